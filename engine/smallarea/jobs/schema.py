@@ -1,0 +1,180 @@
+"""What a job may say: one model per task, the single source of names, defaults and help texts.
+
+The command line builds its options from these models, the QGIS algorithms read them from the JSON schema that
+``smallarea schema`` prints (kept in ``resources/job_schema.json``), and a test holds the Python functions' signatures
+against them. A parameter is therefore added here, once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+JOB_VERSION = 1
+
+Contiguity = Literal["queen", "rook"]
+IslandRule = Literal["own_component", "nearest", "error"]
+RandomEffect = Literal["iid", "car", "leroux"]
+Method = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"]
+VarianceType = Literal["variance", "standard_error", "margin_of_error"]
+Solver = Literal["auto", "qdldl", "splu", "dense"]
+
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class TaskParameters(BaseModel):
+    """Common settings: unknown names are errors, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class AreasInput(TaskParameters):
+    """The polygon layer."""
+
+    areas: str = Field(description="Polygon layer: the path of any vector file that GDAL reads.")
+    layer: str | None = Field(None, description="Layer name inside the file; needed only if there are several.")
+    id_field: str | None = Field(
+        None, description="Field with the area ids, one value for each polygon; the row number if not given."
+    )
+    crs: str | None = Field(
+        None,
+        description="Coordinate reference system to assume where the layer has none, for example EPSG:4267. "
+        "It never overrides the layer's own.",
+    )
+    repair: bool = Field(
+        False,
+        description="Repair what can be repaired without guessing (invalid rings, repeated rows of one area, "
+        "rows without a shape) and report each change. Without it, such polygons are an error.",
+    )
+
+
+class CheckAreas(AreasInput):
+    """Validate polygons and report what would break an adjacency graph."""
+
+    min_gap: float = Field(
+        1.0, ge=0.0, description="Gaps and overlaps narrower than this, in metres, are reported between neighbours."
+    )
+    sliver_area: float = Field(1.0, ge=0.0, description="Polygons smaller than this, in square metres, are slivers.")
+    output: str | None = Field(None, description="GeoPackage to write: one feature for each finding.")
+    repaired: str | None = Field(None, description="GeoPackage to write the repaired polygons to; needs repair.")
+    report: str | None = Field(None, description="JSON file to write with every finding and every area id.")
+
+    @model_validator(mode="after")
+    def _repaired_needs_repair(self) -> CheckAreas:
+        if self.repaired and not self.repair:
+            raise ValueError("'repaired' names an output for repaired polygons, so set 'repair' too")
+        return self
+
+
+class BuildAdjacency(AreasInput):
+    """Build the adjacency graph of the areas."""
+
+    contiguity: Contiguity = Field(
+        "queen", description="Queen: areas that share a point are neighbours. Rook: a boundary of some length."
+    )
+    islands: IslandRule = Field(
+        "own_component",
+        description="Areas without a neighbour: keep each as its own component, link it to the nearest area, or stop.",
+    )
+    graph: str | None = Field(None, description="JSON file to write the graph to; 'fit' reads it back.")
+    edges: str | None = Field(None, description="GeoPackage to write the edges to, as lines between areas.")
+
+
+class FitAreaLevel(AreasInput):
+    """Fit a Fay-Herriot model and map its estimates."""
+
+    table: str | None = Field(
+        None, description="Table with the direct estimates (CSV, Excel or any GDAL table); the polygons' own "
+        "attributes if not given."
+    )
+    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
+    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    direct: str = Field(description="Field with the direct estimates. An area with none gets a synthetic prediction.")
+    variance: str = Field(description="Field with the sampling variances of the direct estimates.")
+    variance_type: VarianceType = Field(
+        "variance", description="What the variance field holds: variances, standard errors, or margins of error."
+    )
+    moe_level: Probability = Field(0.90, description="Confidence level of the margins of error.")
+    covariates: list[str] = Field(default_factory=list, description="Numeric fields used as covariates.")
+    intercept: bool = Field(True, description="Include an intercept.")
+    random_effect: RandomEffect = Field(
+        "car",
+        description="Area random effect: iid (classic Fay-Herriot), car (proper CAR, neighbours alike), or leroux "
+        "(a mixture of the two).",
+    )
+    iid_part: bool | None = Field(
+        None, description="Add an independent effect beside the spatial one. Default: with car yes, with leroux no."
+    )
+    method: Method = Field(
+        "bayes",
+        description="bayes: exact posterior. For iid effects also reml, ml, fh (moment) and the adjusted likelihoods "
+        "amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl (Yoshimori-Lahiri).",
+    )
+    graph: str | None = Field(None, description="Saved adjacency graph; built from the polygons if not given.")
+    contiguity: Contiguity = Field("queen", description="Contiguity rule if the graph is built here.")
+    islands: IslandRule = Field("own_component", description="Rule for areas without a neighbour.")
+    priors: dict[str, str] = Field(
+        default_factory=dict,
+        description="Priors by hyperparameter (sd_phi, sd_delta, rho) on the standardised scale, for example "
+        "sd_phi=HalfNormal(1). The report names those used.",
+    )
+    draws: int = Field(2000, ge=100, le=100_000, description="Posterior draws to return.")
+    min_ess: int = Field(
+        1000, ge=100, le=100_000, description="Effective sample size to reach for each hyperparameter."
+    )
+    level: Probability = Field(0.95, description="Coverage of the intervals.")
+    seed: int = Field(1, ge=0, description="Seed: the same seed gives the same result.")
+    solver: Solver = Field("auto", description="Linear algebra: sparse (qdldl, splu) or dense; auto chooses.")
+    workers: int = Field(0, ge=0, description="Threads for the sampler; 0 takes what the machine has.")
+    unmatched: Literal["error", "drop"] = Field(
+        "error", description="Table rows whose area is not on the map: stop, or leave them out and list them."
+    )
+    missing_variance: Literal["out_of_sample", "error"] = Field(
+        "out_of_sample",
+        description="Direct estimates without a positive sampling variance: treat the area as not sampled and say "
+        "so, or stop. Negative variances always stop.",
+    )
+    missing_covariates: Literal["error", "drop"] = Field(
+        "error", description="Areas without a covariate value: stop, or give them no estimate and list them."
+    )
+    reliability: str = Field(
+        "statcan", description="Reliability preset (statcan, bps, acs) or the path of a JSON file with one of your own."
+    )
+    output: str | None = Field(None, description="GeoPackage to write the estimates layer to, with its styles.")
+    report: str | None = Field(None, description="HTML report to write.")
+    csv: str | None = Field(None, description="CSV file to write the estimates table to.")
+    posterior: str | None = Field(None, description="NetCDF file to write the posterior draws to (ArviZ layout).")
+
+
+class Status(TaskParameters):
+    """Say which engine this is, what it found, and what is missing."""
+
+
+TASKS: dict[str, type[TaskParameters]] = {
+    "check_areas": CheckAreas,
+    "build_adjacency": BuildAdjacency,
+    "fit": FitAreaLevel,
+    "status": Status,
+}
+
+
+class Job(BaseModel):
+    """A versioned job description.
+
+    Relative paths in it are relative to the folder of the job file.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = Field(description="Version of this format.")
+    task: Literal["check_areas", "build_adjacency", "fit", "status"]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of every task, keyed by task name."""
+    return {
+        "job_version": JOB_VERSION,
+        "tasks": {name: model.model_json_schema() for name, model in TASKS.items()},
+    }
