@@ -22,6 +22,10 @@ Solver = Literal["auto", "qdldl", "splu", "dense"]
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
+# Paths say so in the JSON schema ("path": "input" or "output"): relative ones are resolved against the job file's folder.
+_IN: dict[str, Any] = {"path": "input"}
+_OUT: dict[str, Any] = {"path": "output"}
+
 
 class TaskParameters(BaseModel):
     """Common settings: unknown names are errors, never ignored."""
@@ -32,8 +36,12 @@ class TaskParameters(BaseModel):
 class AreasInput(TaskParameters):
     """The polygon layer."""
 
-    areas: str = Field(description="Polygon layer: the path of any vector file that GDAL reads.")
-    layer: str | None = Field(None, description="Layer name inside the file; needed only if there are several.")
+    areas: str = Field(
+        description="Polygon layer: the path of any vector file that GDAL reads.", json_schema_extra=_IN
+    )
+    layer: str | None = Field(
+        None, description="Layer name inside the file; needed only if there are several."
+    )
     id_field: str | None = Field(
         None, description="Field with the area ids, one value for each polygon; the row number if not given."
     )
@@ -53,12 +61,24 @@ class CheckAreas(AreasInput):
     """Validate polygons and report what would break an adjacency graph."""
 
     min_gap: float = Field(
-        1.0, ge=0.0, description="Gaps and overlaps narrower than this, in metres, are reported between neighbours."
+        1.0,
+        ge=0.0,
+        description="Gaps and overlaps narrower than this, in metres, are reported between neighbours.",
     )
-    sliver_area: float = Field(1.0, ge=0.0, description="Polygons smaller than this, in square metres, are slivers.")
-    output: str | None = Field(None, description="GeoPackage to write: one feature for each finding.")
-    repaired: str | None = Field(None, description="GeoPackage to write the repaired polygons to; needs repair.")
-    report: str | None = Field(None, description="JSON file to write with every finding and every area id.")
+    sliver_area: float = Field(
+        1.0, ge=0.0, description="Polygons smaller than this, in square metres, are slivers."
+    )
+    output: str | None = Field(
+        None, description="GeoPackage to write: one feature for each finding.", json_schema_extra=_OUT
+    )
+    repaired: str | None = Field(
+        None,
+        description="GeoPackage to write the repaired polygons to; needs repair.",
+        json_schema_extra=_OUT,
+    )
+    report: str | None = Field(
+        None, description="JSON file to write with every finding and every area id.", json_schema_extra=_OUT
+    )
 
     @model_validator(mode="after")
     def _repaired_needs_repair(self) -> CheckAreas:
@@ -71,29 +91,41 @@ class BuildAdjacency(AreasInput):
     """Build the adjacency graph of the areas."""
 
     contiguity: Contiguity = Field(
-        "queen", description="Queen: areas that share a point are neighbours. Rook: a boundary of some length."
+        "queen",
+        description="Queen: areas that share a point are neighbours. Rook: a boundary of some length.",
     )
     islands: IslandRule = Field(
         "own_component",
         description="Areas without a neighbour: keep each as its own component, link it to the nearest area, or stop.",
     )
-    graph: str | None = Field(None, description="JSON file to write the graph to; 'fit' reads it back.")
-    edges: str | None = Field(None, description="GeoPackage to write the edges to, as lines between areas.")
+    graph: str | None = Field(
+        None, description="JSON file to write the graph to; 'fit' reads it back.", json_schema_extra=_OUT
+    )
+    edges: str | None = Field(
+        None, description="GeoPackage to write the edges to, as lines between areas.", json_schema_extra=_OUT
+    )
 
 
 class FitAreaLevel(AreasInput):
     """Fit a Fay-Herriot model and map its estimates."""
 
     table: str | None = Field(
-        None, description="Table with the direct estimates (CSV, Excel or any GDAL table); the polygons' own "
-        "attributes if not given."
+        None,
+        description="Table with the direct estimates (CSV, Excel or any GDAL table); the polygons' own "
+        "attributes if not given.",
+        json_schema_extra=_IN,
     )
     table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
-    direct: str = Field(description="Field with the direct estimates. An area with none gets a synthetic prediction.")
+    table_id_field: str | None = Field(
+        None, description="Field of the table with the area ids; id_field if not given."
+    )
+    direct: str = Field(
+        description="Field with the direct estimates. An area with none gets a synthetic prediction."
+    )
     variance: str = Field(description="Field with the sampling variances of the direct estimates.")
     variance_type: VarianceType = Field(
-        "variance", description="What the variance field holds: variances, standard errors, or margins of error."
+        "variance",
+        description="What the variance field holds: variances, standard errors, or margins of error.",
     )
     moe_level: Probability = Field(0.90, description="Confidence level of the margins of error.")
     covariates: list[str] = Field(default_factory=list, description="Numeric fields used as covariates.")
@@ -104,14 +136,19 @@ class FitAreaLevel(AreasInput):
         "(a mixture of the two).",
     )
     iid_part: bool | None = Field(
-        None, description="Add an independent effect beside the spatial one. Default: with car yes, with leroux no."
+        None,
+        description="Add an independent effect beside the spatial one. Default: with car yes, with leroux no.",
     )
     method: Method = Field(
         "bayes",
         description="bayes: exact posterior. For iid effects also reml, ml, fh (moment) and the adjusted likelihoods "
         "amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl (Yoshimori-Lahiri).",
     )
-    graph: str | None = Field(None, description="Saved adjacency graph; built from the polygons if not given.")
+    graph: str | None = Field(
+        None,
+        description="Saved adjacency graph; built from the polygons if not given.",
+        json_schema_extra=_IN,
+    )
     contiguity: Contiguity = Field("queen", description="Contiguity rule if the graph is built here.")
     islands: IslandRule = Field("own_component", description="Rule for areas without a neighbour.")
     priors: dict[str, str] = Field(
@@ -139,12 +176,24 @@ class FitAreaLevel(AreasInput):
         "error", description="Areas without a covariate value: stop, or give them no estimate and list them."
     )
     reliability: str = Field(
-        "statcan", description="Reliability preset (statcan, bps, acs) or the path of a JSON file with one of your own."
+        "statcan",
+        description="Reliability preset (statcan, bps, acs) or the path of a JSON file with one of your own.",
+        json_schema_extra={"path": "input_or_name"},
     )
-    output: str | None = Field(None, description="GeoPackage to write the estimates layer to, with its styles.")
-    report: str | None = Field(None, description="HTML report to write.")
-    csv: str | None = Field(None, description="CSV file to write the estimates table to.")
-    posterior: str | None = Field(None, description="NetCDF file to write the posterior draws to (ArviZ layout).")
+    output: str | None = Field(
+        None,
+        description="GeoPackage to write the estimates layer to, with its styles.",
+        json_schema_extra=_OUT,
+    )
+    report: str | None = Field(None, description="HTML report to write.", json_schema_extra=_OUT)
+    csv: str | None = Field(
+        None, description="CSV file to write the estimates table to.", json_schema_extra=_OUT
+    )
+    posterior: str | None = Field(
+        None,
+        description="NetCDF file to write the posterior draws to (ArviZ layout).",
+        json_schema_extra=_OUT,
+    )
 
 
 class Status(TaskParameters):
