@@ -1,0 +1,207 @@
+"""QGIS styles for the layers that we write, kept inside the GeoPackage.
+
+A style stored in the ``layer_styles`` table travels with the file: QGIS applies the default one whenever the
+layer is opened, on any machine, and lists the others under *Layer Properties > Style > Load Style > From
+Database*. Nothing here needs QGIS; the QML is what QGIS 3.22 writes, cut down to what it reads.
+
+Typical use, after the layer has been written::
+
+    styles = estimates_styles(layer, title="Log income", reliability=result.reliability)
+    store_styles("estimates.gpkg", "estimates", styles)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smallarea.io.style_classes import intervals, same_sign
+from smallarea.io.style_qml import Category, Hatch, Style, categorized, graduated
+from smallarea.io.style_table import store_styles
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = [
+    "Hatch",
+    "Style",
+    "estimate_style",
+    "estimates_styles",
+    "reliability_style",
+    "store_styles",
+    "uncertainty_style",
+]
+
+# ColorBrewer's YlGnBu and YlOrBr, safe for the common kinds of colour blindness, ordered in grey print.
+ESTIMATE_RAMP = ("#ffffcc", "#a1dab4", "#41b6c4", "#2c7fb8", "#253494")
+UNCERTAINTY_RAMP = ("#ffffd4", "#fed98e", "#fe9929", "#d95f0e", "#993404")
+
+
+def estimate_style(
+    values: Sequence[float] | np.ndarray,
+    *,
+    field: str = "estimate",
+    title: str = "Estimate",
+    classes: int = 5,
+    hatch: Hatch | None = None,
+) -> Style:
+    """Return a choropleth of the estimates: classes of about equal count, with rounded limits.
+
+    Parameters
+    ----------
+    values : array-like of float
+        The column as written; NaN where an area has no estimate. Such areas get a grey class of their own.
+    field : str
+        Name of the column in the layer.
+    title : str
+        What is mapped, for the description.
+    classes : int
+        Number of classes; fewer come out if there are few distinct values.
+    hatch : Hatch, optional
+        Areas to hatch over their colour.
+
+    Returns
+    -------
+    Style
+    """
+    found = intervals(values, classes)
+    qml = graduated(
+        field, found, _ramp(ESTIMATE_RAMP, len(found)), missing=_missing(values, "no estimate"), hatch=hatch
+    )
+    return Style("Estimate", f"{title}: model estimates", qml)
+
+
+def uncertainty_style(
+    values: Sequence[float] | np.ndarray,
+    *,
+    field: str = "cv",
+    title: str = "Estimate",
+    classes: int = 5,
+    percent: bool | None = None,
+) -> Style:
+    """Return a choropleth of an uncertainty column: the coefficient of variation or the standard error.
+
+    Parameters
+    ----------
+    values : array-like of float
+        The column as written; NaN becomes a grey class.
+    field : str
+        Name of the column in the layer.
+    title : str
+        What the uncertainty is of, for the description.
+    classes : int
+        Number of classes.
+    percent : bool, optional
+        Show limits times 100 with a percent sign; by default for columns named ``cv``.
+
+    Returns
+    -------
+    Style
+    """
+    is_cv = field == "cv" or field.startswith("cv_")
+    found = intervals(values, classes, percent=is_cv if percent is None else percent)
+    what = "coefficient of variation" if is_cv else "standard error"
+    qml = graduated(field, found, _ramp(UNCERTAINTY_RAMP, len(found)), missing=_missing(values, f"no {what}"))
+    return Style(f"Uncertainty ({'CV' if is_cv else 'SE'})", f"{title}: {what} of the estimates", qml)
+
+
+def reliability_style(
+    classes: Sequence[Mapping[str, str]], *, field: str = "flag", title: str = "Estimate"
+) -> Style:
+    """Return a style with one colour for each reliability class.
+
+    Parameters
+    ----------
+    classes : sequence of mapping
+        ``label``, ``meaning`` and ``colour`` (``#rrggbb``) of each class, as in a reliability preset.
+    field : str
+        Name of the flag column in the layer.
+    title : str
+        What is judged, for the description.
+
+    Returns
+    -------
+    Style
+    """
+    entries = [
+        Category(c["label"], _sentence(c["label"], c.get("meaning", "")), c.get("colour", "#bdbdbd"))
+        for c in classes
+    ]
+    return Style("Reliability", f"{title}: reliability of the estimates", categorized(field, entries))
+
+
+def estimates_styles(
+    layer: gpd.GeoDataFrame,
+    *,
+    suffix: str = "",
+    title: str = "Estimate",
+    reliability: Mapping[str, Any] | None = None,
+) -> list[Style]:
+    """Return the styles of an estimates layer, the default first.
+
+    Parameters
+    ----------
+    layer : geopandas.GeoDataFrame
+        The layer as written, with ``estimate`` and, where there, ``cv``, ``se`` and ``flag``.
+    suffix : str
+        Text after each field name in a layer with several responses (``_income`` for
+        ``estimate_income``). It is also put into the names of the styles, so that those of all responses can
+        be stored together.
+    title : str
+        What was estimated, for the descriptions.
+    reliability : mapping, optional
+        The reliability preset (``classes`` with ``label``, ``meaning``, ``colour``). The last class, the
+        least reliable, is hatched on the map of estimates.
+
+    Returns
+    -------
+    list of Style
+        Estimate, uncertainty (CV; the standard error where estimates are not all of one sign, since a CV says
+        nothing there) and reliability, as far as the columns exist.
+    """
+    flag, preset = f"flag{suffix}", list((reliability or {}).get("classes", ()))
+    has_flags = flag in layer.columns and bool(preset)
+    estimates = np.asarray(layer[f"estimate{suffix}"], dtype=float)
+    hatch = _hatch_of_worst(layer[flag], preset, flag) if has_flags else None
+    styles = [estimate_style(estimates, field=f"estimate{suffix}", title=title, hatch=hatch)]
+    order = ("cv", "se") if same_sign(estimates) else ("se", "cv")
+    column = next((f"{name}{suffix}" for name in order if f"{name}{suffix}" in layer.columns), None)
+    if column is not None:
+        percent = column == f"cv{suffix}"
+        styles.append(uncertainty_style(layer[column], field=column, title=title, percent=percent))
+    if has_flags:
+        styles.append(reliability_style(preset, field=flag, title=title))
+    return [style.renamed(suffix) for style in styles] if suffix else styles
+
+
+def _hatch_of_worst(flags: Any, preset: Sequence[Mapping[str, str]], field: str) -> Hatch | None:
+    """Hatch the least reliable class, if any area is in it: an empty legend entry would puzzle."""
+    worst = preset[-1]["label"]
+    if not bool((flags == worst).any()):
+        return None
+    return Hatch(field, (worst,), f"hatched: {_sentence(worst, preset[-1].get('meaning', ''))}")
+
+
+def _sentence(label: str, meaning: str) -> str:
+    return f"{label}: {meaning}" if meaning and meaning != label else label
+
+
+def _missing(values: Any, label: str) -> str | None:
+    return label if bool(np.any(~np.isfinite(np.asarray(values, dtype=float)))) else None
+
+
+def _ramp(colours: Sequence[str], count: int) -> list[str]:
+    """Spread ``count`` colours over a ramp; the middle one for a single class."""
+    if count == 1:
+        return [colours[len(colours) // 2]]
+    places = np.linspace(0, len(colours) - 1, count)
+    return [_mix(colours, place) for place in places]
+
+
+def _mix(colours: Sequence[str], place: float) -> str:
+    low = min(int(place), len(colours) - 2)
+    share = place - low
+    ends = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (colours[low], colours[low + 1])]
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(*ends, strict=True))
