@@ -1,8 +1,8 @@
 """What a job may say: one model per task, the single source of names, defaults and help texts.
 
-The command line builds its options from these models, the QGIS algorithms read them from the JSON schema that
-``smallarea schema`` prints (kept in ``resources/job_schema.json``), and a test holds the Python functions' signatures
-against them. A parameter is therefore added here, once.
+The command line builds its options from these models, the QGIS algorithms read them from the JSON schema
+that ``smallarea schema`` prints (kept in ``resources/job_schema.json``), and a test holds the Python
+functions' signatures against them. A parameter is therefore added here, once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Solver = Literal["auto", "qdldl", "splu", "dense"]
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
-# Paths say so in the JSON schema ("path": "input" or "output"): relative ones are resolved against the job file's folder.
+# Paths say so in the JSON schema ("path": "input" or "output"): relative ones are resolved against the
+# folder of the job file.
 _IN: dict[str, Any] = {"path": "input"}
 _OUT: dict[str, Any] = {"path": "output"}
 
@@ -96,7 +97,8 @@ class BuildAdjacency(AreasInput):
     )
     islands: IslandRule = Field(
         "own_component",
-        description="Areas without a neighbour: keep each as its own component, link it to the nearest area, or stop.",
+        description="Areas without a neighbour: keep each as its own component, link it to the nearest area, "
+        "or stop.",
     )
     graph: str | None = Field(
         None, description="JSON file to write the graph to; 'fit' reads it back.", json_schema_extra=_OUT
@@ -132,17 +134,18 @@ class FitAreaLevel(AreasInput):
     intercept: bool = Field(True, description="Include an intercept.")
     random_effect: RandomEffect = Field(
         "car",
-        description="Area random effect: iid (classic Fay-Herriot), car (proper CAR, neighbours alike), or leroux "
-        "(a mixture of the two).",
+        description="Area random effect: iid (classic Fay-Herriot), car (proper CAR, neighbours alike), or "
+        "leroux (a mixture of the two).",
     )
     iid_part: bool | None = Field(
         None,
-        description="Add an independent effect beside the spatial one. Default: with car yes, with leroux no.",
+        description="Add an independent effect beside the spatial one. Default: with car yes, with leroux "
+        "no.",
     )
     method: Method = Field(
         "bayes",
-        description="bayes: exact posterior. For iid effects also reml, ml, fh (moment) and the adjusted likelihoods "
-        "amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl (Yoshimori-Lahiri).",
+        description="bayes: exact posterior. For iid effects also reml, ml, fh (moment) and the adjusted "
+        "likelihoods amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl (Yoshimori-Lahiri).",
     )
     graph: str | None = Field(
         None,
@@ -169,8 +172,8 @@ class FitAreaLevel(AreasInput):
     )
     missing_variance: Literal["out_of_sample", "error"] = Field(
         "out_of_sample",
-        description="Direct estimates without a positive sampling variance: treat the area as not sampled and say "
-        "so, or stop. Negative variances always stop.",
+        description="Direct estimates without a positive sampling variance: treat the area as not sampled "
+        "and say so, or stop. Negative variances always stop.",
     )
     missing_covariates: Literal["error", "drop"] = Field(
         "error", description="Areas without a covariate value: stop, or give them no estimate and list them."

@@ -1,0 +1,127 @@
+"""The command line.
+
+This module needs click only: the help must be there at once. The commands, whose options come from the job
+schema, are built when one of them is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from smallarea._version import __version__
+from smallarea.errors import SmallareaError
+
+_HELP = """Small area estimation: an estimate, and how sure it is, for every polygon of a map.
+
+\b
+A first fit, from polygons that carry the direct estimates and their sampling variances:
+  smallarea fit counties.gpkg --direct rate --variance rate_var \\
+      --output estimates.gpkg --report report.html
+
+\b
+The same steps one by one:
+  smallarea areas check counties.gpkg --id-field FIPS
+  smallarea areas adjacency counties.gpkg --id-field FIPS --graph graph.json
+  smallarea fit counties.gpkg --id-field FIPS --graph graph.json --table survey.csv ...
+
+'smallarea COMMAND --help' explains each command; 'smallarea demo' runs one on real polygons."""
+
+_COMMANDS = {
+    "fit": "Fit a Fay-Herriot model and map its estimates.",
+    "areas": "Check polygons, build their adjacency graph.",
+    "run": "Run a job file; events as JSON lines.",
+    "status": "Say which engine this is, what it found, and what is missing.",
+    "schema": "Print the JSON schema of the job files.",
+    "demo": "Run the main job on real polygons, here and now.",
+}
+
+_AREAS_COMMANDS = {
+    "check": "Validate polygons and report what would break an adjacency graph.",
+    "adjacency": "Build the adjacency graph of the areas.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them.
+
+    Parameters
+    ----------
+    listing : dict
+        Command name to one line of help.
+    prefix : str
+        Put before a name to find its builder in `smallarea.cli.commands`.
+    **attrs
+        As for `click.Group`.
+    """
+
+    def __init__(self, *, listing: dict[str, str], prefix: str = "", **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self._listing = listing
+        self._prefix = prefix
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of use."""
+        return list(self._listing)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Build a command."""
+        if cmd_name not in self._listing:
+            return None
+        commands = importlib.import_module("smallarea.cli.commands")
+        command: click.Command = commands.build(self._prefix + cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands with their line of help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._listing.items()))
+
+
+def exit_codes() -> str:
+    """Return the exit codes by error family, one a line.
+
+    Returns
+    -------
+    str
+        Families in the order of their codes.
+    """
+    families = sorted(SmallareaError.__subclasses__(), key=lambda family: family.exit_code)
+    listed = [(0, "success"), *((family.exit_code, family.__name__) for family in families)]
+    listed.insert(-1, (70, "InternalError: a fault of smallarea"))
+    return "\n".join(f"  {code:>3}  {text}" for code, text in listed)
+
+
+def areas_group() -> click.Group:
+    """Build the group ``smallarea areas``.
+
+    Returns
+    -------
+    click.Group
+        With ``check`` and ``adjacency``.
+    """
+    return LazyGroup(
+        listing=_AREAS_COMMANDS,
+        prefix="areas ",
+        name="areas",
+        help="Check polygons and build their adjacency graph, before a fit or without one.",
+    )
+
+
+@click.group(
+    cls=LazyGroup,
+    listing=_COMMANDS,
+    help=_HELP,
+    epilog=f"\b\nExit codes:\n{exit_codes()}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="smallarea")
+def cli() -> None:
+    """Hold the commands; the help text is the constant above."""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    cli(prog_name="smallarea")

@@ -1,0 +1,67 @@
+"""What a result event says of a result: a few numbers and texts, and the warnings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from smallarea.results import FitResult
+
+
+def summarise(task: str, result: Any) -> dict[str, Any]:
+    """Summarise the result of a task.
+
+    Parameters
+    ----------
+    task : str
+        A key of `TASKS`.
+    result : object
+        What the workflow returned.
+
+    Returns
+    -------
+    dict
+        Numbers and texts by name.
+    """
+    return _summarise_fit(result) if task == "fit" else dict(result.summary)
+
+
+def notes(result: Any) -> tuple[str, ...]:
+    """Return the warnings that a result carries.
+
+    Parameters
+    ----------
+    result : object
+        What a workflow returned.
+
+    Returns
+    -------
+    tuple of str
+        May be empty.
+    """
+    return tuple(getattr(result, "warnings", ()))
+
+
+def _summarise_fit(result: FitResult) -> dict[str, Any]:
+    table = result.estimates
+    return {
+        **{name: result.model.get(name) for name in ("method", "random_effect", "iid_part", "formula")},
+        "n_areas": len(table),
+        "n_sampled": int(table["sampled"].sum()),
+        "n_estimated": int(table["estimate"].notna().sum()),
+        "n_dropped": len(result.dropped),
+        "median_cv_direct": _median((table["direct_se"] / table["direct"].abs()) if len(table) else None),
+        "median_cv": _median(table["cv"]),
+        "flags": {str(label): int(count) for label, count in table["flag"].value_counts().items()},
+        **{name: result.diagnostics[name] for name in ("ess_min", "pareto_k") if name in result.diagnostics},
+        **{name: float(value) for name, value in result.fit_statistics.items()},
+        "seconds": round(float(sum(result.timings.values())), 2),
+    }
+
+
+def _median(values: pd.Series | None) -> float | None:
+    if values is None or not values.notna().any():
+        return None
+    return float(values.median())

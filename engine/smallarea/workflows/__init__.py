@@ -1,0 +1,51 @@
+"""The tasks as Python functions: read, compute, write.
+
+Each takes the names and defaults of its job (``smallarea schema``). They are imported when they are first
+asked for, because they need the numerical libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smallarea.workflows.areas import build_adjacency, check_areas
+    from smallarea.workflows.engine import status
+    from smallarea.workflows.fit import fit
+
+__all__ = ["build_adjacency", "check_areas", "fit", "status", "task_function"]
+
+_HOMES = {
+    "build_adjacency": "smallarea.workflows.areas",
+    "check_areas": "smallarea.workflows.areas",
+    "fit": "smallarea.workflows.fit",
+    "status": "smallarea.workflows.engine",
+}
+
+
+def task_function(task: str) -> Callable[..., Any]:
+    """Return the function of a task.
+
+    Parameters
+    ----------
+    task : str
+        As in a job: ``check_areas``, ``build_adjacency``, ``fit`` or ``status``.
+
+    Returns
+    -------
+    callable
+        It takes the job's parameters and ``progress``.
+    """
+    function: Callable[..., Any] = getattr(importlib.import_module(_HOMES[task]), task)
+    return function
+
+
+def __getattr__(name: str) -> Any:
+    """Import a task when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function = task_function(name)
+    globals()[name] = function  # not the module `fit`, which importing it has put there
+    return function
