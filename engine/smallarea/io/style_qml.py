@@ -180,9 +180,13 @@ def _symbol(key: str, colour: str, hatched_where: str | None) -> str:
         {"color": _rgba(colour), "outline_color": OUTLINE, "outline_width": "0.1", "style": "solid"},
     )
     if hatched_where is not None:
-        line = _layer("SimpleLine", {"line_color": "60,60,60,255", "line_width": "0.2"})
+        # A dark line on a light one: to be seen on every colour of a ramp.
+        line = "".join(
+            _layer("SimpleLine", {"line_color": colour, "line_width": width})
+            for colour, width in (("255,255,255,255", "0.6"), ("40,40,40,255", "0.22"))
+        )
         inner = f'<symbol type="line" alpha="1" clip_to_extent="1" name="@{key}@1">{line}</symbol>'
-        layers += _layer("LinePatternFill", {"angle": "45", "distance": "1.6"}, _where(hatched_where) + inner)
+        layers += _layer("LinePatternFill", {"angle": "45", "distance": "1.8"}, _where(hatched_where) + inner)
     return f'<symbol type="fill" alpha="1" clip_to_extent="1" name="{key}">{layers}</symbol>'
 
 
