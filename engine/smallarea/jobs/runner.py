@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
-import sys
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from smallarea.errors import Cancelled, SmallareaError
@@ -60,9 +63,10 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
     int
         Exit code.
     """
+    outputs: list[str] = []
 
     def on_force() -> None:
-        remove_temporaries()
+        remove_temporaries(outputs)
         _report(reporter, Cancelled("Cancelled; nothing was written."))
 
     try:
@@ -72,6 +76,7 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
         ):
             task, parameters = load()
             check_outputs(parameters)
+            outputs.extend(output_paths(parameters).values())
             result = _call(task, parameters, reporter, cancellation)
     except KeyboardInterrupt:
         return _report(reporter, Cancelled("Cancelled; nothing was written."))
@@ -89,11 +94,38 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
     return 0
 
 
-def remove_temporaries() -> None:
-    """Remove the temporary files of outputs that were not finished."""
-    atomic = sys.modules.get("smallarea.io.atomic")
-    if atomic is not None:
-        atomic.remove_temporaries()
+def remove_temporaries(outputs: Iterable[str], patience: float = 2.0) -> None:
+    """Remove what this process began to write and did not finish, before it is ended by force.
+
+    Parameters
+    ----------
+    outputs : iterable of str
+        Paths that the job asked for.
+    patience : float
+        Seconds to wait for outputs that are being put in their place just now.
+    """
+    targets = [Path(os.path.realpath(path)) for path in outputs]
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and any(map(_set_aside, _own_temporaries(targets))):
+        time.sleep(0.05)
+    for path in _own_temporaries(targets):
+        if not _set_aside(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _set_aside(path: Path) -> bool:
+    """Say whether this is an old output, kept while new ones are being put in place."""
+    return path.name.endswith((".old", ".old-wal", ".old-shm", ".old-journal"))
+
+
+def _own_temporaries(targets: Iterable[Path]) -> list[Path]:
+    """List the temporary neighbours that `smallarea.io.atomic` made in this process."""
+    found: list[Path] = []
+    for target in targets:
+        pattern = f".{glob.escape(target.stem)}.smallarea-tmp-*-{os.getpid()}-*"
+        found.extend(target.parent.glob(pattern))
+    return found
 
 
 def _call(task: str, parameters: TaskParameters, reporter: Reporter, cancellation: Cancellation) -> Any:
