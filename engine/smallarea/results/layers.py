@@ -1,0 +1,91 @@
+"""Estimates joined to their polygons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smallarea.errors import GeometryProblem, named
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+
+    from smallarea.results.fit_result import FitResult
+
+_TEXTS = ("flag", "note")
+_PREFIX = "est_"
+
+
+def estimates_layer(result: FitResult) -> gpd.GeoDataFrame:
+    """Join the estimates to their polygons.
+
+    Parameters
+    ----------
+    result : FitResult
+        A fit with polygons.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        One row an area, in the order of the polygons and their coordinate reference system: the id field with its original name
+        and type (``area`` if the polygons have none), then the columns of the estimates table except ``area``, then the geometry.
+        With several responses the columns stand side by side, suffixed ``_<response>``. A column whose name is taken by the id
+        field, in whatever case, gets the prefix ``est_``: GeoPackage field names ignore case.
+
+    Raises
+    ------
+    GeometryProblem
+        If the fit had no polygons, or estimates an area that is not among them.
+    """
+    import geopandas as gpd
+    import pandas as pd
+
+    areas = result.areas
+    if areas is None:
+        raise GeometryProblem(
+            "The fit had no polygons, so there is no layer to write. Give it a polygon layer, or write the table instead."
+        )
+    unknown = sorted(set(result.estimates["area"]) - set(areas.ids))
+    if unknown:
+        raise GeometryProblem(
+            f"The estimates hold areas that are not among the polygons: {named(unknown)}. Join them to the layer of the fit."
+        )
+    wide = _one_row_an_area(result.estimates).reindex(list(areas.ids))
+    for column in wide:
+        base = str(column).split("_")[0]
+        if base in _TEXTS:
+            wide[column] = wide[column].astype(object).where(wide[column].notna(), "")
+        elif base == "sampled":
+            wide[column] = wide[column].eq(True)  # an area without a row was not sampled
+
+    geometry_name = str(areas.frame.geometry.name)
+    if areas.id_field is None:
+        id_name = "area"
+        ids = pd.Series(list(areas.ids), dtype=object)
+    else:
+        id_name = areas.id_field
+        ids = areas.frame[id_name].reset_index(drop=True)
+    taken = {id_name.casefold(), geometry_name.casefold()}
+    columns: dict[str, pd.Series] = {id_name: ids}
+    for column in wide:
+        name = str(column)
+        while name.casefold() in taken:
+            name = _PREFIX + name
+        taken.add(name.casefold())
+        columns[name] = wide[column].reset_index(drop=True)
+    frame = pd.DataFrame(columns)
+    frame[geometry_name] = areas.frame.geometry.reset_index(drop=True)
+    return gpd.GeoDataFrame(frame, geometry=geometry_name, crs=areas.crs)
+
+
+def _one_row_an_area(estimates: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    responses = list(dict.fromkeys(estimates["response"]))
+    if len(responses) < 2:
+        return estimates.set_index("area")
+    parts = []
+    for response in responses:
+        part = estimates.loc[estimates["response"] == response].drop(columns="response").set_index("area")
+        parts.append(part.add_suffix(f"_{response}"))
+    return pd.concat(parts, axis=1)
