@@ -159,7 +159,7 @@ def _demo_command() -> click.Command:
         from smallarea.demo import run_demo
 
         try:
-            exit_code = run_demo(Path(folder))
+            exit_code = run_demo(Path(folder), debug)
         except SmallareaError as error:
             if debug:
                 raise

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from smallarea.errors import Cancelled, SmallareaError
+from smallarea.errors import Cancelled, EngineUnavailable, SmallareaError
 from smallarea.jobs.description import check_outputs, load_job, output_paths
 from smallarea.jobs.events import JsonLines, Reporter, protocol_stream
 from smallarea.jobs.schema import TaskParameters
@@ -84,6 +85,10 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
         if traces == "all":
             traceback.print_exc()
         return _report(reporter, error)
+    except ModuleNotFoundError as error:
+        if traces == "all":
+            traceback.print_exc()
+        return _report(reporter, _not_installed(error))
     except Exception as error:
         if traces != "none":
             traceback.print_exc()
@@ -149,6 +154,14 @@ def _arguments(parameters: TaskParameters) -> Mapping[str, Any]:
 def _report(reporter: Reporter, error: SmallareaError) -> int:
     reporter.error(error.family, str(error), error.exit_code)
     return error.exit_code
+
+
+def _not_installed(error: ModuleNotFoundError) -> EngineUnavailable:
+    package = str(error.name).partition(".")[0]
+    return EngineUnavailable(
+        f"The Python package {package} is not installed for {sys.executable}, or not completely ({error}). "
+        "'smallarea status' says what is missing and how to install it."
+    )
 
 
 def _report_internal(reporter: Reporter, error: Exception, traces: Traces) -> int:
