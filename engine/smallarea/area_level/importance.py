@@ -1,0 +1,379 @@
+"""Adaptive importance sampling of a few hyperparameters in standard normal coordinates.
+
+The target is ``exp(log_target(x))`` times nothing else: the N(0, I) prior of the coordinates is part of it. The sampler finds the mode,
+measures the curvature there, and draws batches from a mixture of multivariate t distributions that it refits to what it
+has seen (Cappe et al. 2008, population Monte Carlo with mixtures). All batches count in the end, weighted against the mixture of
+all proposals used (Cornuet et al. 2012, AMIS). A share of each batch comes from wide components, so that no weight can explode
+where the mode's curvature says little. Random numbers depend on the seed alone, never on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from smallarea.area_level.pareto import pareto_k
+from smallarea.errors import ModelProblem
+
+Vector = NDArray[np.float64]
+# Evaluates the log target at each row of an (m, d) array; may use several threads.
+BatchTarget = Callable[[Vector], Vector]
+Progress = Callable[[float, str], None]
+
+DEGREES_OF_FREEDOM = 6.0
+DEFENSIVE_SHARE = 0.15
+COMPONENTS = 3
+FIRST_BATCH = 240
+LARGEST_BATCH = 4000
+# The sampler gives up after this many times the evaluations that a perfect proposal would need.
+PATIENCE = 25.0
+
+
+@dataclass(frozen=True)
+class TMixture:
+    """Mixture of multivariate t distributions with common degrees of freedom.
+
+    Attributes
+    ----------
+    shares : ndarray, shape (k,)
+        Mixture weights.
+    centres : ndarray, shape (k, d)
+        Locations.
+    roots : ndarray, shape (k, d, d)
+        Lower Cholesky factors of the scale matrices.
+    """
+
+    shares: Vector
+    centres: Vector
+    roots: Vector
+
+    def draw(self, n: int, rng: np.random.Generator) -> Vector:
+        """Draw n points, shape (n, d)."""
+        which = rng.choice(len(self.shares), size=n, p=self.shares)
+        normal = rng.standard_normal((n, self.centres.shape[1]))
+        spread = np.sqrt(DEGREES_OF_FREEDOM / rng.chisquare(DEGREES_OF_FREEDOM, size=n))
+        return self.centres[which] + spread[:, None] * np.einsum("nij,nj->ni", self.roots[which], normal)
+
+    def log_components(self, x: Vector) -> Vector:
+        """Log of share times density of each component, shape (n, k)."""
+        d, nu = x.shape[1], DEGREES_OF_FREEDOM
+        constant = special.gammaln(0.5 * (nu + d)) - special.gammaln(0.5 * nu) - 0.5 * d * math.log(nu * math.pi)
+        columns = []
+        for share, centre, root in zip(self.shares, self.centres, self.roots, strict=True):
+            z = np.linalg.solve(root, (x - centre).T)
+            log_density = constant - np.sum(np.log(np.diag(root)))
+            columns.append(
+                math.log(share) + log_density - 0.5 * (nu + d) * np.log1p(np.sum(z**2, axis=0) / nu)
+            )
+        return np.column_stack(columns)
+
+    def log_density(self, x: Vector) -> Vector:
+        """Log density, shape (n,)."""
+        return special.logsumexp(self.log_components(x), axis=1)
+
+
+@dataclass(frozen=True)
+class WeightedSample:
+    """Weighted draws from the target.
+
+    Attributes
+    ----------
+    x : ndarray, shape (m, d)
+        Points.
+    log_weights : ndarray, shape (m,)
+        Normalised log weights.
+    log_evidence : float
+        Log of the target's integral.
+    log_evidence_error : float
+        Its Monte Carlo standard error.
+    pareto_k : float
+        Tail index of the weights; below 0.7 they can be relied on (Vehtari et al. 2024).
+    evaluations : int
+        Evaluations of the target, those of the search for the mode included.
+    converged : bool
+        Whether the effective sample size that was asked for was reached.
+    """
+
+    x: Vector
+    log_weights: Vector
+    log_evidence: float
+    log_evidence_error: float
+    pareto_k: float
+    evaluations: int
+    converged: bool
+    weights: Vector = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", np.exp(self.log_weights))
+
+    def ess(self, values: Vector) -> Vector:
+        """Effective sample size of the weighted mean of each column, never above that of the weights.
+
+        Parameters
+        ----------
+        values : ndarray, shape (m, q)
+            A quantity at each point.
+
+        Returns
+        -------
+        ndarray, shape (q,)
+            Var(value) over the variance of its weighted mean, capped by 1 / sum(w^2).
+        """
+        w = self.weights
+        square = (values - w @ values) ** 2
+        error = (w**2) @ square
+        own = np.divide(w @ square, error, out=np.full(values.shape[1], np.inf), where=error > 0.0)
+        return np.minimum(own, 1.0 / np.sum(w**2))
+
+    def resample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Indices of n equally weighted draws in random order, shape (n,).
+
+        Systematic resampling along the longest axis of the sample, so that even few draws represent it evenly.
+        """
+        order = np.arange(len(self.weights))
+        if self.x.shape[1]:
+            away = self.x - self.weights @ self.x
+            axis = np.linalg.eigh((self.weights[:, None] * away).T @ away)[1][:, -1]
+            order = np.argsort(away @ axis)
+        cumulative = np.cumsum(self.weights[order])
+        steps = (np.arange(n) + rng.uniform()) / n * cumulative[-1]
+        chosen = np.minimum(np.searchsorted(cumulative, steps), len(order) - 1)
+        return rng.permutation(order[chosen])
+
+
+def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]:
+    """Find the mode and the covariance that the curvature there implies.
+
+    Parameters
+    ----------
+    target : callable
+        Log target of each row of an (m, d) array.
+    dimension : int
+        d.
+
+    Returns
+    -------
+    mode : ndarray, shape (d,)
+        Where the target is highest.
+    covariance : ndarray, shape (d, d)
+        Inverse of the negative Hessian, with eigenvalues kept between 1e-6 and 2: the prior has variance 1.
+    evaluations : int
+        Evaluations spent.
+
+    Raises
+    ------
+    ModelProblem
+        If the target is not finite at any starting point.
+    """
+    spent = 0
+
+    def evaluate(points: Vector) -> Vector:
+        nonlocal spent
+        spent += len(points)
+        return target(points)
+
+    step = 1e-3 * np.eye(dimension)
+
+    def value_and_slope(x: Vector) -> tuple[float, Vector]:
+        values = evaluate(np.vstack([x, x + step, x - step]))
+        slope = (values[1 : dimension + 1] - values[dimension + 1 :]) / 2e-3
+        return -values[0], np.where(np.isfinite(slope), -slope, 0.0)
+
+    # A coarse look first: a likelihood with two modes should not be entered from the wrong side.
+    starts = np.vstack([np.zeros(dimension), 1.5 * np.eye(dimension), -1.5 * np.eye(dimension)])
+    heights = evaluate(starts)
+    if not np.isfinite(heights).any():
+        raise ModelProblem(
+            "The likelihood is not finite at any starting point. Check for sampling variances that are many orders of magnitude "
+            "smaller or larger than the differences between areas."
+        )
+    best = starts[int(np.nanargmax(np.where(np.isfinite(heights), heights, -np.inf)))]
+    found = optimize.minimize(
+        value_and_slope, best, jac=True, method="L-BFGS-B", bounds=[(-8.0, 8.0)] * dimension,
+        options={"maxiter": 60, "ftol": 1e-10, "gtol": 1e-4},
+    )
+    covariance = _covariance_at(evaluate, found.x)
+    return found.x, covariance, spent
+
+
+def _covariance_at(evaluate: BatchTarget, mode: Vector) -> Vector:
+    """Inverse negative Hessian by central differences, made positive definite."""
+    d = len(mode)
+    h = 0.05
+    shifts = [np.zeros(d)]
+    pairs = [(i, j) for i in range(d) for j in range(i, d)]
+    for i, j in pairs:
+        for a in (h, -h):
+            for b in (h, -h):
+                shift = np.zeros(d)
+                shift[i] += a
+                shift[j] += b
+                shifts.append(shift)
+    values = evaluate(mode + np.array(shifts))
+    hessian = np.zeros((d, d))
+    for (i, j), block in zip(pairs, values[1:].reshape(-1, 4), strict=True):
+        second = (block[0] - block[1] - block[2] + block[3]) / (4.0 * h * h)
+        hessian[i, j] = hessian[j, i] = second if math.isfinite(second) else -float(i == j)
+    eigenvalues, vectors = np.linalg.eigh(-hessian)
+    variances = np.clip(1.0 / np.maximum(eigenvalues, 0.5), 1e-6, None)
+    return (vectors * variances) @ vectors.T
+
+
+def _first_mixture(mode: Vector, covariance: Vector) -> TMixture:
+    """Start: the mode at its own scale, shifted copies along the longest axis, and two wide defensive components."""
+    root = np.linalg.cholesky(covariance)
+    values, vectors = np.linalg.eigh(covariance)
+    shift = 1.2 * math.sqrt(values[-1]) * vectors[:, -1]
+    centres = [mode, mode + shift, mode - shift][:COMPONENTS]
+    core = TMixture(np.full(COMPONENTS, 1.0 / COMPONENTS), np.array(centres), np.stack([1.1 * root] * COMPONENTS))
+    return _with_defence(core, mode, root)
+
+
+def _with_defence(core: TMixture, mode: Vector, root: Vector) -> TMixture:
+    """Add a widened core and the prior's own scale to a fitted mixture."""
+    d = len(mode)
+    wide = np.stack([2.5 * root, np.eye(d)])
+    centres = np.stack([mode, 0.5 * mode])
+    return TMixture(
+        np.concatenate([(1.0 - DEFENSIVE_SHARE) * core.shares, np.full(2, 0.5 * DEFENSIVE_SHARE)]),
+        np.concatenate([core.centres, centres]),
+        np.concatenate([core.roots, wide]),
+    )
+
+
+def _tempered(log_weights: Vector) -> Vector:
+    """Weights raised to a power below 1 until enough points count to learn a proposal from."""
+    enough = 0.2 * len(log_weights)
+    power = 1.0
+    while True:
+        powered = power * log_weights
+        weights = np.exp(powered - special.logsumexp(powered))
+        if 1.0 / np.sum(weights**2) >= enough or power < 1e-3:
+            return weights
+        power *= 0.8
+
+
+def _refit(core: TMixture, x: Vector, weights: Vector, root: Vector) -> TMixture:
+    """A few weighted EM steps of the t mixture on all points seen so far."""
+    d = x.shape[1]
+    floor = 1e-3 * root @ root.T
+    for _ in range(4):
+        log_parts = core.log_components(x)
+        share = np.exp(log_parts - special.logsumexp(log_parts, axis=1, keepdims=True)) * weights[:, None]
+        total = np.maximum(share.sum(axis=0), 1e-300)
+        centres, roots = [], []
+        for k in range(len(total)):
+            z = np.linalg.solve(core.roots[k], (x - core.centres[k]).T)
+            # The t distribution's own weights: far points count less.
+            robust = share[:, k] * (DEGREES_OF_FREEDOM + d) / (DEGREES_OF_FREEDOM + np.sum(z**2, axis=0))
+            centre = robust @ x / max(robust.sum(), 1e-300)
+            away = x - centre
+            scatter = (robust[:, None] * away).T @ away / total[k]
+            centres.append(centre)
+            roots.append(np.linalg.cholesky(scatter + floor))
+        shares = np.maximum(total / total.sum(), 0.02)
+        core = TMixture(shares / shares.sum(), np.array(centres), np.array(roots))
+    return core
+
+
+def sample(
+    target: BatchTarget,
+    dimension: int,
+    *,
+    min_ess: int,
+    rng: np.random.Generator,
+    progress: Progress | None = None,
+) -> WeightedSample:
+    """Draw a weighted sample whose effective size is at least ``min_ess`` for every coordinate.
+
+    Parameters
+    ----------
+    target : callable
+        Log target of each row of an (m, d) array; -inf where it is zero.
+    dimension : int
+        d, at least 1.
+    min_ess : int
+        Effective sample size to reach.
+    rng : numpy.random.Generator
+        Source of randomness.
+    progress : callable, optional
+        ``progress(percent, text)``.
+
+    Returns
+    -------
+    WeightedSample
+        The sample, ``converged`` false if the size was not reached within the evaluations allowed.
+    """
+    mode, covariance, spent = find_mode(target, dimension)
+    root = np.linalg.cholesky(covariance)
+    proposal = _first_mixture(mode, covariance)
+    batches: list[Vector] = []
+    heights: list[Vector] = []
+    used: list[TMixture] = []
+    size = FIRST_BATCH
+    allowed = int(PATIENCE * min_ess) + 10 * FIRST_BATCH
+    while True:
+        x = proposal.draw(size, rng)
+        batches.append(x)
+        heights.append(target(x))
+        used.append(proposal)
+        points, log_weights = np.concatenate(batches), _mixture_log_weights(batches, heights, used)
+        result = _summarise(points, log_weights, spent + len(points), min_ess)
+        reached = float(np.min(result.ess(points)))
+        if progress is not None:
+            progress(
+                100.0 * min(1.0, reached / min_ess),
+                f"hyperparameters: effective sample size {reached:.0f} of {min_ess} after {len(points)} evaluations",
+            )
+        if result.converged or len(points) >= allowed:
+            return result
+        core = TMixture(
+            proposal.shares[:COMPONENTS] / proposal.shares[:COMPONENTS].sum(),
+            proposal.centres[:COMPONENTS],
+            proposal.roots[:COMPONENTS],
+        )
+        proposal = _with_defence(_refit(core, points, _tempered(log_weights), root), mode, root)
+        size = _next_size(reached, len(points), min_ess, len(batches))
+
+
+def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
+    """Small batches while the proposal is being learned, then what is missing at the rate seen."""
+    if batches < 3:
+        return FIRST_BATCH
+    rate = max(reached / drawn, 0.02)
+    missing = 1.05 * (min_ess - reached) / rate
+    # Never more than doubling what there is: the rate is itself an estimate.
+    return int(np.clip(missing, 50, min(LARGEST_BATCH, drawn)))
+
+
+def _mixture_log_weights(batches: Sequence[Vector], heights: Sequence[Vector], used: Sequence[TMixture]) -> Vector:
+    """Log of target over the mixture of all proposals, each counted by its draws."""
+    points = np.concatenate(batches)
+    sizes = np.array([len(batch) for batch in batches], dtype=float)
+    log_q = np.column_stack([proposal.log_density(points) for proposal in used])
+    return np.concatenate(heights) - special.logsumexp(log_q + np.log(sizes / sizes.sum()), axis=1)
+
+
+def _summarise(points: Vector, log_weights: Vector, evaluations: int, min_ess: int) -> WeightedSample:
+    n = len(points)
+    total = special.logsumexp(log_weights)
+    normalised = log_weights - total
+    relative = n * np.exp(normalised)
+    error = float(np.sqrt(np.mean((relative - 1.0) ** 2) / n))
+    result = WeightedSample(
+        points, normalised, float(total - math.log(n)), error, pareto_k(normalised), evaluations, False
+    )
+    reached = bool(np.min(result.ess(points)) >= min_ess)
+    return WeightedSample(
+        points, normalised, result.log_evidence, error, result.pareto_k, evaluations, reached
+    )
+
+
+def importance_of_nothing() -> WeightedSample:
+    """Return the sample of a model whose hyperparameters are all fixed: one point of weight one."""
+    return WeightedSample(np.zeros((1, 0)), np.zeros(1), math.nan, 0.0, -math.inf, 1, True)

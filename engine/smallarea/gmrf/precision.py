@@ -1,0 +1,184 @@
+"""Spatial precision matrices on the areas' graph: proper CAR and Leroux.
+
+Both have unit scale; a model divides by its variance. Both are ``diagonal(rho)`` on the diagonal and ``off_diagonal(rho)`` on
+every edge, so that adding the precision of the data changes the diagonal only and the pattern never changes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from numpy.polynomial import chebyshev
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from smallarea.errors import GraphProblem, named
+from smallarea.gmrf.factor import factoriser
+from smallarea.gmrf.pattern import SymmetricPattern
+
+Vector = NDArray[np.float64]
+
+# Up to this many nodes the determinant comes from all eigenvalues, exactly; above, from a verified interpolant.
+EIGENVALUE_LIMIT = 800
+# 1 - rho at the end of the interpolated range; closer to 1 the determinant has reached its asymptote.
+NEAREST_TO_ONE = 1e-9
+INTERPOLATION_ERROR = 1e-9
+
+
+class Precision(Protocol):
+    """A precision matrix Q(rho) of unit scale on a fixed pattern."""
+
+    pattern: SymmetricPattern
+
+    def diagonal(self, rho: float) -> Vector:
+        """Diagonal of Q(rho), shape (n,)."""
+
+    def off_diagonal(self, rho: float) -> float:
+        """Value of Q(rho) on every edge."""
+
+    def logdet(self, rho: float) -> float:
+        """Log determinant of Q(rho)."""
+
+
+class _GraphPrecision(ABC):
+    """Graph facts and the log determinant as a function of rho, shared by the two precisions."""
+
+    def __init__(self, n: int, edges: NDArray[np.int64]) -> None:
+        self.pattern = SymmetricPattern(n, np.asarray(edges, dtype=np.int64).reshape(-1, 2))
+        self.degrees = np.bincount(self.pattern.edges.ravel(), minlength=n).astype(float)
+
+    @abstractmethod
+    def diagonal(self, rho: float) -> Vector:
+        """Diagonal of Q(rho), shape (n,)."""
+
+    def off_diagonal(self, rho: float) -> float:
+        return -rho
+
+    @cached_property
+    def n_components(self) -> int:
+        """Number of connected components: the multiplicity of the zero eigenvalue at rho = 1."""
+        edges = self.pattern.edges
+        graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(self.pattern.n,) * 2)
+        return int(connected_components(graph, directed=False)[0])
+
+    def logdet(self, rho: float) -> float:
+        if self.pattern.n <= EIGENVALUE_LIMIT:
+            return self._logdet_from_eigenvalues(rho)
+        if rho < 0.0:
+            return self._logdet_by_factor(rho)
+        closeness = -np.log(max(1.0 - rho, NEAREST_TO_ONE))
+        return self._interpolant(closeness) + self.n_components * np.log1p(-rho)
+
+    @abstractmethod
+    def _logdet_from_eigenvalues(self, rho: float) -> float:
+        """Exact log determinant of a small matrix."""
+
+    def _logdet_by_factor(self, rho: float) -> float:
+        solver = factoriser(self.pattern)
+        return solver.factor(self.diagonal(rho), self.off_diagonal(rho)).logdet
+
+    @cached_property
+    def _interpolant(self) -> Callable[[float], float]:
+        """log|Q(rho)| - c log(1 - rho) as a polynomial in t = -log(1 - rho), c the number of components.
+
+        Without that singular part the function is smooth in t up to its asymptote, so few Chebyshev nodes give it to
+        rounding; the degree is doubled until fresh points agree.
+        """
+        end = -np.log(NEAREST_TO_ONE)
+        solver = factoriser(self.pattern)
+
+        def exact(t: float) -> float:
+            rho = -np.expm1(-t)
+            return solver.factor(self.diagonal(rho), self.off_diagonal(rho)).logdet + self.n_components * t
+
+        scale = max(1.0, abs(exact(0.0)))
+        checks = end * (np.arange(7) + 0.37) / 7.0
+        truth = np.array([exact(t) for t in checks])
+        for degree in (32, 64, 128, 256):
+            nodes = 0.5 * end * (1.0 + chebyshev.chebpts1(degree))
+            values = np.array([exact(t) for t in nodes])
+            polynomial = chebyshev.Chebyshev(
+                chebyshev.chebfit(2.0 * nodes / end - 1.0, values, degree - 1), domain=[0.0, end]
+            )
+            if np.max(np.abs(polynomial(checks) - truth)) <= INTERPOLATION_ERROR * scale:
+                break
+        return lambda t: float(polynomial(t))
+
+
+class CarPrecision(_GraphPrecision):
+    """Proper CAR: D - rho W, with D the degrees; valid for |rho| < 1 on a graph without islands.
+
+    Parameters
+    ----------
+    n : int
+        Number of areas.
+    edges : ndarray of int, shape (E, 2)
+        Neighbour pairs i < j.
+
+    Raises
+    ------
+    GraphProblem
+        If an area has no neighbour: its row would be zero.
+    """
+
+    def __init__(self, n: int, edges: NDArray[np.int64]) -> None:
+        super().__init__(n, edges)
+        if np.any(self.degrees == 0):
+            islands = np.flatnonzero(self.degrees == 0)
+            raise GraphProblem(
+                f"A proper CAR needs a neighbour for every node; nodes {named(islands.tolist())} have none. "
+                "Leave them out of the field or link them to their nearest area."
+            )
+
+    def diagonal(self, rho: float) -> Vector:  # noqa: ARG002 - the CAR diagonal does not depend on rho
+        return self.degrees
+
+    @cached_property
+    def _eigenvalues(self) -> Vector:
+        """Eigenvalues of D^{-1/2} W D^{-1/2}, all in [-1, 1], one of them 1 for each component."""
+        n, edges = self.pattern.n, self.pattern.edges
+        scaled = np.zeros((n, n))
+        root = np.sqrt(self.degrees)
+        scaled[edges[:, 1], edges[:, 0]] = 1.0 / (root[edges[:, 0]] * root[edges[:, 1]])
+        values = scipy.linalg.eigh(scaled, lower=True, eigvals_only=True)
+        values[n - self.n_components :] = 1.0
+        return values
+
+    def _logdet_from_eigenvalues(self, rho: float) -> float:
+        return float(np.sum(np.log(self.degrees)) + np.sum(np.log1p(-rho * self._eigenvalues)))
+
+
+class LerouxPrecision(_GraphPrecision):
+    """Leroux: rho (D - W) + (1 - rho) I, from independence (rho = 0) to the intrinsic CAR (rho = 1).
+
+    An area without neighbours has the precision 1 - rho, by the same formula.
+
+    Parameters
+    ----------
+    n : int
+        Number of areas.
+    edges : ndarray of int, shape (E, 2)
+        Neighbour pairs i < j.
+    """
+
+    def diagonal(self, rho: float) -> Vector:
+        return rho * self.degrees + (1.0 - rho)
+
+    @cached_property
+    def _eigenvalues(self) -> Vector:
+        """Eigenvalues of the graph Laplacian D - W, the zero ones exactly zero."""
+        n, edges = self.pattern.n, self.pattern.edges
+        laplacian = np.diag(self.degrees)
+        laplacian[edges[:, 1], edges[:, 0]] = -1.0
+        values = scipy.linalg.eigh(laplacian, lower=True, eigvals_only=True)
+        values[: self.n_components] = 0.0
+        return values
+
+    def _logdet_from_eigenvalues(self, rho: float) -> float:
+        return float(np.sum(np.log(rho * self._eigenvalues + (1.0 - rho))))
