@@ -79,6 +79,7 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
             check_outputs(parameters)
             outputs.extend(output_paths(parameters).values())
             result = _call(task, parameters, reporter, cancellation)
+        texts, summary = notes(result), summarise(task, result)
     except KeyboardInterrupt:
         return _report(reporter, Cancelled("Cancelled; nothing was written."))
     except SmallareaError as error:
@@ -93,9 +94,9 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
         if traces != "none":
             traceback.print_exc()
         return _report_internal(reporter, error, traces)
-    for text in notes(result):
+    for text in texts:
         reporter.warning(text)
-    reporter.result(task, output_paths(parameters), summarise(task, result))
+    reporter.result(task, output_paths(parameters), summary)
     return 0
 
 
