@@ -71,7 +71,7 @@ Examples:
   smallarea status
   smallarea status --json"""
 
-_RUN = """Run a job file.
+_RUN = """Run a job file; events as JSON lines.
 
 JOB is a JSON file: {"version": 1, "task": "fit", "parameters": {...}}. Any command writes one with
 --save-job; 'smallarea schema' lists the tasks and their parameters. Relative paths in it start from its own

@@ -126,8 +126,8 @@ def _parameter(model: type[TaskParameters], name: str, field: FieldInfo) -> clic
         attrs.update(multiple=True, type=NameValue(), help=f"{field.description} Repeat for several.")
     else:
         attrs.update(type=_click_type(kind), metavar=_metavar(model, name, kind))
-        if not field.is_required() and field.default is not None:
-            attrs.update(default=field.default, show_default=True)
+        if not field.is_required():
+            attrs.update(default=field.default, show_default=field.default is not None)
     return click.Option([declaration, name], **attrs)
 
 
