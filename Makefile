@@ -42,7 +42,7 @@ plugin: $(STAMPS)/engine ## Pack the plugin as a zip that QGIS installs
 	$(VENV)/bin/python scripts/package_plugin.py
 
 bench: $(STAMPS)/test ## Measure what the README claims
-	sh scripts/bench.sh $(VENV)/bin/python
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script"; done
 
 format: $(STAMPS)/test ## Lay out the code
 	$(VENV)/bin/ruff check --fix .
