@@ -27,8 +27,13 @@ Progress = Callable[[float, str], None]
 
 DEGREES_OF_FREEDOM = 6.0
 DEFENSIVE_SHARE = 0.15
-COMPONENTS = 3
-FIRST_BATCH = 240
+# Refitted components lean towards the overall covariance and are widened: a proposal narrower than the target is what makes
+# importance weights explode, and few EM steps keep components from collapsing onto single heavy points.
+OVERALL_SHARE = 0.15
+INFLATION = 1.15
+EM_STEPS = 4
+FIRST_BATCH = 200
+PILOT_BATCHES = 5
 LARGEST_BATCH = 4000
 # The sampler gives up after this many times the evaluations that a perfect proposal would need.
 PATIENCE = 25.0
@@ -228,9 +233,11 @@ def _first_mixture(mode: Vector, covariance: Vector) -> TMixture:
     """Start: the mode at its own scale, shifted copies along the longest axis, and two wide defensive components."""
     root = np.linalg.cholesky(covariance)
     values, vectors = np.linalg.eigh(covariance)
-    shift = 1.2 * math.sqrt(values[-1]) * vectors[:, -1]
-    centres = [mode, mode + shift, mode - shift][:COMPONENTS]
-    core = TMixture(np.full(COMPONENTS, 1.0 / COMPONENTS), np.array(centres), np.stack([1.1 * root] * COMPONENTS))
+    axes = [math.sqrt(values[-k]) * vectors[:, -k] for k in range(1, min(2, len(values)) + 1)]
+    shifts = [sign * 1.5 * axis for axis in axes for sign in (1.0, -1.0)]
+    centres = np.array([mode] + [mode + shift for shift in shifts])
+    shares = np.full(len(centres), 1.0 / len(centres))
+    core = TMixture(shares, centres, np.stack([1.1 * root] * len(centres)))
     return _with_defence(core, mode, root)
 
 
@@ -246,6 +253,12 @@ def _with_defence(core: TMixture, mode: Vector, root: Vector) -> TMixture:
     )
 
 
+def _without_defence(proposal: TMixture) -> TMixture:
+    """Undo ``_with_defence``."""
+    shares = proposal.shares[:-2]
+    return TMixture(shares / shares.sum(), proposal.centres[:-2], proposal.roots[:-2])
+
+
 def _tempered(log_weights: Vector) -> Vector:
     """Weights raised to a power below 1 until enough points count to learn a proposal from."""
     enough = 0.2 * len(log_weights)
@@ -259,10 +272,14 @@ def _tempered(log_weights: Vector) -> Vector:
 
 
 def _refit(core: TMixture, x: Vector, weights: Vector, root: Vector) -> TMixture:
-    """A few weighted EM steps of the t mixture on all points seen so far."""
+    """A few weighted EM steps of the t mixture on all points seen so far.
+
+    ``root`` is the Cholesky factor at the mode; a trace of it keeps covariances definite.
+    """
     d = x.shape[1]
-    floor = 1e-3 * root @ root.T
-    for _ in range(4):
+    mean = weights @ x
+    overall = (weights[:, None] * (x - mean)).T @ (x - mean) + 1e-3 * root @ root.T
+    for _ in range(EM_STEPS):
         log_parts = core.log_components(x)
         share = np.exp(log_parts - special.logsumexp(log_parts, axis=1, keepdims=True)) * weights[:, None]
         total = np.maximum(share.sum(axis=0), 1e-300)
@@ -275,7 +292,7 @@ def _refit(core: TMixture, x: Vector, weights: Vector, root: Vector) -> TMixture
             away = x - centre
             scatter = (robust[:, None] * away).T @ away / total[k]
             centres.append(centre)
-            roots.append(np.linalg.cholesky(scatter + floor))
+            roots.append(INFLATION * np.linalg.cholesky((1 - OVERALL_SHARE) * scatter + OVERALL_SHARE * overall))
         shares = np.maximum(total / total.sum(), 0.02)
         core = TMixture(shares / shares.sum(), np.array(centres), np.array(roots))
     return core
@@ -332,18 +349,14 @@ def sample(
             )
         if result.converged or len(points) >= allowed:
             return result
-        core = TMixture(
-            proposal.shares[:COMPONENTS] / proposal.shares[:COMPONENTS].sum(),
-            proposal.centres[:COMPONENTS],
-            proposal.roots[:COMPONENTS],
-        )
+        core = _without_defence(proposal)
         proposal = _with_defence(_refit(core, points, _tempered(log_weights), root), mode, root)
         size = _next_size(reached, len(points), min_ess, len(batches))
 
 
 def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
     """Small batches while the proposal is being learned, then what is missing at the rate seen."""
-    if batches < 3:
+    if batches < PILOT_BATCHES:
         return FIRST_BATCH
     rate = max(reached / drawn, 0.02)
     missing = 1.05 * (min_ess - reached) / rate
