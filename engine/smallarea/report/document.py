@@ -1,0 +1,332 @@
+"""The HTML report: one file that a person reads, prints and files."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smallarea.report import figures, maps, tables
+from smallarea.report.checks import Check, run_checks, share_text, summary_of
+from smallarea.report.facts import ResponseFacts, gather, no_estimate_label
+from smallarea.report.formatting import (
+    as_number,
+    count,
+    fixed,
+    level_percent,
+    percent,
+    plural,
+    seconds,
+    setting,
+    significant,
+)
+from smallarea.report.words import is_spatial, model_in_words, references
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from smallarea.results.fit_result import FitResult
+
+RANKED_LIMIT = 400
+DOT_LIMIT = 120
+
+
+def write_report(result: FitResult, path: str, *, written: datetime | None = None) -> None:
+    """Write the report of a fit.
+
+    Parameters
+    ----------
+    result : FitResult
+        The fit.
+    path : str
+        HTML file to write; it appears whole or not at all.
+    written : datetime, optional
+        The time to print in it; now if not given.
+
+    Raises
+    ------
+    OutputProblem
+        If it cannot be written there.
+    """
+    from smallarea.io.atomic import atomic_path
+
+    html = render_report(result, written=written or datetime.now().astimezone())
+    with atomic_path(path) as temporary:
+        # Ids may hold halves of surrogate pairs, which UTF-8 cannot; they become character references.
+        temporary.write_text(html, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
+
+
+def render_report(result: FitResult, *, written: datetime | None = None) -> str:
+    """Return the report of a fit as a self-contained HTML page.
+
+    Parameters
+    ----------
+    result : FitResult
+        The fit.
+    written : datetime, optional
+        The time to print in it; none if not given, so that the same fit gives the same page.
+
+    Returns
+    -------
+    str
+        HTML without scripts, network addresses or external files.
+    """
+    every = gather(result)
+    shapes = maps.prepare_shapes(result.areas, result.graph) if result.areas is not None else None
+    blocks = [_block(result, facts, shapes, number) for number, facts in enumerate(every, start=1)]
+    context: dict[str, Any] = {
+        "title": _title(result, every),
+        "blocks": blocks,
+        "several": len(blocks) > 1,
+        "result": result,
+        "model_words": model_in_words(result.model),
+        "coefficients": tables.coefficient_rows(result),
+        "hyperparameters": tables.hyperparameter_rows(result),
+        "statistics": tables.statistic_rows(result),
+        "bayes": str(result.model.get("method")) == "bayes",
+        "spatial": is_spatial(result.model),
+        "level": level_percent(result.model["level"]) if "level" in result.model else "",
+        "reliability": result.reliability,
+        "dropped": tables.dropped_groups(result.dropped),
+        "graph": tables.graph_rows(result.graph) if result.graph is not None else [],
+        "layer": _layer_rows(result),
+        "repairs": list(result.areas.repairs) if result.areas is not None else [],
+        "call": [(str(k), setting(v)) for k, v in result.call.items() if v is not None and v != [] and v != {}],
+        "versions": [(str(k), str(v)) for k, v in result.versions.items()],
+        "timings": _timings(result),
+        "references": references(
+            result.model,
+            moran=any(f.moran is not None for f in every),
+            shapiro=any(f.normality is not None for f in every),
+            brown=any(f.agreement is not None for f in every),
+        ),
+        "version": str(result.versions.get("smallarea", "")),
+        "written": written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        "style": _stylesheet(),
+    }
+    return _template().render(context)
+
+
+def _block(result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes | None, number: int) -> dict[str, Any]:
+    """Everything about one response that the template prints."""
+    checks = run_checks(result, facts)
+    a = facts.arrays
+    colours = {str(c.get("label")): _colour(c.get("colour")) for c in result.reliability.get("classes", ())}
+    already = set(result.dropped["reason"].astype(str)) if len(result.dropped) else set()
+    n = len(facts.table)
+    return {
+        "name": facts.name,
+        "anchor": f"r{number}",
+        "facts": facts,
+        "summary": _summary(result, facts, checks),
+        "tiles": _tiles(facts),
+        "checks": checks,
+        "maps": _maps(result, facts, shapes, colours) if shapes is not None and len(shapes.paths) == n else {},
+        "reliability": _reliability(facts),
+        "predicted": int((~facts.has_direct & facts.has_estimate).sum()),
+        "scatter": figures.direct_and_model(a["direct"], a["estimate"], facts.largest[:5]),
+        "errors": figures.errors_before_after(a["direct_se"], a["se"]),
+        "shrinkage": figures.shrinkage_and_variance(a["direct_se"], a["shrinkage"]),
+        "ranked": figures.ranked_intervals(a["estimate"], a["lower"], a["upper"], a["direct"])
+        if n <= RANKED_LIMIT
+        else None,
+        "changes": tables.change_rows(facts),
+        "qq": figures.normal_quantiles(facts.residual),
+        "moran": figures.moran_scatter(facts.residual, facts.lag) if facts.lag is not None else None,
+        "notes": tables.note_groups(facts, already),
+        "estimates": tables.estimate_rows(facts, colours),
+        "n": n,
+    }
+
+
+def _maps(
+    result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes, colours: dict[str, str]
+) -> dict[str, Any]:
+    a = facts.arrays
+    unsampled = ~facts.has_direct & facts.has_estimate
+    marked = unsampled if 0 < int(unsampled.sum()) <= DOT_LIMIT else None
+    estimate = maps.classes_by_breaks(a["estimate"], "estimate", facts.scale)
+    if facts.relative:
+        error = maps.classes_by_breaks(a["cv"], "uncertainty", as_percent=True)
+    else:
+        error = maps.classes_by_breaks(a["se"], "uncertainty", facts.scale)
+    found: dict[str, Any] = {
+        "estimate": (maps.draw_map(shapes, estimate, marked), estimate.legend),
+        "error": (maps.draw_map(shapes, error, marked), error.legend),
+        "marked": marked is not None,
+        "rings": bool(np.any(shapes.alone & (shapes.sizes < maps.RING_SIZE))),
+    }
+    classes = [
+        {"label": str(c.get("label")), "colour": colours[str(c.get("label"))]}
+        for c in result.reliability.get("classes", ())
+    ]
+    if classes and any(facts.table["flag"].isin([c["label"] for c in classes])):
+        by_class = maps.classes_of_labels(facts.table["flag"], classes, no_estimate_label(facts))
+        found["reliability"] = (maps.draw_map(shapes, by_class), by_class.legend)
+    if np.isfinite(facts.residual).any():
+        residual = maps.classes_of_residuals(facts.residual)
+        found["residual"] = (maps.draw_map(shapes, residual), residual.legend)
+    return found
+
+
+def _title(result: FitResult, every: list[ResponseFacts]) -> str:
+    names = [f.name for f in every if f.name] or [str(result.model.get("direct", ""))]
+    return ", ".join(n for n in names if n)
+
+
+def _summary(result: FitResult, facts: ResponseFacts, checks: list[Check]) -> list[str]:
+    """The report in a few sentences."""
+    n, estimated = len(facts.table), int(facts.has_estimate.sum())
+    both, sampled = facts.both, int(facts.has_direct.sum())
+    predicted = int((~facts.has_direct & facts.has_estimate).sum())
+    text = [
+        f"The model gives an estimate for {'all ' if estimated == n else ''}{plural(estimated, 'area')}"
+        + ("" if estimated == n else f" of {count(n)}")
+        + f". The survey has a direct estimate with its sampling variance for {'all of them' if sampled == n else count(sampled)}"
+        + "."
+    ]
+    if predicted:
+        basis = "covariates and neighbours" if is_spatial(result.model) else "covariates"
+        one = predicted == 1
+        text.append(
+            f"The other {'one' if one else count(predicted)} {'is' if one else 'are'} predicted from {basis} alone."
+            if predicted == n - sampled
+            else f"{plural(predicted, 'area')} {'is' if one else 'are'} predicted from {basis} alone."
+        )
+    if both.any():
+        before, after = facts.median("direct_se", both), facts.median("se", both)
+        ratio = np.median((a := facts.arrays)["direct_se"][both] ** 2 / np.maximum(a["se"][both], 1e-300) ** 2)
+        move = facts.se_change
+        text.append(
+            f"Where there is a direct estimate, the median standard error goes from {significant(before)} to {significant(after)}; "
+            f"in the typical area it is {percent(abs(move))} {'smaller' if move < 0 else 'larger'} than that of the direct estimate"
+            + (f", as if the survey there were {fixed(ratio, 1)} times as large." if 1.05 < ratio < 1e4 else ".")
+        )
+        if facts.relative:
+            text.append(
+                f"The median coefficient of variation goes from {percent(facts.median('cv_direct', both))} to "
+                f"{percent(facts.median('cv', both))}."
+            )
+    best = facts.reliability[0] if facts.reliability and facts.preset is not None else None
+    if best is not None and sampled:
+        text.append(
+            f"By the rule “{facts.preset.title if facts.preset else ''}”, {share_text(best.direct, sampled)} of the direct estimates "
+            f"and {share_text(best.model, sampled)} of the model estimates in the same areas are “{best.label}”."
+        )
+    if checks:
+        text.append(summary_of(checks))
+    return text
+
+
+def _tiles(facts: ResponseFacts) -> list[dict[str, str]]:
+    both = facts.both
+    tiles = [
+        {"value": count(facts.has_estimate.sum()), "label": f"areas with an estimate, of {count(len(facts.table))}"},
+        {"value": count(facts.has_direct.sum()), "label": "of them with a direct estimate"},
+    ]
+    if both.any():
+        move = facts.se_change
+        tiles.append(
+            {"value": f"{'−' if move < 0 else '+'}{percent(abs(move))}", "label": "standard error, model against direct (median)"}
+        )
+    if facts.reliability and facts.preset is not None and facts.has_direct.any():
+        best, n = facts.reliability[0], int(facts.has_direct.sum())
+        tiles.append(
+            {
+                "value": f"{percent(best.direct / n)} → {percent(best.model / n)}",
+                "label": f"“{best.label}”, direct → model",
+            }
+        )
+    return tiles
+
+
+def _reliability(facts: ResponseFacts) -> dict[str, Any]:
+    rows = facts.reliability
+    if not rows:
+        return {}
+    sampled, predicted = int(facts.has_direct.sum()), len(facts.table) - int(facts.has_direct.sum())
+    bars = []
+    columns = [("Direct estimates", "direct", sampled if facts.preset is not None else 0)]
+    columns += [("Model, same areas", "model", sampled), ("Model, no direct estimate", "predicted", predicted)]
+    for text, column, whole in columns:
+        if not whole:
+            continue
+        left, pieces = 0.0, []
+        for row in rows:
+            share = 100.0 * getattr(row, column) / whole
+            if share > 0.0:
+                pieces.append({"x": f"{left:.2f}", "width": f"{share:.2f}", "colour": _colour(row.colour), "label": row.label})
+            left += share
+        bars.append({"text": text, "pieces": pieces, "n": count(whole)})
+    return {
+        "rows": [
+            {
+                "label": r.label,
+                "meaning": r.meaning,
+                "colour": _colour(r.colour),
+                "direct": share_text(r.direct, sampled) if facts.preset is not None else "",
+                "model": share_text(r.model, sampled),
+                "predicted": share_text(r.predicted, predicted),
+            }
+            for r in rows
+        ],
+        "bars": bars,
+        "has_direct": facts.preset is not None and sampled > 0,
+        "has_predicted": predicted > 0,
+    }
+
+
+def _layer_rows(result: FitResult) -> list[tuple[str, str]]:
+    areas = result.areas
+    if areas is None:
+        return []
+    crs = areas.crs
+    rows = [
+        ("Polygons", str(areas.source)),
+        ("Area ids from", str(areas.id_field) if areas.id_field is not None else "row numbers"),
+        ("Coordinate reference system", str(getattr(crs, "name", crs)) if crs is not None else "none given"),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _timings(result: FitResult) -> list[dict[str, str]]:
+    values = {str(k): as_number(v) for k, v in result.timings.items()}
+    total = sum(v for v in values.values() if v == v)
+    if not total > 0.0:
+        return []
+    rows = [{"stage": k, "time": seconds(v), "width": f"{100.0 * v / total:.2f}"} for k, v in values.items() if v == v]
+    return [*rows, {"stage": "total", "time": seconds(total), "width": ""}]
+
+
+def _colour(value: Any) -> str:
+    """Return a colour that is safe inside an attribute, grey if it is not one."""
+    text = str(value)
+    return text if re.fullmatch(r"#[0-9a-fA-F]{6}", text) else "#8c8c8c"
+
+
+@cache
+def _stylesheet() -> Any:
+    from importlib import resources
+
+    from markupsafe import Markup
+
+    folder = resources.files("smallarea.report") / "templates"
+    # Our own file, not data: the only text that is not escaped.
+    return Markup((folder / "report.css").read_text(encoding="utf-8"))  # noqa: S704
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("smallarea.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")

@@ -1,0 +1,78 @@
+"""Figures to pieces of HTML: SVG where it is light, PNG where it is not; the same bytes for the same figure."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a data URI.
+
+    Attributes
+    ----------
+    uri : str
+        ``data:image/...``, for the ``src`` of an image: there, even a hostile SVG could not run anything.
+    width, height : int
+        Pixels at 96 to the inch.
+    """
+
+    uri: str
+    width: int
+    height: int
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure of so many inches, outside pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="none")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def as_svg(figure: Figure) -> Picture:
+    """Encode a figure as SVG."""
+    buffer = io.StringIO()
+    # dpi is that of the parts drawn as pixels, such as clouds of thousands of points.
+    figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+    text = _steady_ids(buffer.getvalue())
+    return _picture(figure, "svg+xml", text.encode())
+
+
+def as_png(figure: Figure, dpi: int, *, palette: bool = False) -> Picture:
+    """Encode a figure as PNG, with 128 colours if ``palette``: enough for a map of a few classes with smooth edges."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white" if palette else "none")
+    if palette:
+        from PIL import Image
+
+        image = Image.open(buffer).convert("RGB").quantize(colors=128, dither=Image.Dither.NONE)
+        buffer = io.BytesIO()
+        image.save(buffer, format="png", optimize=True)
+    return _picture(figure, "png", buffer.getvalue())
+
+
+def _picture(figure: Figure, kind: str, data: bytes) -> Picture:
+    width, height = figure.get_size_inches()
+    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return Picture(uri, round(96 * float(width)), round(96 * float(height)))
+
+
+def _steady_ids(svg: str) -> str:
+    # matplotlib salts its ids with a random number unless a global setting says otherwise; numbering them in order of
+    # appearance makes the file reproducible without touching that setting.
+    numbers: dict[str, str] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        return numbers.setdefault(match[0], f"{match[0][0]}{len(numbers)}")
+
+    return re.sub(r"\b[a-z][0-9a-f]{10}\b(?=[\")])", rename, svg)
