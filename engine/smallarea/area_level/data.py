@@ -129,9 +129,7 @@ def area_level_data(
     return AreaLevelData(ids, direct, variance, table, tuple(covariate_names), tuple(notes))
 
 
-def _check_columns(
-    ids: tuple[str, ...], direct: Vector, variance: Vector, table: Vector, names: Sequence[str]
-) -> None:
+def _check_columns(ids: tuple[str, ...], direct: Vector, variance: Vector, table: Vector, names: Sequence[str]) -> None:
     if len(set(ids)) != len(ids):
         seen: set[str] = set()
         repeated = sorted({area for area in ids if area in seen or seen.add(area)})  # type: ignore[func-returns-value]

@@ -72,9 +72,7 @@ class TMixture:
         for share, centre, root in zip(self.shares, self.centres, self.roots, strict=True):
             z = np.linalg.solve(root, (x - centre).T)
             log_density = constant - np.sum(np.log(np.diag(root)))
-            columns.append(
-                math.log(share) + log_density - 0.5 * (nu + d) * np.log1p(np.sum(z**2, axis=0) / nu)
-            )
+            columns.append(math.log(share) + log_density - 0.5 * (nu + d) * np.log1p(np.sum(z**2, axis=0) / nu))
         return np.column_stack(columns)
 
     def log_density(self, x: Vector) -> Vector:
@@ -199,7 +197,11 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
         )
     best = starts[int(np.nanargmax(np.where(np.isfinite(heights), heights, -np.inf)))]
     found = optimize.minimize(
-        value_and_slope, best, jac=True, method="L-BFGS-B", bounds=[(-8.0, 8.0)] * dimension,
+        value_and_slope,
+        best,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-8.0, 8.0)] * dimension,
         options={"maxiter": 60, "ftol": 1e-10, "gtol": 1e-4},
     )
     covariance = _covariance_at(evaluate, found.x)
@@ -382,9 +384,7 @@ def _summarise(points: Vector, log_weights: Vector, evaluations: int, min_ess: i
         points, normalised, float(total - math.log(n)), error, pareto_k(normalised), evaluations, False
     )
     reached = bool(np.min(result.ess(points)) >= min_ess)
-    return WeightedSample(
-        points, normalised, result.log_evidence, error, result.pareto_k, evaluations, reached
-    )
+    return WeightedSample(points, normalised, result.log_evidence, error, result.pareto_k, evaluations, reached)
 
 
 def importance_of_nothing() -> WeightedSample:

@@ -300,9 +300,7 @@ def _summarise(
     for index in points.tolist():
         rows = np.flatnonzero(chosen == index)
         theta[rows], beta[rows] = at[index].theta, at[index].beta
-    return Posterior(
-        mean, sd, lower, upper, synthetic, shrinkage, theta, beta, values[chosen], weighted, values
-    )
+    return Posterior(mean, sd, lower, upper, synthetic, shrinkage, theta, beta, values[chosen], weighted, values)
 
 
 def _mixture_size(n: int) -> int:

@@ -178,9 +178,7 @@ class SuperLuFactoriser:
     def factor(self, diagonal: Vector, off_diagonal: Vector | float) -> Factor:
         upper = self._pattern.upper(diagonal, off_diagonal)
         full = sp.csc_matrix(upper + sp.triu(upper, k=1).T)
-        lu = splu(
-            full, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
+        lu = splu(full, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         if not np.array_equal(lu.perm_r, lu.perm_c):
             raise _not_positive_definite()
         return _SuperLuFactor(lu)
