@@ -1,8 +1,8 @@
 """Outputs that are whole or not there: written to a temporary neighbour, then renamed.
 
-A temporary file is called ``.NAME.smallarea-tmp-HOST-PID-N.EXT`` and lies in the folder of its target, because a
-rename is atomic only inside one file system. The host and the process id tell a later run which of them were left behind
-by a run that was killed.
+A temporary file is called ``.NAME.smallarea-tmp-HOST-PID-N.EXT`` and lies in the folder of its target,
+because a rename is atomic only inside one file system. The host and the process id tell a later run which of
+them were left behind by a run that was killed.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
 class AtomicOutputs:
     """Several outputs that appear together.
 
-    Write each of them to the path that `path` gives. When the ``with`` block ends well all are renamed, one after the
-    other; if one cannot be, those before it are put back. When the block raises, every temporary is removed and the
-    targets are as they were.
+    Write each of them to the path that `path` gives. When the ``with`` block ends well all are renamed, one
+    after the other; if one cannot be, those before it are put back. When the block raises, every temporary is
+    removed and the targets are as they were.
     """
 
     def __init__(self) -> None:
@@ -219,9 +219,7 @@ def remove_stale(folder: str | os.PathLike[str]) -> list[Path]:
 
 def _check_target(target: Path) -> None:
     if not target.parent.is_dir():
-        raise OutputProblem(
-            f"Cannot write {target}: the folder {target.parent} does not exist. Create it first."
-        )
+        raise OutputProblem(f"Cannot write {target}: the folder {target.parent} does not exist. Create it first.")
     if target.is_dir():
         raise OutputProblem(f"Cannot write {target}: it is a folder. Give the path of a file.")
 
@@ -232,9 +230,7 @@ def _check_writable(temporary: Path) -> None:
         temporary.touch()
         temporary.unlink()
     except OSError as error:
-        raise OutputProblem(
-            f"Cannot write to the folder {temporary.parent}: {error.strerror or error}."
-        ) from error
+        raise OutputProblem(f"Cannot write to the folder {temporary.parent}: {error.strerror or error}.") from error
 
 
 def _beside(path: Path, suffix: str) -> Path:

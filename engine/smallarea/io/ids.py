@@ -27,8 +27,8 @@ def id_texts(values: Iterable[object]) -> list[str | None]:
     Returns
     -------
     list of (str or None)
-        Whole numbers without a decimal point, text as written (blanks at the ends are kept), everything else by ``str``.
-        Missing values and texts without a visible character are None.
+        Whole numbers without a decimal point, text as written (blanks at the ends are kept), everything else
+        by ``str``. Missing values and texts without a visible character are None.
     """
     return [_id_text(value) for value in values]
 
@@ -46,7 +46,8 @@ def as_area_ids(values: Iterable[object], what: str = "id field") -> tuple[str, 
     Returns
     -------
     tuple of str
-        ``1`` and ``1.0`` become ``"1"``, text stays as it is. Repeated ids are not looked for, see `repeated`.
+        ``1`` and ``1.0`` become ``"1"``, text stays as it is. Repeated ids are not looked for, see
+        `repeated`.
 
     Raises
     ------
@@ -57,7 +58,8 @@ def as_area_ids(values: Iterable[object], what: str = "id field") -> tuple[str, 
     empty = [row for row, text in enumerate(texts, start=1) if text is None]
     if empty:
         raise TableProblem(
-            f"The {what} has no value in row {named(empty)} ({len(empty)} of {len(texts)} rows). Fill it in, or remove the rows."
+            f"The {what} has no value in row {named(empty)} ({len(empty)} of {len(texts)} rows). "
+            "Fill it in, or remove the rows."
         )
     return tuple(text for text in texts if text is not None)
 
@@ -78,8 +80,8 @@ class IdMatch:
     table_only, map_only : tuple of str
         Ids on one side only, each once, in their own order.
     near_misses : tuple of (str, str)
-        Pairs (table id, map id) out of those two which are the same but for case, accents, blanks, leading zeros or a
-        trailing ``.0``.
+        Pairs (table id, map id) out of those two which are the same but for case, accents, blanks, leading
+        zeros or a trailing ``.0``.
     table_repeated, map_repeated : tuple of str
         Ids that occur more than once.
     table_missing : int
@@ -175,7 +177,8 @@ def _float_text(number: float) -> str | None:
     if number.is_integer():
         if abs(number) > _LARGEST_EXACT_FLOAT:
             raise TableProblem(
-                f"The id {number!r} was stored as a floating point number and has lost its last digits. Store ids as text."
+                f"The id {number!r} was stored as a floating point number and has lost its last digits. "
+                "Store ids as text."
             )
         return str(int(number))
     return str(number)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 GEOMETRY_COLUMN = "geom"
-# GDAL's default, 1.4, is only partly supported by the GDAL of older QGIS versions, which say so on every opening.
+# GDAL's default, 1.4, is only partly supported by the GDAL of older QGIS versions, which say so on every
+# opening.
 GPKG_VERSION = "1.3"
 _ARCHIVES = ("/vsizip/", "/vsitar/", "/vsigzip/", "/vsi7z/")
 _POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
@@ -40,21 +41,22 @@ def read_layer(
     layer : str, optional
         Layer name; needed only if the file has several layers with geometries.
     id_field : str, optional
-        A field that will be needed. It matters only if it is the layer's feature id column (``fid`` in a GeoPackage), which
-        is otherwise not among the attributes.
+        A field that will be needed. It matters only if it is the layer's feature id column (``fid`` in a
+        GeoPackage), which is otherwise not among the attributes.
 
     Returns
     -------
     geopandas.GeoDataFrame
-        All attributes and the shapes as they are in the file, in two dimensions, curves made of short straight lines. Shapes
-        may still be missing, empty, invalid, or no polygons. ``attrs["notes"]`` lists what was changed on the way,
-        ``attrs["unreadable"]`` the row positions (from 0) whose shape could not be read at all (now missing), and
-        ``attrs["source"]`` says where the layer came from.
+        All attributes and the shapes as they are in the file, in two dimensions, curves made of short
+        straight lines. Shapes may still be missing, empty, invalid, or no polygons. ``attrs["notes"]`` lists
+        what was changed on the way, ``attrs["unreadable"]`` the row positions (from 0) whose shape could not
+        be read at all (now missing), and ``attrs["source"]`` says where the layer came from.
 
     Raises
     ------
     GeometryProblem
-        If the file is missing or no vector file, the layer is unknown or has to be chosen, or it has no polygons.
+        If the file is missing or no vector file, the layer is unknown or has to be chosen, or it has no
+        polygons.
     """
     name = check_source(path, GeometryProblem)
     layer = _choose_layer(name, layer)
@@ -100,7 +102,8 @@ def check_source(path: str | os.PathLike[str], problem: type[SmallareaError]) ->
     Raises
     ------
     SmallareaError
-        Of the class given, if nothing is there. Addresses of servers are refused: the engine does not use the network.
+        Of the class given, if nothing is there. Addresses of servers are refused: the engine does not use the
+        network.
     """
     name = os.fspath(path)
     if not name.startswith(_ARCHIVES) and not os.path.exists(name):
@@ -152,8 +155,8 @@ def write_layer(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], layer: st
 def add_layer(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], layer: str) -> dict[str, str]:
     """Write a layer into a GeoPackage that is being prepared; the other layers in it stay.
 
-    Call it on the temporary path of an `AtomicOutputs`, once for each layer. Parameters and result are those of
-    `write_layer`, but the write itself is not atomic.
+    Call it on the temporary path of an `AtomicOutputs`, once for each layer. Parameters and result are those
+    of `write_layer`, but the write itself is not atomic.
     """
     fresh = not os.path.exists(path)
     renamed = safe_names([str(column) for column in frame.columns if column != frame.geometry.name])
@@ -183,8 +186,8 @@ def add_layer(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], layer: str)
 def safe_names(fields: list[str]) -> dict[str, str]:
     """Choose field names that a GeoPackage can hold.
 
-    A GeoPackage has columns ``fid`` and ``geom`` of its own and does not tell ``a`` from ``A``. The first of several that
-    are alike keeps its name; the others get underscores at the end.
+    A GeoPackage has columns ``fid`` and ``geom`` of its own and does not tell ``a`` from ``A``. The first of
+    several that are alike keeps its name; the others get underscores at the end.
 
     Parameters
     ----------
@@ -218,20 +221,14 @@ def _choose_layer(name: str, layer: str | None) -> str:
     spatial = [one for one, kind in layers if kind is not None]
     if layer is not None:
         if layer not in [one for one, _ in layers]:
-            raise GeometryProblem(
-                f"{name} has no layer {layer!r}. It has {named([one for one, _ in layers], 20)}."
-            )
+            raise GeometryProblem(f"{name} has no layer {layer!r}. It has {named([one for one, _ in layers], 20)}.")
         if layer not in spatial:
-            raise GeometryProblem(
-                f"Layer {layer!r} of {name} is a table without shapes. Choose a polygon layer."
-            )
+            raise GeometryProblem(f"Layer {layer!r} of {name} is a table without shapes. Choose a polygon layer.")
         return layer
     if not spatial:
         raise GeometryProblem(f"{name} has no layer with shapes. Give a file with a polygon layer.")
     if len(spatial) > 1:
-        raise GeometryProblem(
-            f"{name} has {len(spatial)} layers: {named(spatial, 20)}. Say which one to use."
-        )
+        raise GeometryProblem(f"{name} has {len(spatial)} layers: {named(spatial, 20)}. Say which one to use.")
     return spatial[0]
 
 
@@ -243,7 +240,7 @@ def _unreadable_rows(name: str, layer: str, frame: gpd.GeoDataFrame) -> list[int
     missing = np.flatnonzero(frame.geometry.isna().to_numpy())
     if not len(missing):
         return []
-    meta, fids, blobs, _ = pyogrio.raw.read(name, layer=layer, columns=[], return_fids=True)
+    _, fids, blobs, _ = pyogrio.raw.read(name, layer=layer, columns=[], return_fids=True)
     stored = {int(fid) for fid, blob in zip(fids, blobs, strict=True) if blob is not None}
     return [int(row) for row in missing if int(frame.index[row]) in stored]
 
@@ -255,12 +252,8 @@ def _check_polygons(frame: gpd.GeoDataFrame, name: str, layer: str, unreadable: 
     usable = np.isin(kinds, (*_POLYGONAL, shapely.GeometryType.GEOMETRYCOLLECTION))
     if usable.any() or unreadable:
         return
-    found = sorted({shapely.GeometryType(kind).name.lower() for kind in kinds if kind >= 0}) or [
-        "no shapes at all"
-    ]
-    raise GeometryProblem(
-        f"Layer {layer!r} of {name} has no polygons, only {named(found)}. Choose a polygon layer."
-    )
+    found = sorted({shapely.GeometryType(kind).name.lower() for kind in kinds if kind >= 0}) or ["no shapes at all"]
+    raise GeometryProblem(f"Layer {layer!r} of {name} has no polygons, only {named(found)}. Choose a polygon layer.")
 
 
 def _has_m(shapes: np.ndarray) -> np.ndarray:
@@ -302,6 +295,4 @@ def _writable_column(column: pd.Series) -> pd.Series:
 
 
 def _is_missing(value: object) -> bool:
-    return (
-        value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value))
-    )
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value))

@@ -39,8 +39,8 @@ def read_table(
     Parameters
     ----------
     path : path
-        The file. A CSV file may be UTF-8 or Windows-1252, separated by comma, semicolon or tabulator; with semicolons, decimal
-        commas are understood.
+        The file. A CSV file may be UTF-8 or Windows-1252, separated by comma, semicolon or tabulator; with
+        semicolons, decimal commas are understood.
     layer : str, optional
         Layer or sheet name; needed only if there are several.
     text_columns : collection of str
@@ -49,7 +49,8 @@ def read_table(
     Returns
     -------
     pandas.DataFrame
-        One row a record. Columns in which every value is a number are numbers, except those with leading zeros.
+        One row a record. Columns in which every value is a number are numbers, except those with leading
+        zeros.
 
     Raises
     ------
@@ -104,14 +105,14 @@ def numeric_column(frame: pd.DataFrame, name: str, ids: Sequence[str] | None = N
     Returns
     -------
     numpy.ndarray
-        Float array of shape (n rows,), NaN where there is no value. Text is accepted if every value of the field is a number,
-        either all with decimal points or all with decimal commas.
+        Float array of shape (n rows,), NaN where there is no value. Text is accepted if every value of the
+        field is a number, either all with decimal points or all with decimal commas.
 
     Raises
     ------
     TableProblem
-        If the field is missing, a value is not a number or is infinite, or commas could be decimal or thousands separators.
-        The message names the rows.
+        If the field is missing, a value is not a number or is infinite, or commas could be decimal or
+        thousands separators. The message names the rows.
     """
     check_field(frame, name)
     column = frame[name]
@@ -164,13 +165,9 @@ def _read_csv(name: str, text_columns: Collection[str]) -> pd.DataFrame:
         raise TableProblem(f"The table {name} is empty.")
     separator = _separator(text)
     try:
-        frame = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False
-        )
+        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
-        raise TableProblem(
-            f"Cannot read the table {name} with the separator {separator!r}: {error}"
-        ) from error
+        raise TableProblem(f"Cannot read the table {name} with the separator {separator!r}: {error}") from error
     frame.columns = [str(column).strip() for column in frame.columns]
     for column in frame.columns:
         if column in text_columns:
@@ -238,10 +235,7 @@ def _read_excel(name: str, sheet: str | None, text_columns: Collection[str]) -> 
     if not rows:
         raise TableProblem(f"The sheet of {name} is empty.")
     width = max(i + 1 for row in rows for i, value in enumerate(row) if value is not None)
-    header = [
-        str(value).strip() if value is not None else f"column_{i + 1}"
-        for i, value in enumerate(rows[0][:width])
-    ]
+    header = [str(value).strip() if value is not None else f"column_{i + 1}" for i, value in enumerate(rows[0][:width])]
     frame = pd.DataFrame([list(row[:width]) for row in rows[1:]], columns=header).infer_objects()
     return _with_text(frame, text_columns)
 
@@ -251,9 +245,7 @@ def _choose_sheet(name: str, sheets: dict[str, Any], sheet: str | None) -> str:
         if sheet not in sheets:
             raise TableProblem(f"{name} has no sheet {sheet!r}. It has {named(list(sheets), 20)}.")
         return sheet
-    filled = [title for title, one in sheets.items() if one.max_row is None or one.max_row > 1] or list(
-        sheets
-    )
+    filled = [title for title, one in sheets.items() if one.max_row is None or one.max_row > 1] or list(sheets)
     if len(filled) > 1:
         raise TableProblem(f"{name} has {len(filled)} sheets: {named(filled, 20)}. Say which one to use.")
     return filled[0]
