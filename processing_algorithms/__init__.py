@@ -1,0 +1,1 @@
+"""The Processing algorithms, one module each; every one of them is a job for the engine."""

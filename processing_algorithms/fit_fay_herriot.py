@@ -1,0 +1,235 @@
+"""Fit Fay-Herriot model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import QgsFields, QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
+
+from .areas_input import AreasAlgorithm, without_private
+from .base import rename_on_load
+from .build_adjacency import GRAPH_FILES
+from .inputs import InputProblem, Parameters, check_field, field_of, fields_of, hand_over, same_source, source_of
+from .parameters import ParameterMaker, key, parse_priors, yes_no_value
+
+_CHOICES = (
+    "variance_type",
+    "random_effect",
+    "method",
+    "contiguity",
+    "islands",
+    "solver",
+    "unmatched",
+    "missing_variance",
+    "missing_covariates",
+)
+_INTEGERS = ("draws", "min_ess", "seed", "workers")
+_DECIMALS = ("moe_level", "level")
+
+
+class FitFayHerriot(AreasAlgorithm):
+    """Fit a Fay-Herriot model and map its estimates."""
+
+    NAME = "fitfayherriot"
+    TITLE = "Fit Fay-Herriot model"
+    GROUP = "Area-level models"
+    GROUP_ID = "arealevel"
+    TASK = "fit"
+    TAGS = ("fay-herriot", "eblup", "bayes", "car", "leroux", "spatial", "shrinkage", "direct estimate", "cv")
+    SUMMARY = (
+        "Improves direct survey estimates by borrowing strength from covariates and from neighbouring areas, and says "
+        "how sure the result is. Each area needs a direct estimate and its sampling variance; areas without one get a "
+        "prediction from the model.\n\n"
+        "The result is a polygon layer with estimate, standard error, coefficient of variation, interval, shrinkage "
+        "and a reliability flag. It opens as a map of the estimates; maps of uncertainty and reliability are stored beside "
+        "it (Layer Properties > Style > Load Style > From Database). The report shows whether the model can be trusted."
+    )
+    LAYER_INPUTS = ("AREAS", "TABLE")
+    LAYER_OUTPUTS = ("output",)
+    FILE_OUTPUTS = ("report", "csv", "posterior")
+    NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
+        "N_AREAS": ("n_areas", "Number of areas"),
+        "N_SAMPLED": ("n_sampled", "Areas with a direct estimate"),
+        "N_ESTIMATED": ("n_estimated", "Areas with an estimate"),
+        "N_DROPPED": ("n_dropped", "Areas and rows left out"),
+        "MEDIAN_CV_DIRECT": ("median_cv_direct", "Median CV of the direct estimates"),
+        "MEDIAN_CV": ("median_cv", "Median CV of the model estimates"),
+        "ESS_MIN": ("ess_min", "Smallest effective sample size"),
+        "SECONDS": ("seconds", "Seconds that the engine took"),
+    }
+    TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FORMULA": ("formula", "Model")}
+
+    def add_parameters(self, make: ParameterMaker) -> None:
+        """Declare the parameters: what everybody has to say first, the rest under Advanced."""
+        self.add_areas(make)
+        self.add(
+            make.table(
+                "table",
+                "Table with the direct estimates",
+                "Layer or table with the direct estimates, one row for each area. Choose the polygon layer itself if "
+                "they are among its attributes.",
+            ),
+            make.field("table_id_field", "Field of the table with the area ids", "table", optional=True),
+            make.field("direct", "Direct estimates", "table", numeric=True),
+            make.field("variance", "Sampling variances", "table", numeric=True),
+            make.choice("variance_type", "The variance field holds"),
+            make.field("covariates", "Covariates", "table", numeric=True, many=True, optional=True),
+            make.choice("random_effect", "Area random effect"),
+            make.choice("method", "Method"),
+        )
+        self._add_model_options(make)
+        self._add_data_options(make)
+        polygons = QgsProcessing.SourceType.TypeVectorPolygon
+        self.add(
+            make.layer_output("output", "Estimates", polygons),
+            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
+        )
+        self.add_advanced(
+            make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
+            make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
+        )
+
+    def _add_model_options(self, make: ParameterMaker) -> None:
+        self.add_advanced(
+            make.decimal("level", "Coverage of the intervals"),
+            make.text("reliability", "Reliability preset"),
+            make.boolean("intercept", "Include an intercept"),
+            make.yes_no_default("iid_part", "Independent effect beside the spatial one"),
+            make.text("priors", "Priors"),
+            make.integer("draws", "Posterior draws"),
+            make.integer("min_ess", "Effective sample size to reach"),
+            make.integer("seed", "Seed"),
+            make.choice("solver", "Linear algebra"),
+            make.integer("workers", "Threads (0: all)"),
+        )
+
+    def _add_data_options(self, make: ParameterMaker) -> None:
+        self.add_advanced(
+            make.decimal("moe_level", "Confidence level of the margins of error"),
+            make.file("graph", "Saved adjacency graph", f"{GRAPH_FILES};;All files (*)"),
+            make.choice("contiguity", "Contiguity"),
+            make.choice("islands", "Areas without a neighbour"),
+            make.choice("unmatched", "Table rows that are not on the map"),
+            make.choice("missing_variance", "Direct estimates without a variance"),
+            make.choice("missing_covariates", "Areas without a covariate value"),
+            make.boolean("repair", "Repair polygons"),
+        )
+        self.add_areas_options(make)
+
+    def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
+        """Check the values."""
+        super().check(parameters, context)
+        table = source_of(self, parameters, "TABLE", context)
+        self._check_fields(parameters, context, table.fields(), table.sourceName())
+        joined = not same_source(self, parameters, "AREAS", "TABLE", context)
+        if joined and not field_of(self, parameters, "ID_FIELD", context):
+            raise InputProblem(
+                "The table is not the polygon layer itself, so it has to be joined: choose the 'Field with the area "
+                "ids'."
+            )
+        for name in _DECIMALS:
+            if not 0.0 < self.parameterAsDouble(parameters, key(name), context) < 1.0:
+                raise InputProblem(f"{self._label(name)}: a number between 0 and 1, without 0 and 1, is needed.")
+        self._check_model(parameters, context)
+
+    def _check_fields(
+        self, parameters: Parameters, context: QgsProcessingContext, fields: QgsFields, table: str
+    ) -> None:
+        table_id = field_of(self, parameters, "TABLE_ID_FIELD", context)
+        if table_id:
+            check_field(fields, table_id, self._label("table_id_field"), table)
+        chosen: dict[str, str] = {}
+        for name in ("direct", "variance", "covariates"):
+            for field in fields_of(self, parameters, key(name), context):
+                check_field(fields, field, self._label(name), table, numeric=True)
+                if field in chosen:
+                    raise InputProblem(
+                        f"The field '{field}' is chosen for '{chosen[field]}' and for '{self._label(name)}'. "
+                        "Choose another field for one of them."
+                    )
+                chosen[field] = self._label(name)
+
+    def _check_model(self, parameters: Parameters, context: QgsProcessingContext) -> None:
+        try:
+            parse_priors(self.parameterAsString(parameters, "PRIORS", context))
+        except ValueError as error:
+            raise InputProblem(f"Priors: {error}. Separate several by semicolons.") from error
+        effect = self.parameterAsEnumString(parameters, "RANDOM_EFFECT", context)
+        method = self.parameterAsEnumString(parameters, "METHOD", context)
+        if method != "bayes" and effect != "iid":
+            raise InputProblem(
+                f"The method '{method}' fits independent effects only: choose 'iid' as area random effect, or the "
+                f"method 'bayes' for '{effect}'."
+            )
+
+    def _label(self, name: str) -> str:
+        return self.parameterDefinition(key(name)).description()
+
+    def job_parameters(
+        self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
+    ) -> dict[str, Any]:
+        """Return the job's parameters."""
+        wanted = self._table_fields(parameters, context)
+        together = same_source(self, parameters, "AREAS", "TABLE", context)
+        areas = self.areas_job(parameters, context, feedback, folder, wanted if together else [])
+        names, table = areas["_names"], {}
+        if not together:
+            table, names = self._table_job(parameters, context, feedback, folder, wanted)
+        return {
+            **without_private(areas),
+            **table,
+            "direct": names[field_of(self, parameters, "DIRECT", context)],
+            "variance": names[field_of(self, parameters, "VARIANCE", context)],
+            "covariates": [names[field] for field in fields_of(self, parameters, "COVARIATES", context)],
+            **self._options(parameters, context),
+            **self.output_job(parameters, context),
+        }
+
+    def _table_fields(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
+        return [
+            field
+            for name in ("DIRECT", "VARIANCE", "COVARIATES")
+            for field in fields_of(self, parameters, name, context)
+        ]
+
+    def _table_job(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+        folder: Path,
+        wanted: list[str],
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """Hand the table over; its id field has the polygons' name for it unless another is chosen."""
+        source = source_of(self, parameters, "TABLE", context)
+        id_field = field_of(self, parameters, "TABLE_ID_FIELD", context) or field_of(
+            self, parameters, "ID_FIELD", context
+        )
+        check_field(source.fields(), id_field, self._label("table_id_field"), source.sourceName())
+        handover = hand_over(source, folder / "table.gpkg", [id_field, *wanted], feedback)
+        job = {
+            "table": str(handover.path),
+            "table_layer": handover.layer,
+            "table_id_field": handover.names[id_field],
+        }
+        return job, handover.names
+
+    def _options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
+            **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
+            **{name: self.parameterAsDouble(parameters, key(name), context) for name in _DECIMALS},
+            "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
+            "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
+            "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
+            "reliability": self.parameterAsString(parameters, "RELIABILITY", context),
+            "graph": self.parameterAsFile(parameters, "GRAPH", context) or None,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def name_layers(self, parameters: Parameters, context: QgsProcessingContext, event: dict[str, Any]) -> None:
+        """Name the layer after what was estimated."""
+        direct = field_of(self, parameters, "DIRECT", context)
+        output = self.destinations(parameters, context).get("OUTPUT", "")
+        rename_on_load(context, output, "OUTPUT", f"Estimates of {direct}")

@@ -1,0 +1,198 @@
+"""Make Processing parameters from the engine's job schema: its names, defaults, choices, limits and help.
+
+A parameter's name in Processing is the job's name in capitals. Only the short label is written in the algorithms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterCrs,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
+)
+
+from ..qgis_plugin.job_schema import Parameter, Task
+
+UNSET = "default"
+_YES_NO = {"yes": True, "no": False}
+
+
+def key(name: str) -> str:
+    """Return the Processing name of a job's parameter."""
+    return name.upper()
+
+
+class ParameterMaker:
+    """Make the parameters of one task.
+
+    Parameters
+    ----------
+    task : Task
+        Where names, defaults, choices, limits and help come from.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def polygons(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a polygon layer."""
+        kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
+        return self._finished(name, QgsProcessingParameterFeatureSource(key(name), label, kinds))
+
+    def table(self, name: str, label: str, own_help: str) -> QgsProcessingParameterDefinition:
+        """Return a layer or a table without shapes, with a help of its own: a job may leave it out, a dialog not."""
+        kinds = [QgsProcessing.SourceType.TypeVector]
+        return self._finished(name, QgsProcessingParameterFeatureSource(key(name), label, kinds), own_help)
+
+    def field(
+        self, name: str, label: str, parent: str, *, numeric: bool = False, many: bool = False, optional: bool = False
+    ) -> QgsProcessingParameterDefinition:
+        """Return one or several fields of a layer."""
+        types = QgsProcessingParameterField.DataType
+        definition = QgsProcessingParameterField(
+            key(name),
+            label,
+            defaultValue=None,
+            parentLayerParameterName=key(parent),
+            type=types.Numeric if numeric else types.Any,
+            allowMultiple=many,
+            optional=optional,
+        )
+        return self._finished(name, definition)
+
+    def choice(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a choice between the schema's words, which are also what scripts pass."""
+        spec = self._spec(name)
+        return self._finished(name, _choice(name, label, list(spec.choices), spec.default))
+
+    def yes_no_default(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a choice for a yes or no whose default depends on other parameters."""
+        return self._finished(name, _choice(name, label, [UNSET, *_YES_NO], UNSET))
+
+    def boolean(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a yes or no."""
+        definition = QgsProcessingParameterBoolean(key(name), label, defaultValue=bool(self._spec(name).default))
+        return self._finished(name, definition)
+
+    def integer(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a whole number."""
+        return self._number(name, label, QgsProcessingParameterNumber.Type.Integer)
+
+    def decimal(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a number."""
+        return self._number(name, label, QgsProcessingParameterNumber.Type.Double)
+
+    def text(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a text, empty where the schema has nothing."""
+        default = self._spec(name).default
+        definition = QgsProcessingParameterString(key(name), label, defaultValue=default or "", optional=not default)
+        return self._finished(name, definition)
+
+    def crs(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a coordinate reference system."""
+        return self._finished(name, QgsProcessingParameterCrs(key(name), label, defaultValue=None, optional=True))
+
+    def file(self, name: str, label: str, file_filter: str) -> QgsProcessingParameterDefinition:
+        """Return a file to read."""
+        definition = QgsProcessingParameterFile(
+            key(name),
+            label,
+            behavior=QgsProcessingParameterFile.Behavior.File,
+            defaultValue=None,
+            optional=True,
+            fileFilter=file_filter,
+        )
+        return self._finished(name, definition)
+
+    def layer_output(
+        self, name: str, label: str, kind: Any, *, optional: bool = False, by_default: bool = True
+    ) -> QgsProcessingParameterDefinition:
+        """Return a GeoPackage to write and load."""
+        definition = QgsProcessingParameterVectorDestination(
+            key(name), label, kind, defaultValue=None, optional=optional, createByDefault=by_default
+        )
+        return self._finished(name, definition)
+
+    def file_output(
+        self, name: str, label: str, file_filter: str, *, by_default: bool = False
+    ) -> QgsProcessingParameterDefinition:
+        """Return a file to write."""
+        definition = QgsProcessingParameterFileDestination(
+            key(name), label, fileFilter=file_filter, defaultValue=None, optional=True, createByDefault=by_default
+        )
+        return self._finished(name, definition)
+
+    def _spec(self, name: str) -> Parameter:
+        return self._task.parameters[name]
+
+    def _number(self, name: str, label: str, kind: Any) -> QgsProcessingParameterDefinition:
+        spec = self._spec(name)
+        definition = QgsProcessingParameterNumber(key(name), label, type=kind, defaultValue=spec.default)
+        if spec.minimum is not None:
+            definition.setMinimum(spec.minimum)
+        if spec.maximum is not None:
+            definition.setMaximum(spec.maximum)
+        return self._finished(name, definition)
+
+    def _finished(
+        self, name: str, definition: QgsProcessingParameterDefinition, own_help: str = ""
+    ) -> QgsProcessingParameterDefinition:
+        definition.setHelp(own_help or self._spec(name).help)
+        return definition
+
+
+def advanced(definition: QgsProcessingParameterDefinition) -> QgsProcessingParameterDefinition:
+    """Put a parameter into the Advanced section."""
+    definition.setFlags(definition.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+    return definition
+
+
+def yes_no_value(text: str) -> bool | None:
+    """Return what a `yes_no_default` parameter says; None for the default."""
+    return _YES_NO.get(text)
+
+
+def parse_priors(text: str) -> dict[str, str]:
+    """Read ``sd_phi=HalfNormal(1); rho=Uniform(0,1)``.
+
+    Parameters
+    ----------
+    text : str
+        May be empty.
+
+    Returns
+    -------
+    dict
+        Hyperparameter to prior.
+
+    Raises
+    ------
+    ValueError
+        If a part is not of the form name=prior, or a name comes twice.
+    """
+    priors: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, equals, prior = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and prior):
+            raise ValueError(f"{part!r} is not of the form name=prior, for example sd_phi=HalfNormal(1)")
+        if name in priors:
+            raise ValueError(f"{name!r} is given twice")
+        priors[name] = prior
+    return priors
+
+
+def _choice(name: str, label: str, options: list[str], default: Any) -> QgsProcessingParameterEnum:
+    return QgsProcessingParameterEnum(
+        key(name), label, options=options, allowMultiple=False, defaultValue=default, usesStaticStrings=True
+    )

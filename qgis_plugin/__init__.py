@@ -1,0 +1,1 @@
+"""What lives in the QGIS process: provider, settings, and the reins of the engine. No numerical package."""

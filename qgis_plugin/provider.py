@@ -1,0 +1,50 @@
+"""The Processing provider: always there, whether the engine is or not."""
+
+from __future__ import annotations
+
+from qgis.core import QgsProcessingProvider
+
+from .paths import ICON, engine_version
+from .qt import QtGui
+
+
+class SmallareaProvider(QgsProcessingProvider):
+    """List the algorithms; say which formats they write."""
+
+    def id(self) -> str:
+        return "smallarea"
+
+    def name(self) -> str:
+        return "Small area estimation"
+
+    def longName(self) -> str:
+        return f"Small area estimation ({engine_version()})"
+
+    def versionInfo(self) -> str:
+        return engine_version()
+
+    def icon(self) -> QtGui.QIcon:
+        return QtGui.QIcon(str(ICON))
+
+    def svgIconPath(self) -> str:
+        return str(ICON)
+
+    def loadAlgorithms(self) -> None:
+        """Add the algorithms."""
+        from ..processing_algorithms.build_adjacency import BuildAdjacency
+        from ..processing_algorithms.check_areas import CheckAreas
+        from ..processing_algorithms.engine_status import EngineStatus
+        from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
+
+        for algorithm in (CheckAreas, BuildAdjacency, FitFayHerriot, EngineStatus):
+            self.addAlgorithm(algorithm())
+
+    # The engine writes the files itself, and it writes GeoPackages.
+    def supportedOutputVectorLayerExtensions(self) -> list[str]:
+        return ["gpkg"]
+
+    def defaultVectorFileExtension(self, hasGeometry: bool = True) -> str:
+        return "gpkg"
+
+    def supportsNonFileBasedOutput(self) -> bool:
+        return False
