@@ -7,6 +7,8 @@ schema, are built when one of them is asked for.
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from typing import Any
 
 import click
@@ -124,4 +126,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    # Warnings of libraries are for programmers; what users should know is in the results.
+    if not sys.warnoptions and "--debug" not in sys.argv:
+        warnings.simplefilter("ignore")
     cli(prog_name="smallarea")

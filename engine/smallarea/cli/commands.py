@@ -166,15 +166,11 @@ def _demo_command() -> click.Command:
             _fail(error)
         _leave(exit_code)
 
-    option = click.Option(
-        ["--folder"], default="demo", show_default=True, metavar="FOLDER", help="Where the files go."
-    )
+    option = click.Option(["--folder"], default="demo", show_default=True, metavar="FOLDER", help="Where the files go.")
     return click.Command("demo", params=[option, _debug_option()], callback=callback, help=_DEMO)
 
 
-def _run(
-    load: Callable[[], tuple[str, TaskParameters]], as_json: bool, debug: bool, watch_stdin: bool = False
-) -> int:
+def _run(load: Callable[[], tuple[str, TaskParameters]], as_json: bool, debug: bool, watch_stdin: bool = False) -> int:
     if as_json:
         with protocol_stream() as stream:
             return run_with(JsonLines(stream), load, watch_stdin, traces="all" if debug else "internal")
@@ -215,9 +211,7 @@ def _leave(exit_code: int) -> NoReturn:
 
 
 def _json_option() -> click.Option:
-    return click.Option(
-        ["--json", "as_json"], is_flag=True, help="Write events as JSON lines to standard output."
-    )
+    return click.Option(["--json", "as_json"], is_flag=True, help="Write events as JSON lines to standard output.")
 
 
 def _save_option() -> click.Option:

@@ -27,7 +27,7 @@ class PlainReporter:
         event = self._meter.update(percent, text)
         if event is not None:
             eta = event["eta_seconds"]
-            left = "" if not eta else f" (about {_duration(eta)} left)"
+            left = f" (about {_duration(eta)} left)" if eta and eta >= 3.0 else ""
             self._say(f"{event['percent']:5.1f} %  {text}{left}")
 
     def info(self, text: str) -> None:

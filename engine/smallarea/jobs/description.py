@@ -76,9 +76,7 @@ def check_job(data: Any, folder: Path | None = None) -> tuple[str, TaskParameter
         raise JobProblem('A job is a JSON object: {"version": 1, "task": ..., "parameters": {...}}.')
     version = data.get("version")
     if isinstance(version, int) and version > JOB_VERSION:
-        raise JobProblem(
-            f"The job has version {version}; this engine reads version {JOB_VERSION}. Update smallarea."
-        )
+        raise JobProblem(f"The job has version {version}; this engine reads version {JOB_VERSION}. Update smallarea.")
     try:
         job = Job.model_validate(data)
     except ValidationError as error:
@@ -222,9 +220,7 @@ def check_outputs(parameters: TaskParameters) -> None:
         if target.is_dir():
             raise OutputProblem(f"Cannot write '{name}': {path} is a folder. Give the name of a file.")
         if not target.absolute().parent.is_dir():
-            raise OutputProblem(
-                f"Cannot write '{name}': the folder {target.parent} does not exist. Create it."
-            )
+            raise OutputProblem(f"Cannot write '{name}': the folder {target.parent} does not exist. Create it.")
         if not os.access(target.absolute().parent, os.W_OK):
             raise OutputProblem(f"Cannot write '{name}': no permission to write to {target.parent}.")
 

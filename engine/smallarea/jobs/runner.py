@@ -16,7 +16,7 @@ from smallarea.errors import Cancelled, EngineUnavailable, SmallareaError
 from smallarea.jobs.description import check_outputs, load_job, output_paths
 from smallarea.jobs.events import JsonLines, Reporter, protocol_stream
 from smallarea.jobs.schema import TaskParameters
-from smallarea.jobs.summary import notes, summarise
+from smallarea.jobs.summary import notes, summarise, warnings
 from smallarea.jobs.watch import Cancellation, wake_on_signal
 
 INTERNAL_ERROR = "InternalError"
@@ -79,7 +79,7 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
             check_outputs(parameters)
             outputs.extend(output_paths(parameters).values())
             result = _call(task, parameters, reporter, cancellation)
-        texts, summary = notes(result), summarise(task, result)
+        summary = summarise(task, result)
     except KeyboardInterrupt:
         return _report(reporter, Cancelled("Cancelled; nothing was written."))
     except SmallareaError as error:
@@ -94,7 +94,9 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
         if traces != "none":
             traceback.print_exc()
         return _report_internal(reporter, error, traces)
-    for text in texts:
+    for text in notes(result):
+        reporter.info(text)
+    for text in warnings(result):
         reporter.warning(text)
     reporter.result(task, output_paths(parameters), summary)
     return 0
@@ -169,11 +171,7 @@ def _report_internal(reporter: Reporter, error: Exception, traces: Traces) -> in
     if isinstance(error, MemoryError):
         text = "There is not enough memory for this job. Close other programs, or use fewer areas or draws."
     else:
-        how = (
-            "run it again with --debug and report what that prints"
-            if traces == "none"
-            else "please report it"
-        )
+        how = "run it again with --debug and report what that prints" if traces == "none" else "please report it"
         text = f"Unexpected {type(error).__name__}: {error}. This is a fault of smallarea: {how}."
     reporter.error(INTERNAL_ERROR, text, INTERNAL_EXIT_CODE)
     return INTERNAL_EXIT_CODE

@@ -37,12 +37,8 @@ class TaskParameters(BaseModel):
 class AreasInput(TaskParameters):
     """The polygon layer."""
 
-    areas: str = Field(
-        description="Polygon layer: the path of any vector file that GDAL reads.", json_schema_extra=_IN
-    )
-    layer: str | None = Field(
-        None, description="Layer name inside the file; needed only if there are several."
-    )
+    areas: str = Field(description="Polygon layer: the path of any vector file that GDAL reads.", json_schema_extra=_IN)
+    layer: str | None = Field(None, description="Layer name inside the file; needed only if there are several.")
     id_field: str | None = Field(
         None, description="Field with the area ids, one value for each polygon; the row number if not given."
     )
@@ -66,9 +62,7 @@ class CheckAreas(AreasInput):
         ge=0.0,
         description="Gaps and overlaps narrower than this, in metres, are reported between neighbours.",
     )
-    sliver_area: float = Field(
-        1.0, ge=0.0, description="Polygons smaller than this, in square metres, are slivers."
-    )
+    sliver_area: float = Field(1.0, ge=0.0, description="Polygons smaller than this, in square metres, are slivers.")
     output: str | None = Field(
         None, description="GeoPackage to write: one feature for each finding.", json_schema_extra=_OUT
     )
@@ -97,8 +91,7 @@ class BuildAdjacency(AreasInput):
     )
     islands: IslandRule = Field(
         "own_component",
-        description="Areas without a neighbour: keep each as its own component, link it to the nearest area, "
-        "or stop.",
+        description="Areas without a neighbour: keep each as its own component, link it to the nearest area, or stop.",
     )
     graph: str | None = Field(
         None, description="JSON file to write the graph to; 'fit' reads it back.", json_schema_extra=_OUT
@@ -118,12 +111,8 @@ class FitAreaLevel(AreasInput):
         json_schema_extra=_IN,
     )
     table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(
-        None, description="Field of the table with the area ids; id_field if not given."
-    )
-    direct: str = Field(
-        description="Field with the direct estimates. An area with none gets a synthetic prediction."
-    )
+    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    direct: str = Field(description="Field with the direct estimates. An area with none gets a synthetic prediction.")
     variance: str = Field(description="Field with the sampling variances of the direct estimates.")
     variance_type: VarianceType = Field(
         "variance",
@@ -139,8 +128,7 @@ class FitAreaLevel(AreasInput):
     )
     iid_part: bool | None = Field(
         None,
-        description="Add an independent effect beside the spatial one. Default: with car yes, with leroux "
-        "no.",
+        description="Add an independent effect beside the spatial one. Default: with car yes, with leroux no.",
     )
     method: Method = Field(
         "bayes",
@@ -189,9 +177,7 @@ class FitAreaLevel(AreasInput):
         json_schema_extra=_OUT,
     )
     report: str | None = Field(None, description="HTML report to write.", json_schema_extra=_OUT)
-    csv: str | None = Field(
-        None, description="CSV file to write the estimates table to.", json_schema_extra=_OUT
-    )
+    csv: str | None = Field(None, description="CSV file to write the estimates table to.", json_schema_extra=_OUT)
     posterior: str | None = Field(
         None,
         description="NetCDF file to write the posterior draws to (ArviZ layout).",

@@ -29,6 +29,22 @@ def summarise(task: str, result: Any) -> dict[str, Any]:
 
 
 def notes(result: Any) -> tuple[str, ...]:
+    """Return what a result has to say that is no warning, for example what a repair has changed.
+
+    Parameters
+    ----------
+    result : object
+        What a workflow returned.
+
+    Returns
+    -------
+    tuple of str
+        May be empty.
+    """
+    return tuple(getattr(result, "notes", ()))
+
+
+def warnings(result: Any) -> tuple[str, ...]:
     """Return the warnings that a result carries.
 
     Parameters

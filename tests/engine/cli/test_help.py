@@ -46,9 +46,7 @@ def test_every_command_has_help_with_an_example(command):
     done = invoke(*command, "--help")
     assert done.exit_code == 0
     if command != ["areas"]:
-        assert (
-            f"smallarea {' '.join(command)}".strip() in done.output.partition("Usage:")[2].partition("\n")[2]
-        )
+        assert f"smallarea {' '.join(command)}".strip() in done.output.partition("Usage:")[2].partition("\n")[2]
     assert invoke(*command, "-h").output == done.output
 
 
@@ -92,9 +90,7 @@ def test_the_help_of_a_task_needs_no_numerical_library():
         "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
         "from smallarea.cli import main; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not (HEAVY - {"pydantic"}) & set(json.loads(done.stderr.splitlines()[-1]))
 
 

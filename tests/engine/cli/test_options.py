@@ -46,13 +46,9 @@ def test_the_options_are_the_schemas(task):
 def test_nothing_given_means_the_schemas_defaults(task, tmp_path):
     fields = TASKS[task].model_fields
     required = {name: "x" for name, field in fields.items() if field.is_required()}
-    words = [
-        word for name, value in required.items() if name != "areas" for word in (option_name(name), value)
-    ]
+    words = [word for name, value in required.items() if name != "areas" for word in (option_name(name), value)]
     words += ["x"] if "areas" in required else []
-    done = CliRunner().invoke(
-        cli, [*COMMANDS[task].split(), *words, "--save-job", str(tmp_path / "job.json")]
-    )
+    done = CliRunner().invoke(cli, [*COMMANDS[task].split(), *words, "--save-job", str(tmp_path / "job.json")])
     assert done.exit_code == 0, done.output
     written = json.loads((tmp_path / "job.json").read_text())["parameters"]
     assert set(written) == set(required)
