@@ -92,8 +92,8 @@ def _sampler(result: FitResult) -> Check | None:
         "Sampling of the hyperparameters",
         shown,
         LOOK,
-        "Below 400, standard errors and interval limits carry visible Monte Carlo error. Ask for a larger min_ess, or use "
-        "narrower priors.",
+        "Below 400, standard errors and interval limits carry visible Monte Carlo error. Ask for a larger min_ess, "
+        "or use narrower priors.",
     )
 
 
@@ -104,7 +104,10 @@ def _importance(diagnostics: Mapping[str, Any]) -> Check | None:
     verdict, text = (
         (FINE, "The importance weights are well behaved.")
         if k < 0.7
-        else (LOOK, "Above 0.7 the importance weights are unreliable: do not use the intervals. Change priors or model.")
+        else (
+            LOOK,
+            "Above 0.7 the importance weights are unreliable: do not use the intervals. Change priors or model.",
+        )
     )
     return Check("Importance weights", f"Pareto k {fixed(k, 2)}", verdict, text)
 
@@ -116,7 +119,8 @@ def _variance_component(result: FitResult) -> Check | None:
     zero = [
         str(row["name"])
         for _, row in table.iterrows()
-        if any(word in str(row["name"]).lower() for word in ("sd", "sigma", "var")) and as_number(row["estimate"]) == 0.0
+        if any(word in str(row["name"]).lower() for word in ("sd", "sigma", "var"))
+        and as_number(row["estimate"]) == 0.0
     ]
     if not zero:
         return Check("Model variance", "above zero", FINE, "The areas differ by more than sampling error.")
@@ -124,8 +128,8 @@ def _variance_component(result: FitResult) -> Check | None:
         "Model variance",
         f"{zero[0]} is zero",
         LOOK,
-        "Every estimate equals the regression prediction and the direct estimates have no weight, which is rarely credible. "
-        "Use an adjusted likelihood (amrl, ampl) or the Bayesian method.",
+        "Every estimate equals the regression prediction and the direct estimates have no weight, which is rarely "
+        "credible. Use an adjusted likelihood (amrl, ampl) or the Bayesian method.",
     )
 
 
@@ -135,7 +139,10 @@ def _degrees(result: FitResult, facts: ResponseFacts) -> Check:
     if n >= 5 * p:
         return Check("Enough areas", shown, FINE, "There are enough areas for so many coefficients.")
     return Check(
-        "Enough areas", shown, LOOK, "Fewer than five areas for each coefficient: the regression may fit noise. Use fewer covariates."
+        "Enough areas",
+        shown,
+        LOOK,
+        "Fewer than five areas for each coefficient: the regression may fit noise. Use fewer covariates.",
     )
 
 
@@ -146,7 +153,7 @@ def _gain(facts: ResponseFacts) -> Check | None:
     # Posterior standard deviations from a few thousand draws have an error of a percent or two.
     worse = int(np.count_nonzero(facts.arrays["se"][both] > 1.03 * facts.arrays["direct_se"][both]))
     total = int(both.sum())
-    shown = f"larger than the direct one in {count(worse)} of {plural(total, 'area')}"
+    shown = f"larger than the direct one in {count(worse) if worse else 'none'} of {plural(total, 'area')}"
     if worse == 0:
         return Check("Standard errors of the model", shown, FINE, "The model loses precision nowhere.")
     few = worse <= 0.1 * total
@@ -166,21 +173,24 @@ def _agreement(facts: ResponseFacts) -> Check | None:
         return None
     bounds = (test.slope - 1.96 * test.slope_se, test.slope + 1.96 * test.slope_se)
     shown = (
-        f"slope {fixed(test.slope, 2)} ({fixed(bounds[0], 2)} to {fixed(bounds[1], 2)}), "
-        f"W = {significant(test.wald, 3)} on {count(test.n)} degrees of freedom, {p_equals(test.p_value)}"
+        f"slope {fixed(test.slope, 2)} ({fixed(bounds[0], 2)} to {fixed(bounds[1], 2)}), W = "
+        f"{significant(test.wald, 3)} on {count(test.n)} degrees of freedom, {p_equals(test.p_value)}"
     )
     name = "Agreement with the direct estimates (Brown et al.)"
     if test.p_value < 0.05:
         return Check(
-            name, shown, LOOK, "Model and direct estimates differ by more than their errors explain. Check the sampling variances."
+            name,
+            shown,
+            LOOK,
+            "Model and direct estimates differ by more than their errors explain. Check the sampling variances.",
         )
     if not bounds[0] <= 1.0 <= bounds[1]:
         return Check(
             name,
             shown,
             NOTE,
-            "Direct estimates spread more than model estimates, which is what shrinkage does; a slope far above 1 would mean that "
-            "the model pulls too hard."
+            "Direct estimates spread more than model estimates, which is what shrinkage does; a slope far above 1 "
+            "would mean that the model pulls too hard."
             if test.slope > 1.0
             else "Model estimates spread more than the direct ones: unusual. Check covariates and units.",
         )
@@ -201,14 +211,18 @@ def _normality(facts: ResponseFacts) -> Check | None:
         return Check(name, shown, FINE, "No sign against normal area effects and sampling errors.")
     if abs(test.skewness) < 0.5 and abs(test.excess_kurtosis) < 1.0:
         return Check(
-            name, shown, NOTE, "Significant, because there are many areas, but the shape is close to normal. Estimates are hardly touched."
+            name,
+            shown,
+            NOTE,
+            "Significant, because there are many areas, but the shape is close to normal. Estimates are hardly "
+            "touched.",
         )
     return Check(
         name,
         shown,
         LOOK,
-        "Intervals may be too narrow in the tails. Look at the outlying areas and at the covariates; a transformation of the "
-        "response (log, logit) often helps.",
+        "Intervals may be too narrow in the tails. Look at the outlying areas and at the covariates; a "
+        "transformation of the response (log, logit) often helps.",
     )
 
 
@@ -225,7 +239,8 @@ def _outliers(facts: ResponseFacts) -> Check | None:
         "Outlying areas",
         shown,
         LOOK,
-        "Check their direct estimates and variances: a variance that is too small gives a wrong number too much weight.",
+        "Check their direct estimates and variances: a variance that is too small gives a wrong number too much "
+        "weight.",
     )
 
 
@@ -234,8 +249,8 @@ def _moran(result: FitResult, facts: ResponseFacts) -> Check | None:
     if test is None or not math.isfinite(test.p_value):
         return None
     shown = (
-        f"I = {fixed(test.statistic, 3)} ({fixed(test.expected, 3)} expected), {p_equals(test.p_value)}, "
-        f"by permutation {p_equals(test.permutation_p)}"
+        f"I = {fixed(test.statistic, 3)} ({fixed(test.expected, 3)} expected), {p_equals(test.p_value)}, by "
+        f"permutation {p_equals(test.permutation_p)}"
     )
     name = "Spatial pattern of the residuals (Moran's I)"
     alike = test.p_value < 0.05 and test.statistic > test.expected
@@ -251,8 +266,8 @@ def _moran(result: FitResult, facts: ResponseFacts) -> Check | None:
             name,
             shown,
             LOOK,
-            f"Neighbours are alike, and the model ignores it ({plural(test.n_edges, 'pair')} of neighbours). A spatial random effect (car or "
-            "leroux) would gain precision.",
+            "Neighbours are alike, and the model ignores it. A spatial random effect (car or leroux) would gain "
+            "precision.",
         )
     return Check(name, shown, FINE, "No sign that neighbours are alike beyond the covariates.")
 

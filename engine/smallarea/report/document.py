@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smallarea.report import figures, maps, tables
+from smallarea.report import classes, figures, maps, tables
 from smallarea.report.checks import Check, run_checks, share_text, summary_of
 from smallarea.report.facts import ResponseFacts, gather, no_estimate_label
 from smallarea.report.formatting import (
@@ -142,32 +142,30 @@ def _block(result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes | Non
     }
 
 
-def _maps(
-    result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes, colours: dict[str, str]
-) -> dict[str, Any]:
+def _maps(result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes, colours: dict[str, str]) -> dict[str, Any]:
     a = facts.arrays
     unsampled = ~facts.has_direct & facts.has_estimate
     marked = unsampled if 0 < int(unsampled.sum()) <= DOT_LIMIT else None
-    estimate = maps.classes_by_breaks(a["estimate"], "estimate", facts.scale)
+    estimate = classes.classes_by_breaks(a["estimate"], "estimate", facts.scale)
     if facts.relative:
-        error = maps.classes_by_breaks(a["cv"], "uncertainty", as_percent=True)
+        error = classes.classes_by_breaks(a["cv"], "uncertainty", as_percent=True)
     else:
-        error = maps.classes_by_breaks(a["se"], "uncertainty", facts.scale)
+        error = classes.classes_by_breaks(a["se"], "uncertainty", facts.scale)
     found: dict[str, Any] = {
         "estimate": (maps.draw_map(shapes, estimate, marked), estimate.legend),
         "error": (maps.draw_map(shapes, error, marked), error.legend),
         "marked": marked is not None,
         "rings": bool(np.any(shapes.alone & (shapes.sizes < maps.RING_SIZE))),
     }
-    classes = [
+    known = [
         {"label": str(c.get("label")), "colour": colours[str(c.get("label"))]}
         for c in result.reliability.get("classes", ())
     ]
-    if classes and any(facts.table["flag"].isin([c["label"] for c in classes])):
-        by_class = maps.classes_of_labels(facts.table["flag"], classes, no_estimate_label(facts))
+    if known and any(facts.table["flag"].isin([c["label"] for c in known])):
+        by_class = classes.classes_of_labels(facts.table["flag"], known, no_estimate_label(facts))
         found["reliability"] = (maps.draw_map(shapes, by_class), by_class.legend)
     if np.isfinite(facts.residual).any():
-        residual = maps.classes_of_residuals(facts.residual)
+        residual = classes.classes_of_residuals(facts.residual)
         found["residual"] = (maps.draw_map(shapes, residual), residual.legend)
     return found
 
@@ -178,15 +176,15 @@ def _title(result: FitResult, every: list[ResponseFacts]) -> str:
 
 
 def _summary(result: FitResult, facts: ResponseFacts, checks: list[Check]) -> list[str]:
-    """The report in a few sentences."""
+    """Say the whole report in a few sentences."""
     n, estimated = len(facts.table), int(facts.has_estimate.sum())
     both, sampled = facts.both, int(facts.has_direct.sum())
     predicted = int((~facts.has_direct & facts.has_estimate).sum())
     text = [
         f"The model gives an estimate for {'all ' if estimated == n else ''}{plural(estimated, 'area')}"
         + ("" if estimated == n else f" of {count(n)}")
-        + f". The survey has a direct estimate with its sampling variance for {'all of them' if sampled == n else count(sampled)}"
-        + "."
+        + ". The survey has a direct estimate with its sampling variance for "
+        + ("all of them." if sampled == n else f"{count(sampled)}.")
     ]
     if predicted:
         basis = "covariates and neighbours" if is_spatial(result.model) else "covariates"
@@ -201,8 +199,9 @@ def _summary(result: FitResult, facts: ResponseFacts, checks: list[Check]) -> li
         ratio = np.median((a := facts.arrays)["direct_se"][both] ** 2 / np.maximum(a["se"][both], 1e-300) ** 2)
         move = facts.se_change
         text.append(
-            f"Where there is a direct estimate, the median standard error goes from {significant(before)} to {significant(after)}; "
-            f"in the typical area it is {percent(abs(move))} {'smaller' if move < 0 else 'larger'} than that of the direct estimate"
+            f"Where there is a direct estimate, the median standard error goes from {significant(before)} to "
+            f"{significant(after)}; in the typical area it is {percent(abs(move))} "
+            f"{'smaller' if move < 0 else 'larger'} than that of the direct estimate"
             + (f", as if the survey there were {fixed(ratio, 1)} times as large." if 1.05 < ratio < 1e4 else ".")
         )
         if facts.relative:
@@ -213,8 +212,9 @@ def _summary(result: FitResult, facts: ResponseFacts, checks: list[Check]) -> li
     best = facts.reliability[0] if facts.reliability and facts.preset is not None else None
     if best is not None and sampled:
         text.append(
-            f"By the rule “{facts.preset.title if facts.preset else ''}”, {share_text(best.direct, sampled)} of the direct estimates "
-            f"and {share_text(best.model, sampled)} of the model estimates in the same areas are “{best.label}”."
+            f"By the rule “{facts.preset.title if facts.preset else ''}”, {share_text(best.direct, sampled)} of the "
+            f"direct estimates and {share_text(best.model, sampled)} of the model estimates in the same areas are "
+            f"“{best.label}”."
         )
     if checks:
         text.append(summary_of(checks))
@@ -230,7 +230,10 @@ def _tiles(facts: ResponseFacts) -> list[dict[str, str]]:
     if both.any():
         move = facts.se_change
         tiles.append(
-            {"value": f"{'−' if move < 0 else '+'}{percent(abs(move))}", "label": "standard error, model against direct (median)"}
+            {
+                "value": f"{'−' if move < 0 else '+'}{percent(abs(move))}",
+                "label": "standard error, model against direct (median)",
+            }
         )
     if facts.reliability and facts.preset is not None and facts.has_direct.any():
         best, n = facts.reliability[0], int(facts.has_direct.sum())
@@ -258,7 +261,9 @@ def _reliability(facts: ResponseFacts) -> dict[str, Any]:
         for row in rows:
             share = 100.0 * getattr(row, column) / whole
             if share > 0.0:
-                pieces.append({"x": f"{left:.2f}", "width": f"{share:.2f}", "colour": _colour(row.colour), "label": row.label})
+                pieces.append(
+                    {"x": f"{left:.2f}", "width": f"{share:.2f}", "colour": _colour(row.colour), "label": row.label}
+                )
             left += share
         bars.append({"text": text, "pieces": pieces, "n": count(whole)})
     return {

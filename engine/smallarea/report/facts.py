@@ -74,7 +74,8 @@ class ResponseFacts:
     scale : Scale
         How to write estimates and standard errors.
     arrays : dict
-        Numeric columns of ``table`` as float arrays, with ``cv_direct`` and ``change`` ((estimate - direct) / direct_se).
+        Numeric columns of ``table`` as float arrays, with ``cv_direct`` and ``change`` ((estimate - direct) /
+        direct_se).
     has_direct, has_estimate : numpy.ndarray of bool
         Which areas have a direct estimate with its error, and which an estimate.
     relative : bool
@@ -122,7 +123,9 @@ class ResponseFacts:
     def se_change(self) -> float:
         """Median of the ratio of the model's to the direct standard error, minus one."""
         both = self.both
-        return float(np.median(self.arrays["se"][both] / self.arrays["direct_se"][both])) - 1.0 if both.any() else np.nan
+        return (
+            float(np.median(self.arrays["se"][both] / self.arrays["direct_se"][both])) - 1.0 if both.any() else np.nan
+        )
 
 
 def gather(result: FitResult) -> list[ResponseFacts]:
@@ -238,7 +241,7 @@ def _reliability_rows(
 
 
 def _direct_as_estimates(table: pd.DataFrame, model: Mapping[str, Any]) -> pd.DataFrame:
-    """The direct estimates as if they were the result, with intervals of the same level."""
+    """Return the direct estimates as if they were the result, with intervals of the same level."""
     import pandas as pd
     from scipy import stats
 

@@ -1,6 +1,7 @@
 """Figures that show what the model did and how well its assumptions hold.
 
-No text from the data is drawn: field names and ids may hold any script, and the document sets them in the browser's fonts.
+No text from the data is drawn: field names and ids may hold any script, and the document sets them in the browser's
+fonts.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def direct_and_model(direct: npt.ArrayLike, estimate: npt.ArrayLike, numbered: l
 
 
 def errors_before_after(direct_se: npt.ArrayLike, se: npt.ArrayLike) -> Picture | None:
-    """Standard errors of the direct against those of the model estimates, with the line of no gain.
+    """Draw standard errors of the direct against those of the model estimates, with the line of no gain.
 
     Parameters
     ----------
@@ -248,7 +249,7 @@ def _plain_ticks(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x, axis)))
 
 
 def _log(axis: Any, limits: tuple[float, float]) -> None:
@@ -256,20 +257,22 @@ def _log(axis: Any, limits: tuple[float, float]) -> None:
 
     (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
     low, high = limits
-    narrow = high < 30.0 * low
-    axis.set_major_locator(LogLocator(10.0, subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=8))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x)))
+    # One, two and five where there is room for them.
+    axis.set_major_locator(LogLocator(10.0, subs=(1.0, 2.0, 5.0) if high < 30.0 * low else (1.0,), numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x, axis)))
     axis.set_minor_formatter(NullFormatter())
     axis.set_minor_locator(LogLocator(10.0, subs=(), numticks=8))
 
 
-def _tick(x: float) -> str:
-    if x == 0.0 or abs(x) < 1e-12:
+def _tick(x: float, axis: Any) -> str:
+    """Write a tick: in thousands, millions or billions on an axis that needs it."""
+    if abs(x) < 1e-12:
         return "0"
-    size = abs(x)
-    for unit, name in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
-        if size >= max(unit, 1e4) and size < 1e12:
-            return f"{x / unit:.4g}{name}".replace("-", "−")
+    largest = max(abs(v) for v in axis.get_view_interval())
+    if 1e4 <= largest < 1e12:
+        for unit, name in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
+            if abs(x) >= unit:
+                return f"{x / unit:.4g}{name}".replace("-", "−")
     text = significant(x, 4)
     return text.rstrip("0").rstrip(".") if "." in text and "×" not in text else text
 
@@ -278,8 +281,16 @@ def _labels(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=9.5, color=INK, labelpad=5)
     if y:
         # Lying above the axis: easier to read than upright, and long tick labels cannot push it off the figure.
-        axes.annotate(y, (0.0, 1.0), xytext=(-26, 9), xycoords="axes fraction", textcoords="offset points", fontsize=9.5,
-                      color=INK, annotation_clip=False)  # fmt: skip
+        axes.annotate(
+            y,
+            (0.0, 1.0),
+            xytext=(-26, 9),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=9.5,
+            color=INK,
+            annotation_clip=False,
+        )
 
 
 def _cloud(axes: Axes, x: FloatArray, y: FloatArray) -> None:

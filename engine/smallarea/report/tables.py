@@ -22,6 +22,25 @@ FULL_TABLE_LIMIT = 250
 MAX_GROUPS = 60
 IDS_SHOWN = 12
 BAR_WIDTH = 170.0
+_PROVENANCE: dict[str, tuple[str, dict[str, str]]] = {
+    "contiguity": (
+        "Neighbours are",
+        {"queen": "areas that share a point (queen)", "rook": "areas that share a stretch of boundary (rook)"},
+    ),
+    "islands": (
+        "Areas that touch none",
+        {
+            "own_component": "stand alone (own component)",
+            "nearest": "are linked to the nearest area",
+            "error": "stop the run",
+        },
+    ),
+}
+_PAIRS = {
+    "links_added": "Links added to the nearest area",
+    "overlapping": "Neighbours that overlap",
+    "across_antimeridian": "Neighbours across the 180th meridian",
+}
 
 
 @dataclass(frozen=True)
@@ -185,7 +204,7 @@ def estimate_rows(facts: ResponseFacts, colours: dict[str, str]) -> list[dict[st
 
 
 def dropped_groups(dropped: pd.DataFrame) -> list[Group]:
-    """What was left out, by kind and reason."""
+    """Group what was left out by kind and reason."""
     if not len(dropped):
         return []
     groups = [
@@ -218,27 +237,33 @@ def note_groups(facts: ResponseFacts, already: set[str]) -> list[Group]:
 
 
 def graph_rows(graph: AreaGraph) -> list[tuple[str, str]]:
-    """Facts about the adjacency graph."""
+    """Rows of facts about the adjacency graph."""
     degrees = np.asarray(graph.degrees, dtype=np.float64)
     rows = [
         ("Areas", count(len(graph.ids))),
         ("Pairs of neighbours", count(len(graph.edges))),
         (
             "Neighbours of an area",
-            f"{fixed(degrees.mean(), 1)} on average, {count(degrees.min())} to {count(degrees.max())}" if degrees.size else "",
+            f"{fixed(degrees.mean(), 1)} on average, {count(degrees.min())} to {count(degrees.max())}"
+            if degrees.size
+            else "",
         ),
         ("Connected components", count(graph.n_components)),
         ("Areas without a neighbour", _with_ids(graph.islands)),
     ]
-    for key, value in graph.provenance.items():
-        if isinstance(value, list | tuple) and value:
-            shown = _with_ids([" – ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in value])
-        elif isinstance(value, list | tuple):
-            shown = "none"
-        else:
-            shown = _plain(str(value)) if isinstance(value, str) and key in {"contiguity", "islands", "island_rule"} else str(value)
-        rows.append((_plain(str(key)), shown))
-    rows.append(("Fingerprint", str(graph.fingerprint)))
+    given = dict(graph.provenance)
+    for key, (title, words) in _PROVENANCE.items():
+        if key in given:
+            value = given.pop(key)
+            rows.append((title, words.get(str(value), str(value))))
+    for key, title in _PAIRS.items():
+        pairs = given.pop(key, None)
+        if pairs:
+            rows.append((title, _with_ids(_link(p) for p in pairs)))
+    rows += [
+        (_plain(str(k)), str(v)) for k, v in given.items() if k not in {"source", "crs"} and v not in (None, [], {})
+    ]
+    rows.append(("Fingerprint", str(graph.fingerprint)[:16]))
     return [row for row in rows if row[1]]
 
 
@@ -249,6 +274,14 @@ def _with_ids(ids: Any) -> str:
     shown = ", ".join(names[:IDS_SHOWN])
     rest = f" and {count(len(names) - IDS_SHOWN)} more" if len(names) > IDS_SHOWN else ""
     return f"{count(len(names))}: {shown}{rest}"
+
+
+def _link(pair: Any) -> str:
+    """Write a link as ``a – b``, with its length if that is known."""
+    if not isinstance(pair, list | tuple) or len(pair) < 2:
+        return str(pair)
+    length = as_number(pair[2]) if len(pair) > 2 else math.nan
+    return f"{pair[0]} – {pair[1]}" + (f" ({count(length)} m)" if math.isfinite(length) else "")
 
 
 def _or_empty(scale: Any, value: Any) -> str:

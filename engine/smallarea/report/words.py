@@ -9,15 +9,17 @@ from typing import Any
 from smallarea.report.formatting import level_percent, listed, percent, significant
 
 METHODS = {
-    "bayes": "exact Bayesian inference: the posterior of the hyperparameters is sampled with area effects and coefficients "
-    "integrated out, which are then drawn exactly",
+    "bayes": "exact Bayesian inference: the posterior of the hyperparameters is sampled with area effects and "
+    "coefficients integrated out, which are then drawn exactly",
     "reml": "restricted maximum likelihood (REML) with empirical best linear unbiased prediction",
     "ml": "maximum likelihood (ML) with empirical best linear unbiased prediction",
     "fh": "the Fay-Herriot method of moments with empirical best linear unbiased prediction",
     "amrl": "adjusted residual maximum likelihood (Li and Lahiri) with empirical best linear unbiased prediction",
     "ampl": "adjusted profile maximum likelihood (Li and Lahiri) with empirical best linear unbiased prediction",
-    "amrl_yl": "adjusted residual maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased prediction",
-    "ampl_yl": "adjusted profile maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased prediction",
+    "amrl_yl": "adjusted residual maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased "
+    "prediction",
+    "ampl_yl": "adjusted profile maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased "
+    "prediction",
 }
 EFFECTS = {
     "iid": "an independent effect for each area",
@@ -47,28 +49,30 @@ DIAGNOSTICS = {
 }
 
 _REFERENCES = {
-    "fay-herriot": "Fay, R. E. and Herriot, R. A. (1979). Estimates of income for small places: an application of James-Stein "
-    "procedures to census data. Journal of the American Statistical Association 74, 269–277.",
+    "fay-herriot": "Fay, R. E. and Herriot, R. A. (1979). Estimates of income for small places: an application of "
+    "James-Stein procedures to census data. Journal of the American Statistical Association 74, 269–277.",
     "rao-molina": "Rao, J. N. K. and Molina, I. (2015). Small Area Estimation, 2nd edition. Wiley.",
-    "besag": "Besag, J. (1974). Spatial interaction and the statistical analysis of lattice systems. Journal of the Royal "
-    "Statistical Society B 36, 192–236.",
-    "leroux": "Leroux, B. G., Lei, X. and Breslow, N. (2000). Estimation of disease rates in small areas: a new mixed model for "
-    "spatial dependence. In Statistical Models in Epidemiology, the Environment, and Clinical Trials, 179–191. Springer.",
-    "prasad-rao": "Prasad, N. G. N. and Rao, J. N. K. (1990). The estimation of the mean squared error of small-area estimators. "
-    "Journal of the American Statistical Association 85, 163–171.",
-    "datta-lahiri": "Datta, G. S. and Lahiri, P. (2000). A unified measure of uncertainty of estimated best linear unbiased "
-    "predictors in small area estimation problems. Statistica Sinica 10, 613–627.",
-    "datta-rao-smith": "Datta, G. S., Rao, J. N. K. and Smith, D. D. (2005). On measuring the variability of small area "
-    "estimators under a basic area level model. Biometrika 92, 183–196.",
-    "li-lahiri": "Li, H. and Lahiri, P. (2010). An adjusted maximum likelihood method for solving small area estimation "
-    "problems. Journal of Multivariate Analysis 101, 882–892.",
-    "yoshimori-lahiri": "Yoshimori, M. and Lahiri, P. (2014). A new adjusted maximum likelihood method for the Fay-Herriot small "
-    "area model. Journal of Multivariate Analysis 124, 281–294.",
-    "brown": "Brown, G., Chambers, R., Heady, P. and Heasman, D. (2001). Evaluation of small area estimation methods: an "
-    "application to unemployment estimates from the UK LFS. Proceedings of Statistics Canada Symposium 2001.",
+    "besag": "Besag, J. (1974). Spatial interaction and the statistical analysis of lattice systems. Journal of the "
+    "Royal Statistical Society B 36, 192–236.",
+    "leroux": "Leroux, B. G., Lei, X. and Breslow, N. (2000). Estimation of disease rates in small areas: a new "
+    "mixed model for spatial dependence. In Statistical Models in Epidemiology, the Environment, and Clinical "
+    "Trials, 179–191. Springer.",
+    "prasad-rao": "Prasad, N. G. N. and Rao, J. N. K. (1990). The estimation of the mean squared error of "
+    "small-area estimators. Journal of the American Statistical Association 85, 163–171.",
+    "datta-lahiri": "Datta, G. S. and Lahiri, P. (2000). A unified measure of uncertainty of estimated best linear "
+    "unbiased predictors in small area estimation problems. Statistica Sinica 10, 613–627.",
+    "datta-rao-smith": "Datta, G. S., Rao, J. N. K. and Smith, D. D. (2005). On measuring the variability of small "
+    "area estimators under a basic area level model. Biometrika 92, 183–196.",
+    "li-lahiri": "Li, H. and Lahiri, P. (2010). An adjusted maximum likelihood method for solving small area "
+    "estimation problems. Journal of Multivariate Analysis 101, 882–892.",
+    "yoshimori-lahiri": "Yoshimori, M. and Lahiri, P. (2014). A new adjusted maximum likelihood method for the "
+    "Fay-Herriot small area model. Journal of Multivariate Analysis 124, 281–294.",
+    "brown": "Brown, G., Chambers, R., Heady, P. and Heasman, D. (2001). Evaluation of small area estimation "
+    "methods: an application to unemployment estimates from the UK LFS. Proceedings of Statistics Canada Symposium "
+    "2001.",
     "cliff-ord": "Cliff, A. D. and Ord, J. K. (1981). Spatial Processes: Models and Applications. Pion.",
-    "shapiro-wilk": "Shapiro, S. S. and Wilk, M. B. (1965). An analysis of variance test for normality (complete samples). "
-    "Biometrika 52, 591–611.",
+    "shapiro-wilk": "Shapiro, S. S. and Wilk, M. B. (1965). An analysis of variance test for normality (complete "
+    "samples). Biometrika 52, 591–611.",
 }
 _BY_METHOD = {
     "reml": ("prasad-rao", "datta-lahiri"),
@@ -99,27 +103,29 @@ def model_in_words(model: Mapping[str, Any]) -> list[str]:
     iid = bool(model.get("iid_part")) and effect != "iid"
     level = level_percent(model["level"]) if "level" in model else ""
     sentences = [
-        "Each direct estimate is the area's true value plus a sampling error whose variance is known "
-        "(the sampling model).",
+        "Each direct estimate is the area's true value plus a sampling error whose variance is known (the sampling "
+        "model).",
         "The true value is explained by "
         + (f"{listed(covariates, 12)}, " if covariates else "a common mean, ")
         + "plus what the area has of its own"
         + (f": {EFFECTS[effect]}" if effect in EFFECTS else "")
         + (", and an independent effect beside it" if iid else "")
         + " (the linking model).",
-        "The estimate of an area weighs its direct estimate against what the model expects there: the less precise the direct "
-        "estimate, the more the model counts.",
+        "The estimate of an area weighs its direct estimate against what the model expects there: the less precise "
+        "the direct estimate, the more the model counts.",
     ]
     if method in METHODS:
         sentences.append(f"Fitted by {METHODS[method]}.")
     if method == "bayes":
         sentences.append(
-            f"Estimates are posterior means, standard errors posterior standard deviations, and intervals {level} credible "
+            f"Estimates are posterior means, standard errors posterior standard deviations, and intervals {level} "
+            "credible "
             "intervals; they include the uncertainty about the hyperparameters.".replace("  ", " ")
         )
     elif method:
         sentences.append(
-            f"Standard errors are square roots of estimated mean squared errors; intervals are {level} intervals based on the "
+            f"Standard errors are square roots of estimated mean squared errors; intervals are {level} intervals "
+            "based on the "
             "normal distribution.".replace("  ", " ")
         )
     return sentences
@@ -158,7 +164,9 @@ def _exponential(rate: float) -> str:
 
 _PRIORS: dict[str, Callable[..., str]] = {
     "halfnormal": lambda s: f"95% of it below {significant(1.96 * s, 2)}",
-    "halfstudentt": lambda df, s: f"a half-t with {significant(df, 2)} degrees of freedom and scale {significant(s, 2)}",
+    "halfstudentt": lambda df, s: (
+        f"a half-t with {significant(df, 2)} degrees of freedom and scale {significant(s, 2)}"
+    ),
     "halfcauchy": lambda s: f"half of it below {significant(s, 2)}, with a long tail",
     "exponential": _exponential,
     "pc": lambda upper, tail: f"{percent(tail)} of it above {significant(upper, 2)}",

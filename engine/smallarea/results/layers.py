@@ -27,10 +27,11 @@ def estimates_layer(result: FitResult) -> gpd.GeoDataFrame:
     Returns
     -------
     geopandas.GeoDataFrame
-        One row an area, in the order of the polygons and their coordinate reference system: the id field with its original name
-        and type (``area`` if the polygons have none), then the columns of the estimates table except ``area``, then the geometry.
-        With several responses the columns stand side by side, suffixed ``_<response>``. A column whose name is taken by the id
-        field, in whatever case, gets the prefix ``est_``: GeoPackage field names ignore case.
+        One row an area, in the order of the polygons and their coordinate reference system: the id field with its
+        original name and type (``area`` if the polygons have none), then the columns of the estimates table except
+        ``area``, then the geometry. With several responses the columns stand side by side, suffixed ``_<response>``.
+        A column whose name is taken by the id field, in whatever case, gets the prefix ``est_``: GeoPackage field
+        names ignore case.
 
     Raises
     ------
@@ -43,12 +44,14 @@ def estimates_layer(result: FitResult) -> gpd.GeoDataFrame:
     areas = result.areas
     if areas is None:
         raise GeometryProblem(
-            "The fit had no polygons, so there is no layer to write. Give it a polygon layer, or write the table instead."
+            "The fit had no polygons, so there is no layer to write. Give it a polygon layer, or write the table "
+            "instead."
         )
     unknown = sorted(set(result.estimates["area"]) - set(areas.ids))
     if unknown:
         raise GeometryProblem(
-            f"The estimates hold areas that are not among the polygons: {named(unknown)}. Join them to the layer of the fit."
+            f"The estimates hold areas that are not among the polygons: {named(unknown)}. Join them to the layer of "
+            "the fit."
         )
     wide = _one_row_an_area(result.estimates).reindex(list(areas.ids))
     for column in wide:

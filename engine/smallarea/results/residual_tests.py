@@ -1,7 +1,7 @@
 """Tests of standardised residuals: spatial pattern, normality, agreement with the direct estimates.
 
-They describe; none of them decides. The residuals come from a model with estimated parameters, which none of the reference
-distributions here takes into account: read p-values as a scale, not as exact error rates.
+They describe; none of them decides. The residuals come from a model with estimated parameters, which none of the
+reference distributions here takes into account: read p-values as a scale, not as exact error rates.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class AgreementTest:
     intercept_se, slope_se : float
         Their standard errors.
     wald, p_value : float
-        Sum of squared differences over the sum of both variances, and its p-value from chi-squared with ``n`` degrees of
-        freedom. The two estimates of an area are positively correlated, so the test is conservative: a small p-value is alarming,
-        a large one proves little.
+        Sum of squared differences over the sum of both variances, and its p-value from chi-squared with ``n`` degrees
+        of freedom. The two estimates of an area are positively correlated, so the test is conservative: a small
+        p-value is alarming, a large one proves little.
     correlation : float
         Between direct and model estimates.
     n : int
@@ -110,13 +110,11 @@ class AgreementTest:
     n: int
 
 
-def morans_i(
-    residuals: npt.ArrayLike, graph: AreaGraph, *, permutations: int = 999, seed: int = 1
-) -> MoranTest | None:
+def morans_i(residuals: npt.ArrayLike, graph: AreaGraph, *, permutations: int = 999, seed: int = 1) -> MoranTest | None:
     """Moran's I of residuals on the part of the graph where there are any.
 
-    Weights are 1 for neighbours and 0 otherwise. Areas without a residual are left out with their edges; areas that have then no
-    neighbour are left out too, as they say nothing about likeness of neighbours.
+    Weights are 1 for neighbours and 0 otherwise. Areas without a residual are left out with their edges; areas that
+    have then no neighbour are left out too, as they say nothing about likeness of neighbours.
 
     Parameters
     ----------
@@ -205,8 +203,8 @@ def spatial_lag(residuals: npt.ArrayLike, graph: AreaGraph) -> FloatArray:
 def normality(residuals: npt.ArrayLike, *, seed: int = 1) -> NormalityTest | None:
     """Shapiro-Wilk test, skewness and kurtosis of residuals.
 
-    With more than 5,000 residuals the Shapiro-Wilk test sees a random subsample of 5,000, drawn with ``seed``; skewness and kurtosis
-    always use all of them.
+    With more than 5,000 residuals the Shapiro-Wilk test sees a random subsample of 5,000, drawn with ``seed``;
+    skewness and kurtosis always use all of them.
 
     Parameters
     ----------
