@@ -6,6 +6,8 @@ import numpy as np
 import shapely
 from shapely import affinity
 
+from smallarea.areas.polygons import flat_parts, made_valid, polygonal_parts
+
 _TURN = 360.0
 # Closer to a pole than this, an edge along the parallel is how a polar cap is drawn, not a jump.
 _POLE = 89.9
@@ -30,7 +32,7 @@ def wraps_world(shapes: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > _TURN / 2)
     for row in wide:
-        polygons = [part for part in shapely.get_parts(shapes[row]) if part.geom_type == "Polygon"]
+        polygons = [part for part in flat_parts(shapes[row]) if part.geom_type == "Polygon"]
         jumping = [part for part in polygons if _jumps(part)]
         found[row] = any((short := _short_way(part)) is not None and short.area > 0 for part in jumping)
     return found
@@ -50,8 +52,8 @@ def cut(shape: shapely.Geometry) -> shapely.Geometry | None:
         Valid polygons between -180 and 180 degrees; None if a ring goes once around a pole, which only its
         owner can draw.
     """
-    pieces: list[shapely.Geometry] = []
-    for part in shapely.get_parts(shape):
+    pieces: list[shapely.Polygon] = []
+    for part in flat_parts(shape):
         if not _jumps(part):
             pieces.append(part)
             continue
@@ -59,16 +61,14 @@ def cut(shape: shapely.Geometry) -> shapely.Geometry | None:
         if short is None:
             return None
         pieces.append(short)
-    whole = shapely.union_all(shapely.make_valid(np.array(pieces, dtype=object), method="structure"))
-    turns = range(int(np.floor((whole.bounds[0] + 180.0) / _TURN)), int(np.ceil((whole.bounds[2] + 180.0) / _TURN)))
+    whole = shapely.union_all(made_valid(np.array(pieces, dtype=object)))
+    first, last = np.floor((whole.bounds[0] + 180.0) / _TURN), np.ceil((whole.bounds[2] + 180.0) / _TURN)
+    worlds = np.arange(first, last) * _TURN
     cuts = [
-        affinity.translate(
-            whole.intersection(shapely.box(-180.0 + k * _TURN, -90.0, 180.0 + k * _TURN, 90.0)), -k * _TURN
-        )
-        for k in turns
+        affinity.translate(whole.intersection(shapely.box(start - 180.0, -90.0, start + 180.0, 90.0)), -start)
+        for start in worlds
     ]
-    polygons = [part for one in cuts for part in shapely.get_parts(one) if part.geom_type == "Polygon"]
-    return shapely.union_all(polygons)
+    return polygonal_parts(shapely.union_all([polygonal_parts(one) for one in cuts]))
 
 
 def pairs_across(shapes: np.ndarray, rook: bool) -> np.ndarray:

@@ -73,7 +73,7 @@ def check_areas(
     outcome = repair_rows(rows)
     seen = outcome.rows if repair else rows
     findings = inspect_rows(seen)
-    errors = bool(findings) or not len(seen.ids)
+    errors = bool(findings)
     if repair:
         findings += outcome.findings
     findings += _layer_findings(rows)

@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "wraps_world": Kind(
         "Polygons drawn the long way around the world", "Cut them at the 180th meridian, or set 'repair'."
     ),
+    "nothing_left": Kind("No areas", "Choose a layer with polygons."),
     "missing_crs": Kind("No coordinate reference system", "Set the layer's reference system, or pass 'crs'."),
     "geographic_crs": Kind("Coordinates in degrees", "Nothing to do: metres are measured on the ellipsoid."),
     "out_of_range": Kind("Coordinates that are no longitude and latitude", "Set the right reference system."),

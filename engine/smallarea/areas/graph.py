@@ -187,8 +187,9 @@ class AreaGraph:
         """
         wanted = tuple(ids)
         _check_ids(wanted)
-        missing = [i for i in self.ids if i not in set(wanted)]
-        unknown = [i for i in wanted if i not in set(self.ids)] if missing or len(wanted) != len(self.ids) else []
+        ours, theirs = set(self.ids), set(wanted)
+        missing = [i for i in self.ids if i not in theirs]
+        unknown = [i for i in wanted if i not in ours]
         if missing or unknown:
             parts = [
                 f"{len(group)} {text}: {named(group)}"

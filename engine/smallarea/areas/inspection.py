@@ -121,6 +121,8 @@ def inspect_rows(rows: Rows) -> list[Finding]:
     list of Finding
         Errors only, ids first, then shapes, in the order of the rows.
     """
+    if not rows.ids:
+        return [Finding("nothing_left", "error", (), "No row has a shape.")]
     return [*_id_findings(rows), *_shape_findings(rows)]
 
 

@@ -19,6 +19,8 @@ _EARTH = 6_371_000.0
 # projection.
 _PIECE = 0.05
 _BATCH = 16
+# Areas that come so near (in radians) to the other side of the globe need care.
+_OPPOSITE = 0.5
 # Distances that differ by less are equal: their order would be one of rounding.
 _TIE = 1e-9
 
@@ -86,7 +88,8 @@ def _nearest_on_globe(areas: Areas, islands: np.ndarray, metric: Metric) -> tupl
             if len(found) and reach[batch[0]] * _EARTH * 0.99 > found.min():
                 break
             candidates = np.concatenate([candidates, batch])
-            found = np.concatenate([found, borders.distances(int(island), batch, centres[island])])
+            opposite = _angle(centres[batch], -centres[island]) - radii[batch] < _OPPOSITE
+            found = np.concatenate([found, borders.distances(int(island), batch, centres[island], opposite)])
         nearest[k] = _first_by_id(areas.ids, candidates, found)
         metres[k] = found[candidates == nearest[k]][0]
     return nearest, metres
@@ -100,13 +103,18 @@ class _Borders:
         self._metric = metric
         self._dense: dict[int, shapely.Geometry] = {}
 
-    def distances(self, island: int, others: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        """Metres from the island's border to those of the others."""
+    def distances(self, island: int, others: np.ndarray, centre: np.ndarray, opposite: np.ndarray) -> np.ndarray:
+        """Metres from the island's border to those of the others.
+
+        Near the point opposite to the centre a short edge may cross the whole plane, so there only vertices are taken.
+        """
         longitude = float(np.degrees(np.arctan2(centre[1], centre[0])))
         latitude = float(np.degrees(np.arcsin(np.clip(centre[2], -1.0, 1.0))))
         there = self._metric.around(longitude, latitude)
         home = self._projected(island, there)
-        lines = np.array([shapely.shortest_line(home, self._projected(int(row), there)) for row in others])
+        away = [self._projected(int(row), there) for row in others]
+        away = [_vertices(line) if far else line for line, far in zip(away, opposite, strict=True)]
+        lines = shapely.shortest_line(home, away)
         ends = shapely.get_coordinates(lines)
         x, y = there.transform(ends[:, 0], ends[:, 1], direction="INVERSE")
         points = np.column_stack([x, y])
@@ -116,6 +124,11 @@ class _Borders:
         if row not in self._dense:
             self._dense[row] = shapely.segmentize(shapely.boundary(self._shapes[row]), _PIECE)
         return shapely.transform(self._dense[row], lambda p: np.column_stack(there.transform(p[:, 0], p[:, 1])))
+
+
+def _vertices(line: shapely.Geometry) -> shapely.MultiPoint:
+    points = shapely.get_coordinates(line)
+    return shapely.multipoints(points[np.isfinite(points).all(axis=1)])
 
 
 def _caps(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from smallarea.areas.antimeridian import cut
 from smallarea.areas.findings import Finding
 from smallarea.areas.inspection import Rows, differing_fields, shape_states, validity
 from smallarea.areas.metric import Metric
+from smallarea.areas.polygons import flat_parts, made_valid, polygonal_parts
 from smallarea.errors import named
 
 
@@ -48,7 +49,7 @@ def repair_rows(rows: Rows) -> Repaired:
     shapes = rows.shapes.copy()
     findings: list[Finding] = []
     states = shape_states(shapes, rows.is_geographic)
-    metric = Metric.of(rows.frame.crs, shapes[states.usable])
+    metric = Metric.of(rows.frame.crs, shapes)
     for mask, mend in (
         (states.wrapping, _cut_at_antimeridian),
         (states.collection, _polygons_of_collection),
@@ -61,20 +62,6 @@ def repair_rows(rows: Rows) -> Repaired:
     kept, dropped = _without_shapeless(mended)
     whole, dissolved = _dissolved(kept)
     return Repaired(whole, (*findings, *dropped, *dissolved))
-
-
-def polygonal_parts(shape: shapely.Geometry) -> shapely.Geometry:
-    """Keep the polygons of a shape as one polygon or multipolygon; an empty polygon if there are none."""
-    parts = [part for part in _flat_parts(shape) if part.geom_type == "Polygon" and not part.is_empty]
-    if not parts:
-        return shapely.Polygon()
-    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
-
-
-def _flat_parts(shape: shapely.Geometry) -> list[shapely.Geometry]:
-    parts = shapely.get_parts(shape)
-    nested = [part for part in parts if hasattr(part, "geoms")]
-    return [part for part in parts if not hasattr(part, "geoms")] + [p for one in nested for p in _flat_parts(one)]
 
 
 def _repaired(label: str, message: str, shape: shapely.Geometry | None, value: float | None = None) -> Finding:
@@ -96,7 +83,7 @@ def _polygons_of_collection(shapes: np.ndarray, row: int, rows: Rows) -> list[Fi
     if polygons.is_empty:
         return []
     label = rows.label(row)
-    others = len(_flat_parts(shapes[row])) - len(shapely.get_parts(polygons))
+    others = len(flat_parts(shapes[row])) - len(flat_parts(polygons))
     shapes[row] = polygons
     return [
         _repaired(
@@ -111,8 +98,7 @@ def _make_valid(shapes: np.ndarray, at: np.ndarray, rows: Rows, metric: Metric |
     if not len(at):
         return []
     before = shapes[at]
-    fixed = shapely.make_valid(before, method="structure", keep_collapsed=False)
-    after = np.array([polygonal_parts(shape) for shape in fixed], dtype=object)
+    after = made_valid(before)
     measure: Callable[[np.ndarray], np.ndarray] = shapely.area if metric is None else metric.areas
     unit = "square layer units" if metric is None else "m2"
     old, new = measure(before), measure(after)

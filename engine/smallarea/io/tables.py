@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
 import os
 import re
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,7 +122,7 @@ def numeric_column(frame: pd.DataFrame, name: str, ids: Sequence[str] | None = N
         raise TableProblem(f"The table has {column.shape[1]} fields named {name!r}. Rename all but one.")
     rows = [str(row) for row in range(1, len(frame) + 1)] if ids is None else list(ids)
     if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_numeric_dtype(column.dtype):
-        numbers = np.array(pd.to_numeric(column).astype("float64"), dtype=np.float64)
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         numbers = _numbers_of_text(column, name, rows)
     infinite = [rows[i] for i in np.flatnonzero(np.isinf(numbers))]
@@ -146,7 +148,7 @@ def _numbers_of_text(column: pd.Series, name: str, rows: list[str]) -> np.ndarra
             f"Field {name!r} has values that are not numbers: {examples}{more}. Correct them or leave them empty."
         )
     commas = [i for i in present if "," in texts[i]]
-    if column.attrs.get("decimal") != "," and all(_THOUSANDS.fullmatch(texts[i]) for i in commas):
+    if all(_THOUSANDS.fullmatch(texts[i]) for i in commas):
         raise TableProblem(
             f"Field {name!r} has commas which could separate thousands or decimals: "
             f"{', '.join(f'{texts[i]!r} ({rows[i]})' for i in commas[:5])}. Store it as numbers."
@@ -165,7 +167,10 @@ def _read_csv(name: str, text_columns: Collection[str]) -> pd.DataFrame:
         raise TableProblem(f"The table {name} is empty.")
     separator = _separator(text)
     try:
-        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+        with warnings.catch_warnings():
+            # Pandas only warns when rows have more values than there are column names, and cuts them off.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
         raise TableProblem(f"Cannot read the table {name} with the separator {separator!r}: {error}") from error
     frame.columns = [str(column).strip() for column in frame.columns]
@@ -178,7 +183,9 @@ def _read_csv(name: str, text_columns: Collection[str]) -> pd.DataFrame:
 
 
 def _decoded(content: bytes, name: str) -> str:
-    for encoding in ("utf-8-sig", "cp1252"):
+    # Excel's "Unicode text" is UTF-16 and says so in its first two bytes.
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if utf16 else ("utf-8-sig", "cp1252"):
         try:
             return content.decode(encoding)
         except UnicodeDecodeError:
@@ -193,7 +200,10 @@ def _separator(text: str) -> str:
     """
     head = [line for line in text.splitlines()[:50] if line.strip()]
     for separator in _SEPARATORS:
-        widths = {len(row) for row in csv.reader(head[:20], delimiter=separator)}
+        try:
+            widths = {len(row) for row in csv.reader(head[:20], delimiter=separator)}
+        except csv.Error:  # absurdly long values; the first line decides
+            break
         if len(widths) == 1 and widths.pop() > 1:
             return separator
     for separator in _SEPARATORS:
