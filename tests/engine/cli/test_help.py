@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -116,3 +117,11 @@ def test_an_unknown_command_is_an_error_of_usage():
     done = invoke("fti")
     assert done.exit_code == 2
     assert "fti" in done.output
+
+
+def test_the_guide_lists_every_exit_code():
+    page = Path(__file__).parents[3] / "docs" / "command-line.md"
+    if not page.exists():
+        pytest.skip("not in a checkout")
+    for family in SmallareaError.__subclasses__():
+        assert f"| {family.exit_code} | `{family.__name__}` |" in page.read_text(encoding="utf-8")
