@@ -42,8 +42,9 @@ class FitFayHerriot(AreasAlgorithm):
         "how sure the result is. Each area needs a direct estimate and its sampling variance; areas without one get a "
         "prediction from the model.\n\n"
         "The result is a polygon layer with estimate, standard error, coefficient of variation, interval, shrinkage "
-        "and a reliability flag. It opens as a map of the estimates; maps of uncertainty and reliability are stored beside "
-        "it (Layer Properties > Style > Load Style > From Database). The report shows whether the model can be trusted."
+        "and a reliability flag. It opens as a map of the estimates; maps of uncertainty and reliability are stored "
+        "beside it (Layer Properties > Style > Load Style > From Database). The report shows whether the model can be "
+        "trusted."
     )
     LAYER_INPUTS = ("AREAS", "TABLE")
     LAYER_OUTPUTS = ("output",)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .environment import scrubbed
-from .paths import ENGINE_ROOT, PLUGIN_ROOT, environment_folder, environment_python
+from .installer import managed_python
+from .paths import ENGINE_ROOT, PLUGIN_ROOT, environment_python
 
 VARIABLE = "SMALLAREA_PYTHON"
 PAGE = "Settings > Options > Small area estimation"
@@ -76,18 +77,13 @@ def find(setting: str) -> Interpreter:
     for path, origin in _named(setting):
         if path:
             return _existing(path, origin)
-    made = environment_python(environment_folder())
-    if made.is_file() and ready_marker(environment_folder()).is_file():
-        return Interpreter(made, "the environment made by the plugin")
+    made = managed_python()
+    if made is not None:
+        return Interpreter(made, "the plugin, which made it")
     raise EngineMissing(
         f"The engine has no Python yet. Open {PAGE} and either name a Python 3.11 or newer that has the packages, or "
         f"let the plugin make an environment. For qgis_process the environment variable {VARIABLE} works too."
     )
-
-
-def ready_marker(folder: Path) -> Path:
-    """Return the file that a finished installation leaves in its environment."""
-    return folder / "smallarea-ready.json"
 
 
 def engine_command(python: Path, *arguments: str) -> list[str]:

@@ -40,11 +40,6 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "smallarea"
 
 
-def environment_folder() -> Path:
-    """Return the folder of the environment that the plugin makes; one for all its versions."""
-    return data_folder() / "env"
-
-
 def environment_python(folder: Path) -> Path:
     """Return the interpreter inside a virtual environment."""
     return folder / "Scripts" / "python.exe" if os.name == "nt" else folder / "bin" / "python"
