@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .environment import scrubbed
-from .installer import managed_python
-from .paths import ENGINE_ROOT, PLUGIN_ROOT, environment_python
+from .paths import ENGINE_ROOT, PLUGIN_ROOT, environment_pointer, environment_python
 
 VARIABLE = "SMALLAREA_PYTHON"
 PAGE = "Settings > Options > Small area estimation"
@@ -84,6 +83,16 @@ def find(setting: str) -> Interpreter:
         f"The engine has no Python yet. Open {PAGE} and either name a Python 3.11 or newer that has the packages, or "
         f"let the plugin make an environment. For qgis_process the environment variable {VARIABLE} works too."
     )
+
+
+def managed_python() -> Path | None:
+    """Return the interpreter of the environment that the plugin made, if there is one."""
+    try:
+        found = json.loads(environment_pointer().read_text(encoding="utf-8"))
+        python = Path(found["python"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return python if python.is_file() else None
 
 
 def engine_command(python: Path, *arguments: str) -> list[str]:

@@ -1,11 +1,10 @@
-"""The environment that the plugin makes on request: where it is, what it is made from, and why making it failed.
+"""The environment that the plugin makes on request: what it is made from, and why making it failed.
 
 Nothing here runs when the plugin is loaded; the settings page calls it when the user presses the button.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess  # nosec B404
@@ -14,8 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .environment import scrubbed
-from .make_environment import POINTER
-from .paths import PLUGIN_ROOT, data_folder, engine_version
+from .paths import PLUGIN_ROOT, engine_version, environment_pointer
 
 _CHECK = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
 _OLDEST = (3, 11)
@@ -42,16 +40,6 @@ _REMEDIES = (
 )
 
 
-def managed_python() -> Path | None:
-    """Return the interpreter of the environment that the plugin made, if there is one."""
-    try:
-        found = json.loads((data_folder() / POINTER).read_text(encoding="utf-8"))
-        python = Path(found["python"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return python if python.is_file() else None
-
-
 def base_interpreter(extra: Iterable[str] = ()) -> Path | None:
     """Return a Python that can make environments for the engine.
 
@@ -73,7 +61,7 @@ def base_interpreter(extra: Iterable[str] = ()) -> Path | None:
 def install_arguments() -> list[str]:
     """Return the arguments with which the base interpreter makes the environment."""
     script = str(PLUGIN_ROOT / "qgis_plugin" / "make_environment.py")
-    return ["-I", "-u", "-X", "utf8", script, str(data_folder()), str(PLUGIN_ROOT), engine_version()]
+    return ["-I", "-u", "-X", "utf8", script, str(environment_pointer()), str(PLUGIN_ROOT), engine_version()]
 
 
 def explain(output: str) -> str:
@@ -93,7 +81,7 @@ def explain(output: str) -> str:
     for signs, remedy in _REMEDIES:
         if any(sign in lowered for sign in signs):
             return remedy
-    return "The last lines above say why. A Python of your own with the packages installed works as well."
+    return "The last lines say why. A Python of your own with the packages installed works as well."
 
 
 def _candidates(extra: Iterable[str]) -> list[Path]:

@@ -1,8 +1,9 @@
-"""Run by a base interpreter, never imported: ``python -I make_environment.py DATA_FOLDER PLUGIN_ROOT VERSION``.
+"""Run by a base interpreter, never imported: ``python -I make_environment.py POINTER PLUGIN_ROOT VERSION``.
 
-Makes a virtual environment beside the older ones, installs into it the engine that ships with the plugin, and only when
-that has worked points to it. A failed or cancelled run therefore leaves what was there before. Standard input is watched:
-when it ends, because somebody cancelled or QGIS is gone, the installation stops. Only the standard library.
+Makes a virtual environment beside the pointer file, installs into it the engine that ships with the plugin, and only
+when that has worked lets the pointer name it. A failed or cancelled run therefore leaves what was there before.
+Standard input is watched: when it ends, because somebody cancelled or QGIS is gone, the installation stops. Only the
+standard library.
 """
 
 import json
@@ -16,7 +17,6 @@ import time
 import venv
 from pathlib import Path
 
-POINTER = "environment.json"
 LOCK = "installing.lock"
 STALE_SECONDS = 3600
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "engine")
@@ -34,14 +34,15 @@ def say(text):
 
 def main():
     """Make the environment; exit with 1 if that fails."""
-    data, plugin, version = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    pointer, plugin, version = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    data = pointer.parent
     data.mkdir(parents=True, exist_ok=True)
     lock = take_lock(data / LOCK)
     folder = data / ("env-" + version + "-" + time.strftime("%Y%m%d%H%M%S"))
     made = False
     try:
         python = make(folder, plugin)
-        write_pointer(data, folder, python, version)
+        write_pointer(pointer, folder, python, version)
         made = True
     finally:
         if not made:
@@ -117,12 +118,12 @@ def stop_when_alone(process):
     process.terminate()
 
 
-def write_pointer(data, folder, python, version):
+def write_pointer(pointer, folder, python, version):
     """Point to the new environment, in one step."""
     text = json.dumps({"folder": str(folder), "python": str(python), "engine": version}, indent=1)
-    temporary = data / (POINTER + ".new")
+    temporary = pointer.with_name(pointer.name + ".new")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, data / POINTER)
+    temporary.replace(pointer)
 
 
 def remove_others(data, keep):

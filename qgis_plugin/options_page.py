@@ -14,8 +14,8 @@ from .qt import QtGui, QtWidgets
 
 TITLE = "Small area estimation"
 _OWN = (
-    "The models run in a Python of their own, outside QGIS. Python 3.11 or newer with the engine's packages is needed, for "
-    "example a virtual environment in which <tt>pip install smallarea</tt> was run."
+    "The models run in a Python of their own, outside QGIS. It must be Python 3.11 or newer and have the packages of "
+    "the engine, for example in a virtual environment. <i>Verify</i> says what is missing and how to install it."
 )
 _MADE = (
     "Without one, the plugin can make an environment in <tt>{folder}</tt>. This downloads about 0.2 GB from the Python "
@@ -48,8 +48,9 @@ class OptionsPage(QgsOptionsPageWidget):
 
     def __init__(self, parent: QtWidgets.QWidget | None) -> None:
         super().__init__(parent)
-        self._process = BackgroundProcess(self)
+        self._process = BackgroundProcess()
         self._process.line.connect(self._log_line)
+        self.destroyed.connect(self._process.abandon)
         self._lines: list[str] = []
         self._build()
         self._path.setText(settings.python_path())
@@ -155,8 +156,8 @@ class OptionsPage(QgsOptionsPageWidget):
         base = installer.base_interpreter([self._path.text().strip()])
         if base is None:
             self._say(
-                "No Python 3.11 or newer was found that can make environments. Install one from python.org or your system's "
-                "packages (on Debian and Ubuntu also python3-venv), or choose it with Browse and try again.",
+                "No Python 3.11 or newer was found that can make environments. Install one from python.org or your "
+                "system's packages (on Debian and Ubuntu also python3-venv), or choose it with Browse and try again.",
                 good=False,
             )
             return

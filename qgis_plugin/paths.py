@@ -40,6 +40,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "smallarea"
 
 
+def environment_pointer() -> Path:
+    """Return the file that names the environment that the plugin has made, if it has made one."""
+    return data_folder() / "environment.json"
+
+
 def environment_python(folder: Path) -> Path:
     """Return the interpreter inside a virtual environment."""
     return folder / "Scripts" / "python.exe" if os.name == "nt" else folder / "bin" / "python"
