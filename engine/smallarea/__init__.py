@@ -1,5 +1,28 @@
-"""Small area estimation for every polygon of a map."""
+"""Small area estimation for every polygon of a map.
+
+>>> import smallarea
+>>> result = smallarea.fit("counties.gpkg", id_field="GEOID", direct="y", variance="v")  # doctest: +SKIP
+
+The tasks ``fit``, ``check_areas``, ``build_adjacency`` and ``status`` have the names and defaults of their jobs.
+Rooms of the engine (``smallarea.areas``, ``smallarea.area_level``, ...) are imported by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from smallarea._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from smallarea.workflows import build_adjacency, check_areas, fit, status
+
+__all__ = ["__version__", "build_adjacency", "check_areas", "fit", "status"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a task when it is first asked for: the command line's help must not pay for the numerical libraries."""
+    if name in __all__:
+        from smallarea.workflows import task_function
+
+        return task_function(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

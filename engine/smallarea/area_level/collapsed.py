@@ -1,12 +1,13 @@
 """The collapsed model: coefficients and random effects integrated out, given the hyperparameters.
 
-With ``y = x beta + phi + delta + e`` on the standardised scale, ``S = V + Q^{-1}`` on the sampled areas and ``P = Q + V^{-1}``::
+With ``y = x beta + phi + delta + e`` on the standardised scale, ``S = V + Q^{-1}`` on the sampled areas and ``P = Q +
+V^{-1}``::
 
     a' S^{-1} b = a' V^{-1} b - (V^{-1} a)' P^{-1} (V^{-1} b)
     log|S|      = log|V| - log|Q| + log|P|
 
-where ``V = diag(v_i + sd_delta^2)`` and ``V^{-1} = 0`` where an area is not sampled. beta has a flat prior, so the restricted likelihood
-is the marginal one. The same factor of P gives exact draws of beta, phi and delta.
+where ``V = diag(v_i + sd_delta^2)`` and ``V^{-1} = 0`` where an area is not sampled. beta has a flat prior, so the
+restricted likelihood is the marginal one. The same factor of P gives exact draws of beta, phi and delta.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def spatial_field(random_effect: str, iid_part: bool, graph: AreaGraph) -> Spati
     """
     if len(graph.edges) == 0:
         raise GraphProblem(
-            "The adjacency graph has no edge: no two areas are neighbours. Check the polygons (smallarea areas check), link "
-            "islands to their nearest area (islands 'nearest'), or choose random_effect 'iid'."
+            "The adjacency graph has no edge: no two areas are neighbours. Check the polygons (smallarea areas check), "
+            "link islands to their nearest area (islands 'nearest'), or choose random_effect 'iid'."
         )
     edges = np.asarray(graph.edges, dtype=np.int64)
     if random_effect == "leroux":
@@ -80,8 +81,9 @@ def spatial_field(random_effect: str, iid_part: bool, graph: AreaGraph) -> Spati
     linked = np.asarray(graph.degrees) > 0
     if not iid_part and not linked.all():
         raise GraphProblem(
-            f"Areas without neighbours ({', '.join(graph.islands[:5])}) would have no random effect in a CAR without an iid "
-            "part. Keep the iid part, link islands to their nearest area (islands 'nearest'), or choose 'leroux'."
+            f"Areas without neighbours ({', '.join(graph.islands[:5])}) would have no random effect in a CAR "
+            "without an iid part. Keep the iid part, link islands to their nearest area (islands 'nearest'), or "
+            "choose 'leroux'."
         )
     index = np.cumsum(linked) - 1
     return SpatialField(CarPrecision(int(linked.sum()), index[edges]), np.flatnonzero(linked))

@@ -116,8 +116,8 @@ def area_level_data(
         columns = [name for name, column in zip(covariate_names, table.T, strict=True) if np.isnan(column).any()]
         raise TableProblem(
             f"{int(incomplete.sum())} areas lack a value of {named(columns)}: {_at(ids, incomplete)}. A model cannot "
-            "predict them. Fill the values, choose other covariates, or set missing_covariates to 'drop' to leave these "
-            "areas without an estimate."
+            "predict them. Fill the values, choose other covariates, or set missing_covariates to 'drop' to leave "
+            "these areas without an estimate."
         )
     notes = [
         _note(has, value, lacks)
@@ -148,13 +148,13 @@ def _check_columns(ids: tuple[str, ...], direct: Vector, variance: Vector, table
     if negative.any():
         values = named(variance[negative].tolist())
         raise VarianceProblem(
-            f"{int(negative.sum())} sampling variances are negative: {_at(ids, negative)} (values {values}). Negative numbers "
-            "are often codes for a missing value; set them to missing (NULL)."
+            f"{int(negative.sum())} sampling variances are negative: {_at(ids, negative)} (values {values}). "
+            "Negative numbers are often codes for a missing value; set them to missing (NULL)."
         )
 
 
 def _at(ids: Sequence[str], mask: NDArray[np.bool_]) -> str:
-    return named([ids[i] for i in np.flatnonzero(mask)])
+    return named([ids[i] for i in np.flatnonzero(mask).tolist()])
 
 
 def _note(given: bool, variance: float, incomplete: bool) -> str:
@@ -214,8 +214,8 @@ class StandardisedData:
 def standardise(data: AreaLevelData, intercept: bool) -> StandardisedData:
     """Standardise as the default specification says.
 
-    ``y = (direct - mean) / SD`` over sampled areas and covariates ``(x - mean) / SD`` over all areas with a value, both with
-    ddof 1. Without an intercept nothing is centred, because that would change the model.
+    ``y = (direct - mean) / SD`` over sampled areas and covariates ``(x - mean) / SD`` over all areas with a value,
+    both with ddof 1. Without an intercept nothing is centred, because that would change the model.
 
     Parameters
     ----------
@@ -289,6 +289,6 @@ def _check_rank(x: Vector, names: Sequence[str], intercept: bool) -> None:
     if len(dependent):
         terms = (["the intercept"] if intercept else []) + list(names)
         raise ModelProblem(
-            f"Covariates are collinear on the sampled areas: {named([terms[j] for j in sorted(dependent)])} can be written by "
-            "the other terms. Leave them out."
+            f"Covariates are collinear on the sampled areas: {named([terms[j] for j in sorted(dependent)])} can be "
+            "written by the other terms. Leave them out."
         )

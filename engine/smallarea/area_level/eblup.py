@@ -36,8 +36,8 @@ class Eblup:
     estimate, synthetic : ndarray, shape (N,)
         EBLUP (synthetic where not sampled) and x'beta.
     mse, g1, g2, g3 : ndarray, shape (N,)
-        Estimated mean squared error and its parts; where not sampled, g1 and g3 are NaN and the error is that of a synthetic
-        prediction.
+        Estimated mean squared error and its parts; where not sampled, g1 and g3 are NaN and the error is that of a
+        synthetic prediction.
     gamma : ndarray, shape (N,)
         Shrinkage factor, NaN where not sampled.
     bias : float
@@ -96,7 +96,8 @@ def fit_eblup(data: StandardisedData, method: str) -> Eblup:
     g2 = np.where(rows, (1.0 - gamma) ** 2 * leverage, leverage)
     g3 = data.v**2 / (a + data.v) ** 3 * variance_of_a
     sampled_mse = g1 + g2 + 2.0 * g3 - bias * (1.0 - gamma) ** 2
-    # theta = x'beta + u where nothing was sampled: the variance of u, freed of its estimator's bias, and that of x'beta.
+    # theta = x'beta + u where nothing was sampled: the variance of u, freed of its estimator's bias, and that of
+    # x'beta.
     mse = np.where(rows, sampled_mse, max(a - bias, 0.0) + leverage)
     return Eblup(
         a,
@@ -118,7 +119,8 @@ def fit_eblup(data: StandardisedData, method: str) -> Eblup:
 def _bias(model: MarginalModel, gls: GeneralisedLeastSquares, a: float, method: str) -> float:
     """Leading bias of the estimator of A.
 
-    ML: Datta and Lahiri (2000); moment estimator: Datta, Rao and Smith (2005); adjusted likelihoods: Li and Lahiri (2010), Yoshimori
+    ML: Datta and Lahiri (2000); moment estimator: Datta, Rao and Smith (2005); adjusted likelihoods: Li and Lahiri
+    (2010), Yoshimori
     and Lahiri (2014), whose factor does not change the order of the bias. REML has none to this order.
     """
     w = gls.weights

@@ -1,9 +1,12 @@
 """Adaptive importance sampling of a few hyperparameters in standard normal coordinates.
 
-The target is ``exp(log_target(x))`` times nothing else: the N(0, I) prior of the coordinates is part of it. The sampler finds the mode,
+The target is ``exp(log_target(x))`` times nothing else: the N(0, I) prior of the coordinates is part of it. The
+sampler finds the mode,
 measures the curvature there, and draws batches from a mixture of multivariate t distributions that it refits to what it
-has seen (Cappe et al. 2008, population Monte Carlo with mixtures). All batches count in the end, weighted against the mixture of
-all proposals used (Cornuet et al. 2012, AMIS). A share of each batch comes from wide components, so that no weight can explode
+has seen (Cappe et al. 2008, population Monte Carlo with mixtures). All batches count in the end, weighted against the
+mixture of
+all proposals used (Cornuet et al. 2012, AMIS). A share of each batch comes from wide components, so that no weight
+can explode
 where the mode's curvature says little. Random numbers depend on the seed alone, never on the number of threads.
 """
 
@@ -27,7 +30,8 @@ Progress = Callable[[float, str], None]
 
 DEGREES_OF_FREEDOM = 6.0
 DEFENSIVE_SHARE = 0.15
-# Refitted components lean towards the overall covariance and are widened: a proposal narrower than the target is what makes
+# Refitted components lean towards the overall covariance and are widened: a proposal narrower than the target is what
+# makes
 # importance weights explode, and few EM steps keep components from collapsing onto single heavy points.
 OVERALL_SHARE = 0.15
 INFLATION = 1.15
@@ -134,7 +138,7 @@ class WeightedSample:
         return np.minimum(own, 1.0 / np.sum(w**2))
 
     def resample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Indices of n equally weighted draws in random order, shape (n,).
+        """Return indices of n equally weighted draws in random order, shape (n,).
 
         Systematic resampling along the longest axis of the sample, so that even few draws represent it evenly.
         """
@@ -192,8 +196,8 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
     heights = evaluate(starts)
     if not np.isfinite(heights).any():
         raise ModelProblem(
-            "The likelihood is not finite at any starting point. Check for sampling variances that are many orders of magnitude "
-            "smaller or larger than the differences between areas."
+            "The likelihood is not finite at any starting point. Check for sampling variances that are many orders of "
+            "magnitude smaller or larger than the differences between areas."
         )
     best = starts[int(np.nanargmax(np.where(np.isfinite(heights), heights, -np.inf)))]
     found = optimize.minimize(
@@ -233,7 +237,7 @@ def _covariance_at(evaluate: BatchTarget, mode: Vector) -> Vector:
 
 def _first_mixture(mode: Vector, covariance: Vector) -> TMixture:
     """Start: the mode at its own scale, shifted copies along the longest axis, and two wide defensive components."""
-    root = np.linalg.cholesky(covariance)
+    root = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
     values, vectors = np.linalg.eigh(covariance)
     axes = [math.sqrt(values[-k]) * vectors[:, -k] for k in range(1, min(2, len(values)) + 1)]
     shifts = [sign * 1.5 * axis for axis in axes for sign in (1.0, -1.0)]
@@ -274,7 +278,7 @@ def _tempered(log_weights: Vector) -> Vector:
 
 
 def _refit(core: TMixture, x: Vector, weights: Vector, root: Vector) -> TMixture:
-    """A few weighted EM steps of the t mixture on all points seen so far.
+    """Make a few weighted EM steps of the t mixture on all points seen so far.
 
     ``root`` is the Cholesky factor at the mode; a trace of it keeps covariances definite.
     """
@@ -329,7 +333,7 @@ def sample(
         The sample, ``converged`` false if the size was not reached within the evaluations allowed.
     """
     mode, covariance, spent = find_mode(target, dimension)
-    root = np.linalg.cholesky(covariance)
+    root = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
     proposal = _first_mixture(mode, covariance)
     batches: list[Vector] = []
     heights: list[Vector] = []

@@ -21,8 +21,8 @@ def pareto_k(log_weights: Vector) -> float:
     Returns
     -------
     float
-        The shape k: below 0.7 means and their errors can be relied on; -inf if all weights in the tail are equal, NaN for fewer
-        than 25 draws.
+        The shape k: below 0.7 means and their errors can be relied on; -inf if all weights in the tail are equal, NaN
+        for fewer than 25 draws.
     """
     m = len(log_weights)
     tail = int(min(0.2 * m, 3.0 * math.sqrt(m)))

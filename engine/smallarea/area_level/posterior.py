@@ -1,10 +1,14 @@
-"""Exact posterior of the area-level models: hyperparameters by importance sampling, all else by exact Gaussian algebra."""
+"""Exact posterior of the area-level models.
+
+Hyperparameters by importance sampling, everything else by exact Gaussian algebra given them.
+"""
 
 from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -40,16 +44,20 @@ class Posterior:
     synthetic : ndarray, shape (N,)
         Posterior mean of x'beta.
     shrinkage : ndarray, shape (N,)
-        Weight of the area's own direct estimate, Var(theta | y, beta, hyperparameters) / v averaged over the posterior; NaN where
-        not sampled. For iid effects this is the mean of sd_delta^2 / (sd_delta^2 + v).
+        Weight of the area's own direct estimate, Var(theta | y, beta, hyperparameters) / v averaged over the
+        posterior; NaN where not sampled. For iid effects this is the mean of sd_delta^2 / (sd_delta^2 + v).
     theta, beta : ndarray, shapes (S, N), (S, p)
         Equally weighted exact draws.
     hyperparameters : ndarray, shape (S, q)
         The hyperparameters that go with them.
+    conditional_variance : ndarray, shape (N,)
+        Var(theta | y, hyperparameters) averaged over the posterior of the hyperparameters.
     weighted : WeightedSample
         The importance sample of the hyperparameters.
     weighted_values : ndarray, shape (m, q)
         Hyperparameters at its points.
+    seconds : mapping
+        Stage to seconds.
     """
 
     mean: Vector
@@ -61,8 +69,10 @@ class Posterior:
     theta: Vector
     beta: Vector
     hyperparameters: Vector
+    conditional_variance: Vector
     weighted: WeightedSample
     weighted_values: Vector
+    seconds: Mapping[str, float]
 
 
 class _Pool:
@@ -144,16 +154,32 @@ def sample_posterior(
     """
     report = _Reporter(progress)
     pool = _Pool(model, workers)
+    clock = [time.perf_counter()]
     try:
         weighted, values = _sample_hyperparameters(pool, specification, min_ess, seed, report)
+        clock.append(time.perf_counter())
         rng = np.random.default_rng([seed, 1])
         chosen = weighted.resample(draws, rng)
         mixture = weighted.resample(_mixture_size(len(model.data.y)), rng)
         at = _draw_effects(pool, list(specification.priors), values, chosen, mixture, seed, report)
     finally:
         pool.close()
+    clock.append(time.perf_counter())
     report.within(95.0, 100.0)(0.0, "areas: intervals")
-    return _summarise(model, at, chosen, mixture, weighted, values, level)
+    moments = _moments(model, at, chosen, mixture, level)
+    theta, beta = _ordered_draws(at, chosen)
+    clock.append(time.perf_counter())
+    stages = ("hyperparameters", "area draws", "area intervals")
+    seconds = {stage: end - start for stage, start, end in zip(stages, clock, clock[1:], strict=False)}
+    return Posterior(
+        **moments,
+        theta=theta,
+        beta=beta,
+        hyperparameters=values[chosen],
+        weighted=weighted,
+        weighted_values=values,
+        seconds=seconds,
+    )
 
 
 class _Reporter:
@@ -265,42 +291,60 @@ def _draw_effects(
     return dict(zip(needed, pool.map(one, needed, between), strict=True))
 
 
-def _summarise(
+def _moments(
     model: CollapsedModel,
     at: dict[int, _AtPoint],
     chosen: NDArray[np.int64],
     mixture: NDArray[np.int64],
-    weighted: WeightedSample,
-    values: Vector,
     level: float,
-) -> Posterior:
-    """Moments and intervals from conditional moments (Rao-Blackwell), draws in the order of ``chosen``.
+) -> dict[str, Vector]:
+    """Moments and intervals from conditional moments (Rao-Blackwell).
 
-    The mixture over fewer points gives the shape of each area's posterior; its centre and spread are set to those from all chosen points.
+    The mixture over fewer points gives the shape of each area's posterior; its centre and spread are set to those
+    from all chosen points.
     """
     points, counts = np.unique(chosen, return_counts=True)
     share = counts / counts.sum()
-    mean = sum(w * at[i].mean for w, i in zip(share, points.tolist(), strict=True))
-    between = sum(w * (at[i].mean - mean) ** 2 for w, i in zip(share, points.tolist(), strict=True))
-    synthetic = sum(w * at[i].synthetic for w, i in zip(share, points.tolist(), strict=True))
+    mean, between, synthetic = (np.zeros(len(model.data.y)) for _ in range(3))
+    for weight, index in zip(share, points.tolist(), strict=True):
+        mean += weight * at[index].mean
+        synthetic += weight * at[index].synthetic
+    for weight, index in zip(share, points.tolist(), strict=True):
+        between += weight * (at[index].mean - mean) ** 2
     kept = mixture.tolist()
     centres = np.array([at[i].mean for i in kept])
     within = np.array([at[i].variance for i in kept])
-    known = np.mean([at[i].variance_known_beta for i in kept], axis=0)
+    known = np.array([at[i].variance_known_beta for i in kept]).mean(axis=0)
     sd = np.sqrt(within.mean(axis=0) + between)
     raw_sd = np.sqrt(within.mean(axis=0) + centres.var(axis=0))
     raw_mean = centres.mean(axis=0)
-    tails = (0.5 * (1.0 - level), 0.5 * (1.0 + level))
     lower, upper = (
-        mean + sd * (mixture_quantile(centres, np.sqrt(within), tail) - raw_mean) / raw_sd for tail in tails
+        mean + sd * (mixture_quantile(centres, np.sqrt(within), tail) - raw_mean) / raw_sd
+        for tail in (0.5 * (1.0 - level), 0.5 * (1.0 + level))
     )
-    shrinkage = np.where(model.data.sampled, known / np.where(model.data.sampled, model.data.v, 1.0), np.nan)
-    theta = np.empty((len(chosen), len(mean)))
-    beta = np.empty((len(chosen), model.data.x.shape[1]))
-    for index in points.tolist():
-        rows = np.flatnonzero(chosen == index)
-        theta[rows], beta[rows] = at[index].theta, at[index].beta
-    return Posterior(mean, sd, lower, upper, synthetic, shrinkage, theta, beta, values[chosen], weighted, values)
+    sampled = model.data.sampled
+    return {
+        "mean": mean,
+        "sd": sd,
+        "lower": lower,
+        "upper": upper,
+        "synthetic": synthetic,
+        "shrinkage": np.where(sampled, known / np.where(sampled, model.data.v, 1.0), np.nan),
+        "conditional_variance": within.mean(axis=0),
+    }
+
+
+def _ordered_draws(at: dict[int, _AtPoint], chosen: NDArray[np.int64]) -> tuple[Vector, Vector]:
+    """Draws of theta and beta in the order of ``chosen``."""
+    first = at[int(chosen[0])]
+    theta = np.empty((len(chosen), first.theta.shape[1]))
+    beta = np.empty((len(chosen), first.beta.shape[1]))
+    used: dict[int, int] = {}
+    for row, index in enumerate(chosen.tolist()):
+        turn = used.get(index, 0)
+        theta[row], beta[row] = at[index].theta[turn], at[index].beta[turn]
+        used[index] = turn + 1
+    return theta, beta
 
 
 def _mixture_size(n: int) -> int:
@@ -332,3 +376,23 @@ def mixture_quantile(means: Vector, sds: Vector, probability: float) -> Vector:
         low = np.where(below, middle, low)
         high = np.where(below, high, middle)
     return 0.5 * (low + high)
+
+
+def weighted_quantile(values: Vector, weights: Vector, probabilities: Sequence[float]) -> Vector:
+    """Quantiles of a weighted sample.
+
+    Parameters
+    ----------
+    values, weights : ndarray, shape (m,)
+        The sample; weights sum to 1.
+    probabilities : sequence of float
+        Between 0 and 1.
+
+    Returns
+    -------
+    ndarray, shape (len(probabilities),)
+        Quantiles, interpolated between points at the middle of their weight.
+    """
+    order = np.argsort(values)
+    middle = np.cumsum(weights[order]) - 0.5 * weights[order]
+    return np.interp(probabilities, middle, values[order])

@@ -1,6 +1,7 @@
 """Named priors of hyperparameters.
 
-Every prior maps a standard normal coordinate x to its parameter by quantiles, ``parameter = F^{-1}(Phi(x))``. In that coordinate
+Every prior maps a standard normal coordinate x to its parameter by quantiles, ``parameter = F^{-1}(Phi(x))``. In that
+coordinate
 each prior is N(0, 1), boundaries are at infinity and no mass is lost near them, which is what the sampler works with.
 """
 
@@ -108,7 +109,7 @@ class Exponential(Prior):
 
 @dataclass(frozen=True)
 class PC(Prior):
-    """Penalised complexity prior of a standard deviation: P(sd > upper) = tail (Simpson et al. 2017), an exponential."""
+    """Penalised complexity prior of a standard deviation: P(sd > upper) = tail (Simpson et al. 2017)."""
 
     upper: float = 1.0
     tail: float = 0.05

@@ -2,7 +2,7 @@
 
 With ``w_i = 1 / (A + v_i)``, ``r`` the generalised least squares residual and ``P = W - W X (X'WX)^{-1} X'W``:
 
-========  ============================================================================================================
+========  ======================================================================
 reml      maximises the restricted likelihood (Patterson and Thompson 1971)
 ml        maximises the profile likelihood
 fh        solves r'Wr = m - p (Fay and Herriot 1979)
@@ -10,7 +10,7 @@ amrl      restricted likelihood times A (Li and Lahiri 2010), never zero
 ampl      profile likelihood times A (Li and Lahiri 2010), never zero
 amrl_yl   restricted likelihood times arctan(sum A w)^(1/m) (Yoshimori and Lahiri 2014), never zero
 ampl_yl   profile likelihood times the same factor
-========  ============================================================================================================
+========  ======================================================================
 
 All adjustments are made on the log scale: products of likelihoods underflow with a hundred areas.
 """
@@ -97,7 +97,7 @@ class MarginalModel:
 
 
 def _score(model: MarginalModel, method: str) -> Callable[[float], float]:
-    """Derivative in A of the criterion of a method; for ``fh`` the moment equation."""
+    """Return the derivative in A of the criterion of a method; for ``fh`` the moment equation."""
     restricted = method in ("reml", "amrl", "amrl_yl")
     m, p = model.x.shape
 
@@ -154,8 +154,8 @@ def criterion(model: MarginalModel, method: str, a: float) -> float:
 def estimate_variance_component(model: MarginalModel, method: str) -> float:
     """Estimate A.
 
-    Every root of the method's equation on a wide grid is found to rounding; of several maxima the highest is taken, and the
-    boundary A = 0 if nothing inside is higher.
+    Every root of the method's equation on a wide grid is found to rounding; of several maxima the highest is taken,
+    and the boundary A = 0 if nothing inside is higher.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def estimate_variance_component(model: MarginalModel, method: str) -> float:
         return float(best)
     if not roots:
         raise ModelProblem(
-            f"Method {method!r} found no maximum: its likelihood grows with the model variance. There are too few sampled "
-            f"areas ({len(model.y)}) for {model.x.shape[1]} coefficients; use fewer covariates or method 'reml'."
+            f"Method {method!r} found no maximum: its likelihood grows with the model variance. There are too few "
+            f"sampled areas ({len(model.y)}) for {model.x.shape[1]} coefficients; use fewer covariates or 'reml'."
         )
     return float(max(roots, key=lambda a: criterion(model, method, a)))

@@ -1,6 +1,7 @@
 """Spatial precision matrices on the areas' graph: proper CAR and Leroux.
 
-Both have unit scale; a model divides by its variance. Both are ``diagonal(rho)`` on the diagonal and ``off_diagonal(rho)`` on
+Both have unit scale; a model divides by its variance. Both are ``diagonal(rho)`` on the diagonal and
+``off_diagonal(rho)`` on
 every edge, so that adding the precision of the data changes the diagonal only and the pattern never changes.
 """
 
@@ -13,8 +14,8 @@ from typing import Protocol
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -173,7 +174,7 @@ class LerouxPrecision(_GraphPrecision):
     @cached_property
     def _eigenvalues(self) -> Vector:
         """Eigenvalues of the graph Laplacian D - W, the zero ones exactly zero."""
-        n, edges = self.pattern.n, self.pattern.edges
+        edges = self.pattern.edges
         laplacian = np.diag(self.degrees)
         laplacian[edges[:, 1], edges[:, 0]] = -1.0
         values = scipy.linalg.eigh(laplacian, lower=True, eigvals_only=True)

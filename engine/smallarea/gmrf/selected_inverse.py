@@ -1,8 +1,8 @@
 """Diagonal of the inverse from an LDL' factor, without forming the inverse.
 
 The recursion is that of Takahashi, Fagan and Chin (1973): with A = (I + L) D (I + L)' and Z = A^{-1},
-``Z_rj = -Z_rr L_rj`` and ``Z_jj = 1 / d_j - L_rj' Z_rj``, where r are the rows of column j of L. Rows r form a clique of the
-filled pattern, so every entry of Z that the recursion needs lies on the pattern of L.
+``Z_rj = -Z_rr L_rj`` and ``Z_jj = 1 / d_j - L_rj' Z_rj``, where r are the rows of column j of L. Rows r form a clique
+of the filled pattern, so every entry of Z that the recursion needs lies on the pattern of L.
 """
 
 from __future__ import annotations

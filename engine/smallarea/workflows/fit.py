@@ -1,0 +1,397 @@
+"""The task `fit`: a Fay-Herriot model from polygons and direct estimates to a map and a report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from smallarea._version import __version__
+from smallarea.area_level import (
+    AreaLevelData,
+    AreaLevelSpecification,
+    CollapsedModel,
+    Prior,
+    area_level_data,
+    fit_eblup,
+    sample_posterior,
+    spatial_field,
+    specify,
+    standardise,
+)
+from smallarea.errors import GraphProblem, JobProblem, named
+from smallarea.results.fit_result import FitResult
+from smallarea.results.reliability import classify, load_preset, scale_cautions
+from smallarea.results.tables import FitTables, eblup_tables, posterior_tables
+from smallarea.workflows.fit_input import FitInput, read_fit_input
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from smallarea.areas import AreaGraph
+
+PathLike = str | os.PathLike[str]
+Progress = Callable[[float, str], None]
+
+_PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl")
+
+
+def fit(
+    areas: PathLike | gpd.GeoDataFrame | None = None,
+    *,
+    layer: str | None = None,
+    id_field: str | None = None,
+    crs: str | None = None,
+    repair: bool = False,
+    table: PathLike | pd.DataFrame | None = None,
+    table_layer: str | None = None,
+    table_id_field: str | None = None,
+    direct: str,
+    variance: str,
+    variance_type: Literal["variance", "standard_error", "margin_of_error"] = "variance",
+    moe_level: float = 0.90,
+    covariates: Sequence[str] = (),
+    intercept: bool = True,
+    random_effect: Literal["iid", "car", "leroux"] = "car",
+    iid_part: bool | None = None,
+    method: Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"] = "bayes",
+    graph: PathLike | AreaGraph | None = None,
+    contiguity: Literal["queen", "rook"] = "queen",
+    islands: Literal["own_component", "nearest", "error"] = "own_component",
+    priors: Mapping[str, str | Prior] | None = None,
+    draws: int = 2000,
+    min_ess: int = 1000,
+    level: float = 0.95,
+    seed: int = 1,
+    solver: Literal["auto", "qdldl", "splu", "dense"] = "auto",
+    workers: int = 0,
+    unmatched: Literal["error", "drop"] = "error",
+    missing_variance: Literal["out_of_sample", "error"] = "out_of_sample",
+    missing_covariates: Literal["error", "drop"] = "error",
+    reliability: str = "statcan",
+    output: PathLike | None = None,
+    report: PathLike | None = None,
+    csv: PathLike | None = None,
+    posterior: PathLike | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Fit a Fay-Herriot model and, where asked, write its map, report, table and draws.
+
+    ``direct_i ~ N(theta_i, variance_i)``, ``theta_i = x_i' beta + phi_i + delta_i`` (Fay and Herriot 1979), with phi a
+    proper CAR (default), a Leroux effect, or absent. ``smallarea schema`` and the command line's help describe every
+    parameter; names and defaults are the same.
+
+    Parameters
+    ----------
+    areas : path, GeoDataFrame or None
+        Polygons. None for independent effects on a table alone.
+    layer, id_field, crs, repair
+        How to read them; see :func:`smallarea.areas.read_areas`.
+    table : path, DataFrame or None
+        Direct estimates; the polygons' attributes if None.
+    table_layer, table_id_field
+        Where in it, and the field with the area ids (``id_field`` if None).
+    direct, variance, covariates
+        Field names. Sampling variances are on the scale of ``direct`` squared, unless ``variance_type`` says that
+        they are standard errors or margins of error (at ``moe_level``).
+    intercept, random_effect, iid_part, method, priors
+        The model; see :func:`smallarea.area_level.specify`.
+    graph : path, AreaGraph or None
+        The adjacency graph; built from the polygons by ``contiguity`` and ``islands`` if None.
+    draws, min_ess, level, seed, solver, workers
+        Posterior draws, effective sample size to reach, coverage of intervals, seed, linear algebra and threads.
+    unmatched, missing_variance, missing_covariates
+        What to do with rows and areas that do not fit; see the command line's help.
+    reliability : str
+        Name or path of a reliability preset.
+    output, report, csv, posterior : path, optional
+        Files to write: GeoPackage with styles, HTML report, CSV, NetCDF. They appear together, after everything has
+        worked.
+    progress : callable, optional
+        ``progress(percent, text)``; what it raises stops the fit.
+
+    Returns
+    -------
+    FitResult
+        The estimates with all that is needed to judge them.
+
+    Raises
+    ------
+    SmallareaError
+        Of the family that says what to mend: GeometryProblem, TableProblem, VarianceProblem, GraphProblem,
+        PriorProblem, ModelProblem, OutputProblem.
+
+    References
+    ----------
+    Fay, R. E. and Herriot, R. A. (1979). Estimates of income for small places. JASA 74, 269-277.
+    """
+    call = {name: _plain(value) for name, value in locals().items() if name != "progress"}
+    timings: dict[str, float] = {}
+    tell = progress or _silent
+    preset = load_preset(reliability)
+    specification = specify(
+        covariates, random_effect=random_effect, iid_part=iid_part, intercept=intercept, method=method, priors=priors
+    )
+    if posterior is not None and method != "bayes":
+        raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
+    tell(0.0, "reading the input")
+    with _timed(timings, "reading the input"):
+        found = read_fit_input(
+            areas,
+            layer=layer,
+            id_field=id_field,
+            crs=crs,
+            repair=repair,
+            table=table,
+            table_layer=table_layer,
+            table_id_field=table_id_field,
+            direct=direct,
+            variance=variance,
+            variance_type=variance_type,
+            moe_level=moe_level,
+            covariates=covariates,
+            unmatched=unmatched,
+        )
+        data = area_level_data(
+            found.ids,
+            found.direct,
+            found.variance,
+            found.covariates,
+            covariates,
+            missing_variance=missing_variance,
+            missing_covariates=missing_covariates,
+        )
+    tell(3.0, "building the adjacency graph")
+    with _timed(timings, "adjacency graph"):
+        adjacency = _graph(graph, found, specification, contiguity, islands)
+    tables, seconds = _fit_model(
+        data, specification, adjacency, direct, draws, min_ess, level, seed, solver, workers, _within(tell, 5.0, 85.0)
+    )
+    timings.update(seconds)
+    estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
+    result = FitResult(
+        estimates,
+        tables.area_diagnostics,
+        tables.coefficients,
+        tables.hyperparameters,
+        tables.fit_statistics,
+        tables.diagnostics,
+        _model(specification, data, direct, variance, level),
+        _warnings(data, specification, adjacency, tables, min_ess) + scale_cautions(estimates, preset),
+        _dropped(found, data),
+        adjacency,
+        found.areas,
+        tables.posterior,
+        preset.as_mapping(),
+        call,
+        timings,
+        _versions(),
+    )
+    _write(result, output, report, csv, posterior, _within(tell, 85.0, 100.0))
+    return result
+
+
+def _graph(
+    graph: PathLike | AreaGraph | None,
+    found: FitInput,
+    specification: AreaLevelSpecification,
+    contiguity: Literal["queen", "rook"],
+    islands: Literal["own_component", "nearest", "error"],
+) -> AreaGraph | None:
+    """Return the graph of the areas in their order; without polygons only where one was given."""
+    from smallarea.areas import AreaGraph, build_adjacency
+
+    if graph is None:
+        if found.areas is not None:
+            return build_adjacency(found.areas, contiguity, islands)
+        if specification.random_effect == "iid":
+            return None
+        raise GraphProblem(
+            f"A {specification.random_effect!r} random effect needs to know which areas are neighbours. Give the "
+            "polygons (areas) or a saved graph."
+        )
+    given = graph if isinstance(graph, AreaGraph) else AreaGraph.load(graph)
+    return given if given.ids == found.ids else given.reorder(found.ids)
+
+
+def _fit_model(
+    data: AreaLevelData,
+    specification: AreaLevelSpecification,
+    graph: AreaGraph | None,
+    response: str,
+    draws: int,
+    min_ess: int,
+    level: float,
+    seed: int,
+    solver: str,
+    workers: int,
+    tell: Progress,
+) -> tuple[FitTables, dict[str, float]]:
+    start = time.perf_counter()
+    scaled = standardise(data, specification.intercept)
+    if specification.method != "bayes":
+        tell(0.0, "fitting the model")
+        tables = eblup_tables(
+            data, scaled, specification, fit_eblup(scaled, specification.method), response=response, level=level
+        )
+        return tables, {"model": time.perf_counter() - start}
+    field = None
+    if specification.random_effect != "iid" and graph is not None:
+        field = spatial_field(specification.random_effect, specification.iid_part, graph)
+    model = CollapsedModel(scaled, field, specification.iid_part, solver)
+    posterior = sample_posterior(
+        model, specification, draws=draws, min_ess=min_ess, level=level, seed=seed, workers=workers, progress=tell
+    )
+    attributes = {"model": str(specification), "seed": seed, "smallarea": __version__}
+    tables = posterior_tables(
+        data, scaled, specification, posterior, response=response, level=level, attributes=attributes
+    )
+    return tables, {f"model: {stage}": seconds for stage, seconds in posterior.seconds.items()}
+
+
+def _warnings(
+    data: AreaLevelData,
+    specification: AreaLevelSpecification,
+    graph: AreaGraph | None,
+    tables: FitTables,
+    min_ess: int,
+) -> tuple[str, ...]:
+    """Few, and each worth reading."""
+    found = []
+    aside = [area for area, note in zip(data.areas, data.notes, strict=True) if "set aside" in note]
+    if aside:
+        found.append(
+            f"{len(aside)} direct estimates have no positive sampling variance and were set aside: {named(aside)}. "
+            "Their areas are treated as not sampled."
+        )
+    gone = [area for area, ok in zip(data.areas, data.estimable.tolist(), strict=True) if not ok]
+    if gone:
+        found.append(f"{len(gone)} areas lack a covariate value and have no estimate: {named(gone)}.")
+    if graph is not None and specification.random_effect == "car" and graph.islands:
+        found.append(
+            f"{len(graph.islands)} areas have no neighbour and borrow strength from the covariates only: "
+            f"{named(graph.islands)}."
+        )
+    diagnostics = tables.diagnostics
+    if diagnostics and not diagnostics["converged"]:
+        found.append(
+            f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
+            "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
+        )
+    if diagnostics and diagnostics["pareto_k"] > 0.7:
+        found.append(
+            f"The importance weights have a heavy tail (Pareto k {diagnostics['pareto_k']:.2f}, above 0.7): run again "
+            "with another seed and compare."
+        )
+    if tables.fit_statistics.get("model_variance") == 0.0:
+        found.append(
+            "The model variance is estimated as zero, so every estimate is its regression prediction. The adjusted "
+            "methods (amrl, amrl_yl) and bayes cannot collapse like this."
+        )
+    return tuple(found)
+
+
+def _dropped(found: FitInput, data: AreaLevelData) -> pd.DataFrame:
+    rows = list(found.dropped)
+    for area, note in zip(data.areas, data.notes, strict=True):
+        rows += [("area", area, part) for part in note.split("; ") if part and part != "no direct estimate"]
+    return pd.DataFrame(rows, columns=["what", "id", "reason"])
+
+
+def _model(
+    specification: AreaLevelSpecification, data: AreaLevelData, direct: str, variance: str, level: float
+) -> dict[str, Any]:
+    return {
+        "formula": str(specification),
+        "method": specification.method,
+        "random_effect": specification.random_effect,
+        "iid_part": specification.iid_part,
+        "intercept": specification.intercept,
+        "direct": direct,
+        "variance": variance,
+        "covariates": list(specification.covariates),
+        "level": level,
+        "n_areas": len(data.areas),
+        "n_sampled": int(data.sampled.sum()),
+    }
+
+
+def _write(
+    result: FitResult,
+    output: PathLike | None,
+    report: PathLike | None,
+    csv: PathLike | None,
+    posterior: PathLike | None,
+    tell: Progress,
+) -> None:
+    """Write what was asked for; all files appear together or none does."""
+    from smallarea.io import AtomicOutputs, add_layer
+    from smallarea.io.styles import estimates_styles, store_styles
+
+    with AtomicOutputs() as outputs:
+        if output is not None:
+            tell(5.0, "writing the map")
+            path = outputs.path(output)
+            layer = result.layer()
+            renamed = add_layer(layer, path, "estimates")
+            styles = estimates_styles(
+                layer.rename(columns=renamed), title=result.model["direct"], reliability=result.reliability
+            )
+            store_styles(path, "estimates", styles)
+        if csv is not None:
+            result.estimates.to_csv(outputs.path(csv), index=False)
+        if posterior is not None and result.posterior is not None:
+            tell(30.0, "writing the posterior draws")
+            result.posterior.save(outputs.path(posterior))
+        if report is not None:
+            tell(50.0, "writing the report")
+            from smallarea.report import write_report
+
+            write_report(result, str(outputs.path(report)))
+    tell(100.0, "done")
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - start
+
+
+def _silent(percent: float, text: str) -> None:
+    """Progress that nobody asked for."""
+
+
+def _within(tell: Progress, start: float, end: float) -> Progress:
+    return lambda percent, text: tell(start + (end - start) * percent / 100.0, text)
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as it would stand in a job."""
+    if isinstance(value, pd.DataFrame):
+        return f"<{type(value).__name__} with {len(value)} rows>"
+    if isinstance(value, os.PathLike):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): str(item) for name, item in value.items()}
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    if isinstance(value, Sequence):
+        return list(value)
+    return f"<{type(value).__name__}>"
+
+
+def _versions() -> dict[str, str]:
+    found = {"smallarea": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

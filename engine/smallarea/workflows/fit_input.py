@@ -1,0 +1,243 @@
+"""Reading what a fit needs: polygons, a table, and the two matched by area id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from smallarea.errors import JobProblem, TableProblem, VarianceProblem, named
+from smallarea.io import as_area_ids, check_field, id_texts, match_ids, numeric_column, read_table
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from smallarea.areas import Areas
+
+Vector = NDArray[np.float64]
+Source = "str | os.PathLike[str] | pd.DataFrame"
+
+# Offices publish margins of error with these rounded factors (U.S. Census Bureau: 1.645 at 90 percent).
+Z_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class FitInput:
+    """The columns of a model, one row an area of the map.
+
+    Attributes
+    ----------
+    ids : tuple of str, length N
+        Area ids, in the order of the map (of the table if there is no map).
+    areas : Areas or None
+        The polygons.
+    direct, variance : ndarray, shape (N,)
+        Direct estimates and sampling variances, NaN where missing.
+    covariates : ndarray, shape (N, p)
+        Covariate values, NaN where missing.
+    dropped : list of (what, id, reason)
+        Table rows that were left out.
+    """
+
+    ids: tuple[str, ...]
+    areas: Areas | None
+    direct: Vector
+    variance: Vector
+    covariates: Vector
+    dropped: list[tuple[str, str, str]]
+
+
+def read_fit_input(
+    areas: str | os.PathLike[str] | gpd.GeoDataFrame | None,
+    *,
+    layer: str | None,
+    id_field: str | None,
+    crs: str | None,
+    repair: bool,
+    table: str | os.PathLike[str] | pd.DataFrame | None,
+    table_layer: str | None,
+    table_id_field: str | None,
+    direct: str,
+    variance: str,
+    variance_type: str,
+    moe_level: float,
+    covariates: Sequence[str],
+    unmatched: str,
+) -> FitInput:
+    """Read and match; the parameters are those of the job.
+
+    Parameters
+    ----------
+    areas : path, GeoDataFrame or None
+        The polygons; None for a model of a table alone.
+    table : path, DataFrame or None
+        The table; None for the attributes of the polygons.
+    layer, id_field, crs, repair, table_layer, table_id_field, direct, variance, variance_type, moe_level, covariates, \
+unmatched
+        As in the job ``fit``.
+
+    Returns
+    -------
+    FitInput
+        The columns in the order of the map.
+
+    Raises
+    ------
+    JobProblem
+        If there is neither a map nor a table, or an id field is missing.
+    GeometryProblem, TableProblem, VarianceProblem
+        If the polygons, the table or its numbers cannot be used.
+    """
+    fields = [direct, variance, *covariates]
+    clash = sorted({name for name in fields if fields.count(name) > 1})
+    if clash:
+        raise JobProblem(f"Field {named(clash)} is used twice among direct, variance and covariates. Name each once.")
+    read = _read_areas(areas, layer, id_field, crs, repair)
+    if table is None:
+        if read is None:
+            raise JobProblem("There is nothing to fit: give a polygon layer (areas), a table, or both.")
+        return _columns(
+            read.ids, read, read.frame, list(read.ids), direct, variance, variance_type, moe_level, covariates
+        )
+    frame, row_ids = _read_rows(table, table_layer, table_id_field or id_field)
+    dropped: list[tuple[str, str, str]] = []
+    if read is not None:
+        frame, row_ids, dropped = _match(frame, row_ids, read, unmatched)
+        ids = read.ids
+    else:
+        ids = as_area_ids(row_ids)
+        twice = match_ids(row_ids, ids).table_repeated
+        if twice:
+            raise TableProblem(
+                f"{len(twice)} area ids are repeated in the table: {named(twice)}. One row an area is needed."
+            )
+    found = _columns(ids, read, frame, row_ids, direct, variance, variance_type, moe_level, covariates)
+    return FitInput(found.ids, read, found.direct, found.variance, found.covariates, dropped)
+
+
+def _read_areas(
+    areas: str | os.PathLike[str] | gpd.GeoDataFrame | None,
+    layer: str | None,
+    id_field: str | None,
+    crs: str | None,
+    repair: bool,
+) -> Areas | None:
+    if areas is None:
+        return None
+    from smallarea.areas import read_areas
+
+    return read_areas(areas, layer, id_field, crs, repair)
+
+
+def _read_rows(
+    table: str | os.PathLike[str] | pd.DataFrame, layer: str | None, id_field: str | None
+) -> tuple[pd.DataFrame, list[str | None]]:
+    if id_field is None:
+        raise JobProblem("A table needs the field with the area ids: set table_id_field (or id_field if both agree).")
+    if isinstance(table, pd.DataFrame):
+        frame = table.reset_index(drop=True)
+        check_field(frame, id_field)
+    else:
+        frame = read_table(table, layer, text_columns=[id_field])
+    return frame, id_texts(frame[id_field])
+
+
+def _match(
+    frame: pd.DataFrame, row_ids: list[str | None], areas: Areas, unmatched: str
+) -> tuple[pd.DataFrame, list[str | None], list[tuple[str, str, str]]]:
+    """Bring the table into the order of the map, one row an area, empty where the table has none."""
+    match = match_ids(row_ids, areas.ids)
+    if match.table_repeated:
+        raise TableProblem(
+            f"{len(match.table_repeated)} area ids are repeated in the table: {named(match.table_repeated)}. "
+            "Keep one row an area."
+        )
+    strays = [("table row", i, "its area is not on the map") for i in match.table_only]
+    strays += [("table row", f"row {row + 1}", "it has no area id") for row, i in enumerate(row_ids) if i is None]
+    if not match.matched:
+        raise TableProblem(
+            f"No area id of the table is on the map. {match.summary()} Check that table_id_field and id_field hold the "
+            "same codes."
+        )
+    if strays and unmatched == "error":
+        raise TableProblem(
+            f"{len(strays)} rows of the table have no area on the map. {match.summary()} Mend the ids, or set "
+            "unmatched to 'drop' to leave these rows out and list them in the report."
+        )
+    at = {area: row for row, area in enumerate(row_ids) if area is not None}
+    ordered = frame.reindex([at.get(area, -1) for area in areas.ids])
+    return ordered.reset_index(drop=True), list(areas.ids), strays
+
+
+def _columns(
+    ids: tuple[str, ...],
+    areas: Areas | None,
+    frame: pd.DataFrame,
+    row_ids: Sequence[str | None],
+    direct: str,
+    variance: str,
+    variance_type: str,
+    moe_level: float,
+    covariates: Sequence[str],
+) -> FitInput:
+    names = [str(i) for i in row_ids]
+    spread = numeric_column(frame, variance, names)
+    return FitInput(
+        ids,
+        areas,
+        numeric_column(frame, direct, names),
+        sampling_variance(spread, variance_type, moe_level, variance, names),
+        np.column_stack([numeric_column(frame, name, names) for name in covariates])
+        if covariates
+        else np.empty((len(ids), 0)),
+        [],
+    )
+
+
+def sampling_variance(values: Vector, variance_type: str, moe_level: float, field: str, ids: Sequence[str]) -> Vector:
+    """Turn standard errors or margins of error into sampling variances.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N,)
+        As in the table, NaN where missing.
+    variance_type : {'variance', 'standard_error', 'margin_of_error'}
+        What they are.
+    moe_level : float
+        Confidence level of margins of error; the normal factor is rounded to three digits, as offices do
+        (1.645 at 0.90).
+    field : str
+        The field's name, for messages.
+    ids : sequence of str
+        Area ids, for messages.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        Sampling variances.
+
+    Raises
+    ------
+    VarianceProblem
+        If a value is negative: squaring would hide a missing-value code such as -555555555.
+    """
+    negative = values < 0.0
+    if negative.any():
+        where = np.flatnonzero(negative)
+        raise VarianceProblem(
+            f"Field {field!r} is negative in {len(where)} areas: {named([ids[i] for i in where.tolist()])} (values "
+            f"{named(values[where].tolist())}). Negative numbers are often codes for a missing value; set them to "
+            "missing (NULL)."
+        )
+    if variance_type == "variance":
+        return values
+    if variance_type == "standard_error":
+        return values**2
+    from scipy import special
+
+    return (values / round(float(special.ndtri(0.5 + 0.5 * moe_level)), Z_DIGITS)) ** 2
