@@ -34,8 +34,10 @@ class BuildAdjacency(AreasAlgorithm):
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_EDGES": ("n_edges", "Number of links"),
+        "MEAN_NEIGHBOURS": ("mean_neighbours", "Mean number of neighbours"),
         "N_COMPONENTS": ("n_components", "Number of connected components"),
         "N_ISLANDS": ("n_islands", "Areas without a neighbour"),
+        "N_LINKS_ADDED": ("n_links_added", "Links added for them"),
     }
     TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FINGERPRINT": ("fingerprint", "Fingerprint of the graph")}
 

@@ -32,8 +32,9 @@ class CheckAreas(AreasAlgorithm):
     FILE_OUTPUTS = ("report",)
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
-        "N_FINDINGS": ("n_findings", "Number of findings"),
-        "N_ERRORS": ("n_errors", "Findings that are errors"),
+        "N_ERRORS": ("errors", "Findings that have to be mended"),
+        "N_WARNINGS": ("warnings", "Findings worth a look"),
+        "N_NOTES": ("notes", "Other findings"),
     }
 
     def add_parameters(self, make: ParameterMaker) -> None:

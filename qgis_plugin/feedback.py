@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 from qgis.core import QgsProcessingFeedback
+
+_REPEAT_SECONDS = 3.0
+_NUMBERS = re.compile(r"\d+")
 
 
 class FeedbackListener:
@@ -16,17 +22,19 @@ class FeedbackListener:
 
     def __init__(self, feedback: QgsProcessingFeedback) -> None:
         self._feedback = feedback
-        self._text = ""
+        self._stage = ""
+        self._said = 0.0
 
     def is_cancelled(self) -> bool:
         """Say whether Cancel was pressed."""
         return self._feedback.isCanceled()
 
     def progress(self, percent: float, text: str) -> None:
-        """Move the bar; a text goes to the log once, not at every step."""
+        """Move the bar; write each stage to the log once, and its counts now and then: every text stays there."""
         self._feedback.setProgress(percent)
-        if text and text != self._text:
-            self._text = text
+        stage, now = _NUMBERS.sub("", text), time.monotonic()
+        if text and (stage != self._stage or now - self._said > _REPEAT_SECONDS):
+            self._stage, self._said = stage, now
             self._feedback.setProgressText(text)
 
     def info(self, text: str) -> None:
