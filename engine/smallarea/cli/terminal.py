@@ -13,7 +13,7 @@ from smallarea.jobs.events import ProgressMeter
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_PLAIN_INTERVAL = 5.0
+_PLAIN_INTERVAL = 2.0
 
 
 class PlainReporter:
@@ -78,13 +78,17 @@ class RichReporter(PlainReporter):
 
     def error(self, family: str, text: str, exit_code: int) -> None:
         """Take the bar away and write the error."""
-        self._bar.stop()
+        self._stop()
         super().error(family, text, exit_code)
 
     def result(self, task: str, outputs: Mapping[str, str], summary: Mapping[str, Any]) -> None:
         """Take the bar away and write the result."""
-        self._bar.stop()
+        self._stop()
         super().result(task, outputs, summary)
+
+    def _stop(self) -> None:
+        if self._bar.live.is_started:
+            self._bar.stop()
 
     def _say(self, text: str) -> None:
         if self._bar.live.is_started:
@@ -124,7 +128,9 @@ def result_lines(outputs: Mapping[str, str], summary: Mapping[str, Any]) -> Iter
     rows += [(f"{name} written to", path) for name, path in outputs.items()]
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        yield f"{name:<{width}}  {text}"
+        first, *more = text.splitlines()
+        yield f"{name:<{width}}  {first}"
+        yield from (f"{'':<{width}}  {line}" for line in more)
 
 
 def _text(value: Any) -> str:

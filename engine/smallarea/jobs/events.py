@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TextIO
 
 Clock = Callable[[], float]
+
+_DIGITS = re.compile(r"\d+")
 
 
 class Reporter(Protocol):
@@ -45,7 +48,7 @@ class ProgressMeter:
     Parameters
     ----------
     interval : float
-        Least seconds between two events with the same text.
+        Least seconds between two events whose texts differ in numbers only.
     clock : callable
         Monotonic seconds.
     """
@@ -55,7 +58,8 @@ class ProgressMeter:
         self._clock = clock
         self._start = clock()
         self._last_time = -math.inf
-        self._last_text: str | None = None
+        self._last_stage: str | None = None
+        self._last_percent = 0.0
         self.percent = 0.0
 
     def update(self, percent: float, text: str) -> dict[str, Any] | None:
@@ -77,10 +81,12 @@ class ProgressMeter:
         value = float(percent)
         if math.isfinite(value):
             self.percent = max(self.percent, min(value, 100.0))
-        due = now - self._last_time >= self._interval or text != self._last_text
-        if not due and self.percent < 100.0:
+        # A new stage is told at once; within a stage, whose text may count something, time has to pass.
+        stage = _DIGITS.sub("", text)
+        ended = self.percent >= 100.0 > self._last_percent
+        if stage == self._last_stage and not ended and now - self._last_time < self._interval:
             return None
-        self._last_time, self._last_text = now, text
+        self._last_time, self._last_stage, self._last_percent = now, stage, self.percent
         return {
             "percent": round(self.percent, 1),
             "text": text,
@@ -101,7 +107,7 @@ class JsonLines:
     stream : text stream
         Where the lines go. If its reader is gone, events are dropped and the job goes on.
     interval : float
-        Least seconds between two progress events with the same text.
+        Least seconds between two progress events of the same stage.
     """
 
     def __init__(self, stream: TextIO, interval: float = 0.2) -> None:

@@ -140,13 +140,18 @@ def _call(task: str, parameters: TaskParameters, reporter: Reporter, cancellatio
     """Call the workflow of the task's name."""
     from smallarea.workflows import task_function
 
+    furthest = 0.0
+
     def progress(percent: float, text: str) -> None:
+        nonlocal furthest
+        furthest = max(furthest, percent)
         cancellation.check()
         reporter.progress(percent, text)
 
     progress(0.0, "Starting")
     result = task_function(task)(**_arguments(parameters), progress=progress)
-    reporter.progress(100.0, "Done")
+    if furthest < 100.0:
+        reporter.progress(100.0, "Done")
     return result
 
 

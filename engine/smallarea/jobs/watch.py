@@ -126,8 +126,17 @@ class Cancellation:
             late = self._finished.is_set()
         if not late:
             self.request()
-            if self._handlers:
-                _thread.interrupt_main(next(iter(self._handlers)))
+            self._interrupt_main_thread()
+
+    def _interrupt_main_thread(self) -> None:
+        if not self._handlers:
+            return
+        number = next(iter(self._handlers))
+        if hasattr(signal, "pthread_kill"):
+            # A real signal also wakes the main thread from a system call that it waits in.
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+        else:
+            _thread.interrupt_main(number)
 
     def _end_by_force(self) -> None:
         if self._finished.wait(self._grace):

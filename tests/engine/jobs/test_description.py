@@ -141,9 +141,7 @@ def test_every_path_says_that_it_is_one(task):
     model = TASKS[task]
     for name, field in model.model_fields.items():
         sounds_like_a_path = any(word in (field.description or "") for word in ("file", "File", "to write"))
-        assert (path_kind(model, name) is not None) >= (
-            sounds_like_a_path and "inside" not in field.description
-        )
+        assert (path_kind(model, name) is not None) >= (sounds_like_a_path and "inside" not in field.description)
 
 
 def test_the_json_schema_covers_every_task_and_says_what_is_a_path():

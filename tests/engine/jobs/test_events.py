@@ -21,14 +21,15 @@ def clock():
     return Clock()
 
 
-def test_progress_is_throttled_but_a_new_text_is_not(clock):
+def test_progress_is_throttled_but_a_new_stage_is_not(clock):
     meter = ProgressMeter(interval=1.0, clock=clock)
     assert meter.update(1, "reading")
     clock.now = 0.5
     assert meter.update(2, "reading") is None
-    assert meter.update(2, "fitting")
+    assert meter.update(2, "fitting 1 of 9")
+    assert meter.update(3, "fitting 2 of 9") is None
     clock.now = 1.6
-    assert meter.update(3, "fitting")
+    assert meter.update(4, "fitting 3 of 9")["text"] == "fitting 3 of 9"
 
 
 def test_progress_never_goes_backwards_and_stays_within_bounds(clock):
