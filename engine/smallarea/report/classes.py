@@ -167,7 +167,11 @@ def round_breaks(values: npt.ArrayLike, n_classes: int = 5) -> list[float]:
     numbers = np.sort(np.asarray(values, dtype=np.float64))
     if not numbers.size or numbers[0] == numbers[-1]:
         return []
-    quantiles = np.quantile(numbers, np.arange(1, n_classes) / n_classes)
+    at = np.arange(1, n_classes) / n_classes
+    quantiles = np.quantile(numbers, at)
+    if quantiles[-1] == numbers[0]:
+        # Nearly all values are the same smallest one: what differs from it decides.
+        quantiles = np.quantile(np.unique(numbers), at)
     spread = float(quantiles[-1] - quantiles[0]) or float(numbers[-1] - numbers[0])
     start = math.floor(math.log10(spread))
     best: list[float] = []
@@ -177,7 +181,10 @@ def round_breaks(values: npt.ArrayLike, n_classes: int = 5) -> list[float]:
         shares = np.diff([0, *np.searchsorted(numbers, best), numbers.size]) / numbers.size
         if len(best) == n_classes - 1 and shares.min() > 0.5 / n_classes and shares.max() < 1.6 / n_classes:
             break
-    return best
+    # No empty classes: of breaks with no value between them the last one stays.
+    below = np.searchsorted(numbers, best)
+    kept = [b for b, k, following in zip(best, below, [*below[1:], -1], strict=True) if k > 0 and k != following]
+    return kept or [float(np.unique(numbers)[1])]
 
 
 def _clean(value: float, step: float) -> float:
