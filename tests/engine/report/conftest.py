@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-
 from smallarea.areas import AreaGraph, Areas
 from smallarea.results import FitResult
 from smallarea.results.reliability import classify, coefficient_of_variation, load_preset

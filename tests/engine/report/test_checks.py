@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from smallarea.report.checks import FINE, LOOK, NOTE, run_checks, summary_of
 from smallarea.report.facts import gather
 

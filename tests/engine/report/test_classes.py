@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from smallarea.report.classes import classes_by_breaks, classes_of_labels, classes_of_residuals, round_breaks
 from smallarea.report.formatting import fixed
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import shapely
 from PIL import Image
-
 from smallarea.report import maps
 from smallarea.report.classes import Classes, LegendItem
 

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-
 from smallarea.areas import AreaGraph, Areas
 from smallarea.errors import OutputProblem
 from smallarea.report import render_report, write_report
@@ -222,7 +221,7 @@ def test_markup_in_the_data_stays_text(make_result):
         reliability=reliability,
         diagnostics={HOSTILE: HOSTILE},
         fit_statistics={HOSTILE: 1.0},
-        call={HOSTILE: HOSTILE, "path": f"/tmp/{HOSTILE}"},
+        call={HOSTILE: HOSTILE, "path": f"folder/{HOSTILE}"},
         timings={HOSTILE: 1.0},
         versions={HOSTILE: HOSTILE, "smallarea": HOSTILE},
     )

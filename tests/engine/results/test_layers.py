@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-
 from smallarea.areas import Areas
 from smallarea.errors import GeometryProblem
 from smallarea.results.layers import estimates_layer

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-
 from smallarea.errors import JobProblem, TableProblem
 from smallarea.results.reliability import (
     classify,
@@ -180,7 +179,7 @@ def test_malformed_presets_say_what_is_wrong(data, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(JobProblem, match="no reliability preset 'statscan'.*Presets: acs, bps"):
+    with pytest.raises(JobProblem, match=r"no reliability preset 'statscan'.*Presets: acs, bps"):
         load_preset("statscan")
     bad = tmp_path / "bad.json"
     bad.write_text("{", encoding="utf-8")

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-
 from smallarea.areas import AreaGraph
 from smallarea.results.residual_tests import agreement, morans_i, normality, spatial_lag
 
