@@ -188,6 +188,7 @@ _FALLBACK = (
     "qdldl",
     "pydantic",
     "click",
+    "threadpoolctl",
     "rich",
     "jinja2",
     "matplotlib",
