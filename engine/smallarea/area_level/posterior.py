@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import threadpoolctl
 from numpy.typing import NDArray
 from scipy import special
 
@@ -29,6 +30,7 @@ Answer = TypeVar("Answer")
 
 # Items between two looks at the progress callback, which is where a run can be cancelled.
 CHUNK = 48
+THREADS_FROM = 2000
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,14 @@ class _Pool:
     """Threads that each own a copy of the model; answers come back in the order of the items."""
 
     def __init__(self, model: CollapsedModel, workers: int) -> None:
-        count = workers or _available_cores()
+        # On small maps threads only wait for each other.
+        count = workers or (_available_cores() if len(model.data.y) >= THREADS_FROM else 1)
         self._models: queue.SimpleQueue[CollapsedModel] = queue.SimpleQueue()
         for k in range(count):
             self._models.put(model if k == 0 else model.clone())
         self._threads = ThreadPoolExecutor(max_workers=count)
+        # The parallelism is here: BLAS threads of their own would fight with these over many tiny matrices.
+        self._blas = threadpoolctl.threadpool_limits(limits=1, user_api="blas")
 
     def map(
         self,
@@ -107,6 +112,7 @@ class _Pool:
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._blas.restore_original_limits()
 
 
 def _available_cores() -> int:
@@ -143,7 +149,7 @@ def sample_posterior(
     seed : int
         Seed; the result does not depend on ``workers``.
     workers : int
-        Threads; 0 for all cores.
+        Threads; 0 for all cores on large maps, one on small ones.
     progress : callable, optional
         ``progress(percent, text)``; may raise to cancel.
 

@@ -71,22 +71,18 @@ class _TriangularFactor(ABC):
 
     @property
     @abstractmethod
-    def _unit_lower(self) -> sp.csc_matrix:
-        """I + L."""
+    def _unit_upper(self) -> sp.csc_matrix:
+        """(I + L)', with its ones stored."""
 
     @cached_property
     def logdet(self) -> float:
         return float(np.sum(np.log(self._d)))
 
-    @cached_property
-    def _transposed(self) -> sp.csc_matrix:
-        return sp.csc_matrix(self._unit_lower.T)
-
     def half_solve(self, e: Vector) -> Vector:
         x = np.empty_like(e)
         # With A[p][:, p] = L D L' the draw is P' L^{-T} D^{-1/2} e; without the P' it would have a wrong covariance.
         x[self._permutation] = spsolve_triangular(
-            self._transposed, e / np.sqrt(self._d), lower=False, unit_diagonal=True
+            self._unit_upper, e / np.sqrt(self._d), lower=False, unit_diagonal=True
         )
         return x
 
@@ -99,9 +95,9 @@ class _QdldlFactor(_TriangularFactor):
         self._owner = owner
         self._strict_lower = strict_lower
 
-    @property
-    def _unit_lower(self) -> sp.csc_matrix:
-        return sp.csc_matrix(self._strict_lower + sp.eye(len(self._d), format="csc"))
+    @cached_property
+    def _unit_upper(self) -> sp.csc_matrix:
+        return self._owner.unit_upper(self._strict_lower)
 
     def solve(self, b: Vector) -> Vector:
         if b.ndim == 1:
@@ -129,6 +125,7 @@ class QdldlFactoriser:
         self._pattern = pattern
         self._solver: Any = None
         self._selected: SelectedInverse | None = None
+        self._upper: tuple[sp.csc_matrix, NDArray[np.int64]] | None = None
 
     def factor(self, diagonal: Vector, off_diagonal: Vector | float) -> Factor:
         upper = self._pattern.upper(diagonal, off_diagonal)
@@ -146,6 +143,19 @@ class QdldlFactoriser:
             self._selected = SelectedInverse(lower)
         return self._selected
 
+    def unit_upper(self, lower: sp.csc_matrix) -> sp.csc_matrix:
+        """Return (I + L)' from strict L; where each number goes is worked out once for the pattern."""
+        n = lower.shape[0]
+        if self._upper is None:
+            counted = sp.csc_matrix((np.arange(1, lower.nnz + 1), lower.indices, lower.indptr), shape=(n, n))
+            nodes = np.arange(n + 1)
+            ones = sp.csc_matrix((nodes[1:] + lower.nnz, nodes[:-1], nodes), shape=(n, n))
+            template = sp.csc_matrix((counted + ones).T)
+            self._upper = template, template.data - 1
+        template, position = self._upper
+        values = np.concatenate([lower.data, np.ones(n)])[position]
+        return sp.csc_matrix((values, template.indices, template.indptr), shape=(n, n))
+
     def clone(self) -> QdldlFactoriser:
         return QdldlFactoriser(self._pattern)
 
@@ -155,9 +165,9 @@ class _SuperLuFactor(_TriangularFactor):
         super().__init__(lu.U.diagonal(), np.argsort(lu.perm_c))
         self._lu = lu
 
-    @property
-    def _unit_lower(self) -> sp.csc_matrix:
-        return sp.csc_matrix(self._lu.L)
+    @cached_property
+    def _unit_upper(self) -> sp.csc_matrix:
+        return sp.csc_matrix(self._lu.L.T)
 
     def solve(self, b: Vector) -> Vector:
         return self._lu.solve(np.ascontiguousarray(b))
