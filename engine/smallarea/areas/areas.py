@@ -145,7 +145,7 @@ def load_rows(source: Source, layer: str | None, id_field: str | None, crs: Any)
     if id_field is None:
         ids: list[str | None] = [str(row) for row in range(1, len(frame) + 1)]
     else:
-        check_field(frame, id_field, origin)
+        check_field(frame.drop(columns=frame.geometry.name), id_field, origin)
         ids = id_texts(frame[id_field])
     frame.attrs = {}
     return Rows(frame, ids, np.arange(1, len(frame) + 1), id_field, origin, tuple(notes), frozenset(unreadable))

@@ -141,12 +141,12 @@ def _out_of_range(rows: Rows, bounds: np.ndarray) -> Iterator[Finding]:
 
 
 def _null_island(rows: Rows, bounds: np.ndarray) -> Iterator[Finding]:
-    """Polygons with a vertex at exactly (0, 0), if that is far from all others."""
+    """Polygons with a vertex at exactly (0, 0), if most others are far from there."""
     points, owner = shapely.get_coordinates(rows.shapes, return_index=True)
     at_zero = np.zeros(len(rows.ids), dtype=bool)
     at_zero[owner[(points == 0.0).all(axis=1)]] = True
     others = bounds[~at_zero & np.isfinite(bounds).all(axis=1)]
-    if not at_zero.any() or not len(others):
+    if not at_zero.any() or 2 * len(others) <= len(rows.ids):
         return
     low, high = others[:, :2].min(axis=0), others[:, 2:].max(axis=0)
     distance = float(np.linalg.norm(np.maximum(np.maximum(low, -high), 0.0)))

@@ -40,7 +40,7 @@ class Contacts:
         Pairs whose interiors overlap, even by rounding. They are neighbours under both rules (under rook, if
         the overlap is more than a corner).
     across : numpy.ndarray
-        Pairs that meet across the 180th meridian.
+        Pairs that meet across the 180th meridian only.
     """
 
     touching: np.ndarray
@@ -152,7 +152,7 @@ def find_contacts(shapes: np.ndarray, geographic: bool, contiguity: Contiguity =
     if rook:
         overlapping = overlapping[_longer_than_corner(shapes, overlapping)]
     across = pairs_across(shapes, rook) if geographic else np.empty((0, 2), dtype=np.int64)
-    return Contacts(touching, overlapping, across)
+    return Contacts(touching, overlapping, _without(across, touching))
 
 
 def overlapping_pairs(shapes: np.ndarray) -> np.ndarray:
@@ -161,6 +161,12 @@ def overlapping_pairs(shapes: np.ndarray) -> np.ndarray:
     left, right = left[left < right], right[left < right]
     inner = ~shapely.touches(shapes[left], shapes[right])
     return np.column_stack([left[inner], right[inner]])
+
+
+def _without(pairs: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Leave out the pairs that are known already."""
+    seen = set(map(tuple, known.tolist())) if len(pairs) else set()
+    return np.array([pair for pair in pairs.tolist() if tuple(pair) not in seen], dtype=np.int64).reshape(-1, 2)
 
 
 def _touching_pairs(shapes: np.ndarray, rook: bool) -> np.ndarray:
