@@ -114,7 +114,8 @@ def run_engine(
     finally:
         # Also on an exception from the listener: whatever happens here, no engine stays behind.
         _stop(process)
-        _tidy(process, readers)
+        for reader in readers:
+            reader.join(timeout=1.0)
     return conversation.outcome(exit_code)
 
 
@@ -209,11 +210,13 @@ def _start(command: Sequence[str], folder: Path, environment: Mapping[str, str])
         raise EngineFailed(f"The engine cannot be started with {command[0]}: {error.strerror or error}.") from error
 
 
-def _reader(name: str, stream: IO[str] | None, lines: queue.Queue[tuple[str, str | None]]) -> threading.Thread:
+def _reader(name: str, stream: IO[str], lines: queue.Queue[tuple[str, str | None]]) -> threading.Thread:
     def read() -> None:
         try:
-            for line in stream or ():
-                lines.put((name, line))
+            # The thread closes what it reads: somebody else may hold the other end for longer than we wait.
+            with stream as source:
+                for line in source:
+                    lines.put((name, line))
         finally:
             lines.put((name, None))
 
@@ -276,12 +279,3 @@ def _close(stream: IO[str] | None) -> None:
             stream.close()
         except OSError:
             return  # the process is gone, and with it the other end
-
-
-def _tidy(process: subprocess.Popen[str], readers: Sequence[threading.Thread]) -> None:
-    """Close the pipes, except one that a thread still reads because a stranger holds its other end."""
-    streams = (process.stdout, process.stderr)
-    for i, thread in enumerate(readers):
-        thread.join(timeout=1.0)
-        if not thread.is_alive():
-            _close(streams[i])

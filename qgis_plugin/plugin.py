@@ -25,8 +25,10 @@ class SmallareaPlugin:
 
     def initProcessing(self) -> None:
         """Register the provider; all that ``qgis_process`` asks for."""
-        self._provider = SmallareaProvider()
-        QgsApplication.processingRegistry().addProvider(self._provider)
+        provider = SmallareaProvider()
+        # The registry deletes a provider that it refuses, as it does if the plugin is installed twice.
+        if QgsApplication.processingRegistry().addProvider(provider):
+            self._provider = provider
 
     def initGui(self) -> None:
         """Register the provider and the settings page."""

@@ -1,0 +1,97 @@
+"""Processing parameters say what the engine's job schema says."""
+
+import json
+import subprocess
+
+import pytest
+
+TASKS = {"checkareas": "check_areas", "buildadjacency": "build_adjacency", "fitfayherriot": "fit"}
+# A source is a file and a layer in it.
+PART_OF_A_SOURCE = {"layer", "table_layer"}
+# A dialog needs a layer to offer the fields of, so the table has to be chosen; it may be the polygon layer itself.
+REQUIRED_HERE = {"table", "output"}
+
+
+@pytest.fixture(params=sorted(TASKS))
+def pair(request, provider):
+    from smallarea_qgis.qgis_plugin.job_schema import task
+
+    return provider.algorithm(request.param), task(TASKS[request.param])
+
+
+def test_the_copy_of_the_schema_is_up_to_date(root, engine_python):
+    code = "import json, sys; from smallarea.jobs.schema import json_schema; json.dump(json_schema(), sys.stdout)"
+    done = subprocess.run([engine_python, "-c", code], capture_output=True, text=True, check=True)
+    kept = json.loads((root / "resources" / "job_schema.json").read_text(encoding="utf-8"))
+    assert kept == json.loads(done.stdout), "run scripts/update_job_schema.py"
+
+
+def test_the_same_parameters(pair):
+    algorithm, task = pair
+    assert {d.name() for d in algorithm.parameterDefinitions()} == {
+        name.upper() for name in task.parameters if name not in PART_OF_A_SOURCE
+    }
+
+
+def test_the_same_defaults_choices_limits_and_help(pair):
+    from qgis.core import QgsProcessingParameterDefinition, QgsProcessingParameterEnum, QgsProcessingParameterNumber
+
+    algorithm, task = pair
+    for definition in algorithm.parameterDefinitions():
+        spec = task.parameters[definition.name().lower()]
+        if spec.name != "table":
+            assert definition.help() == spec.help
+        optional = bool(definition.flags() & QgsProcessingParameterDefinition.Flag.FlagOptional)
+        if spec.required or (spec.name in REQUIRED_HERE and algorithm.name() == "fitfayherriot"):
+            assert not optional, spec.name
+        if isinstance(definition, QgsProcessingParameterEnum):
+            assert definition.usesStaticStrings()
+            if spec.name == "iid_part":
+                assert definition.options() == ["default", "yes", "no"]
+                assert definition.defaultValue() == "default"
+                continue
+            assert tuple(definition.options()) == spec.choices
+            assert definition.defaultValue() == spec.default
+        elif isinstance(definition, QgsProcessingParameterNumber):
+            assert definition.defaultValue() == spec.default
+            if spec.minimum is not None:
+                assert definition.minimum() == spec.minimum
+            if spec.maximum is not None:
+                assert definition.maximum() == spec.maximum
+        elif isinstance(spec.default, (bool, str)):
+            assert definition.defaultValue() == spec.default
+        else:
+            assert definition.defaultValue() in (None, "")
+            assert spec.default in (None, {}, [])
+
+
+def test_basics_first(provider):
+    from qgis.core import QgsProcessingParameterDefinition
+
+    advanced = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+    shown = [d.name() for d in provider.algorithm("fitfayherriot").parameterDefinitions() if not d.flags() & advanced]
+    assert shown == [
+        "AREAS", "ID_FIELD", "TABLE", "TABLE_ID_FIELD", "DIRECT", "VARIANCE", "VARIANCE_TYPE", "COVARIATES",
+        "RANDOM_EFFECT", "METHOD", "OUTPUT", "REPORT",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "priors"),
+    [
+        ("", {}),
+        (" sd_phi = HalfNormal(1) ; rho=Uniform(0, 1);", {"sd_phi": "HalfNormal(1)", "rho": "Uniform(0, 1)"}),
+    ],
+)
+def test_priors(text, priors):
+    from smallarea_qgis.processing_algorithms.parameters import parse_priors
+
+    assert parse_priors(text) == priors
+
+
+@pytest.mark.parametrize("text", ["HalfNormal(1)", "sd_phi=", "=x", "rho=Uniform(0,1); rho=Uniform(0,1)"])
+def test_priors_that_make_no_sense(text):
+    from smallarea_qgis.processing_algorithms.parameters import parse_priors
+
+    with pytest.raises(ValueError):
+        parse_priors(text)
