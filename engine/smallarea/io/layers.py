@@ -160,6 +160,7 @@ def add_layer(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], layer: str)
     """
     fresh = not os.path.exists(path)
     renamed = safe_names([str(column) for column in frame.columns if column != frame.geometry.name])
+    kind = _geometry_type(frame)
     options: dict[str, Any] = {"dataset_options": {"VERSION": GPKG_VERSION}} if fresh else {}
     try:
         with warnings.catch_warnings():
@@ -169,8 +170,8 @@ def add_layer(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], layer: str)
                 path,
                 layer=layer,
                 driver="GPKG",
-                geometry_type=_geometry_type(frame),
-                promote_to_multi=_geometry_type(frame) != "Unknown",
+                geometry_type=kind,
+                promote_to_multi=kind.startswith("Multi"),
                 layer_options={"GEOMETRY_NAME": GEOMETRY_COLUMN},
                 **options,
             )
@@ -265,9 +266,10 @@ def _has_m(shapes: np.ndarray) -> np.ndarray:
 def _geometry_type(frame: gpd.GeoDataFrame) -> str:
     """One type for the whole layer where possible: QGIS splits mixed layers."""
     kinds = set(frame.geometry.geom_type.dropna())
+    depth = " Z" if frame.has_z.any() else ""
     for single in ("Polygon", "LineString", "Point"):
         if kinds and kinds <= {single, f"Multi{single}"}:
-            return single if single == "Point" and kinds == {"Point"} else f"Multi{single}"
+            return f"{single if kinds == {'Point'} else f'Multi{single}'}{depth}"
     return "Unknown"
 
 

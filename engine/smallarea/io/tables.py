@@ -122,7 +122,7 @@ def numeric_column(frame: pd.DataFrame, name: str, ids: Sequence[str] | None = N
         raise TableProblem(f"The table has {column.shape[1]} fields named {name!r}. Rename all but one.")
     rows = [str(row) for row in range(1, len(frame) + 1)] if ids is None else list(ids)
     if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_numeric_dtype(column.dtype):
-        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
     else:
         numbers = _numbers_of_text(column, name, rows)
     infinite = [rows[i] for i in np.flatnonzero(np.isinf(numbers))]
