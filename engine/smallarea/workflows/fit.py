@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from smallarea._version import __version__
@@ -278,6 +279,12 @@ def _warnings(
             f"{len(graph.islands)} areas have no neighbour and borrow strength from the covariates only: "
             f"{named(graph.islands)}."
         )
+    alone = _areas_far_from_data(data, graph) if graph is not None and specification.random_effect != "iid" else []
+    if alone:
+        found.append(
+            f"{len(alone)} areas lie in parts of the map without any direct estimate: {named(alone)}. Their neighbours "
+            "cannot help, so their predictions are as uncertain as the spatial prior."
+        )
     diagnostics = tables.diagnostics
     if diagnostics and not diagnostics["converged"]:
         found.append(
@@ -295,6 +302,14 @@ def _warnings(
             "methods (amrl, amrl_yl) and bayes cannot collapse like this."
         )
     return tuple(found)
+
+
+def _areas_far_from_data(data: AreaLevelData, graph: AreaGraph) -> list[str]:
+    """List the areas of components, other than single islands, in which nothing was sampled."""
+    labels = graph.component_labels
+    sizes, sampled = np.bincount(labels), np.bincount(labels, weights=data.sampled)
+    empty = (sizes > 1) & (sampled == 0)
+    return [area for area, label in zip(data.areas, labels.tolist(), strict=True) if empty[label]]
 
 
 def _dropped(found: FitInput, data: AreaLevelData) -> pd.DataFrame:
