@@ -23,6 +23,7 @@ from smallarea.report.words import is_spatial
 if TYPE_CHECKING:
     from smallarea.report.facts import ResponseFacts
     from smallarea.results.fit_result import FitResult
+    from smallarea.results.residual_tests import MoranTest
 
 FINE, NOTE, LOOK = "fine", "note", "look"
 
@@ -74,6 +75,7 @@ def run_checks(result: FitResult, facts: ResponseFacts) -> list[Check]:
         _normality(facts),
         _outliers(facts),
         _moran(result, facts),
+        _pattern(result, facts),
     ]
     return [check for check in checks if check is not None]
 
@@ -217,12 +219,16 @@ def _normality(facts: ResponseFacts) -> Check | None:
             "Significant, because there are many areas, but the shape is close to normal. Estimates are hardly "
             "touched.",
         )
+    advice = (
+        "a transformation of the response (log, logit) may help."
+        if abs(test.skewness) >= 0.5
+        else "tails this heavy come from a few areas that the model does not expect."
+    )
     return Check(
         name,
         shown,
         LOOK,
-        "Intervals may be too narrow in the tails. Look at the outlying areas and at the covariates; a "
-        "transformation of the response (log, logit) often helps.",
+        f"Intervals may be too narrow in the tails. Look at the outlying areas and at the covariates; {advice}",
     )
 
 
@@ -248,19 +254,24 @@ def _moran(result: FitResult, facts: ResponseFacts) -> Check | None:
     test = facts.moran
     if test is None or not math.isfinite(test.p_value):
         return None
-    shown = (
-        f"I = {fixed(test.statistic, 3)} ({fixed(test.expected, 3)} expected), {p_equals(test.p_value)}, by "
-        f"permutation {p_equals(test.permutation_p)}"
-    )
-    name = "Spatial pattern of the residuals (Moran's I)"
+    name, shown = "Spatial pattern of the residuals (Moran's I)", _moran_text(test)
     alike = test.p_value < 0.05 and test.statistic > test.expected
     if is_spatial(result.model):
-        text = (
-            "Neighbours are alike beyond the covariates. The spatial effect of the model is there to use this."
-            if alike
-            else "Beyond the covariates neighbours are hardly alike: an independent effect would serve nearly as well."
+        if alike:
+            return Check(
+                name,
+                shown,
+                LOOK,
+                "Neighbours err alike although the model borrows from neighbours: a covariate with a spatial "
+                "pattern may be missing, or the graph may lack neighbours.",
+            )
+        return Check(
+            name,
+            shown,
+            FINE,
+            "No pattern is left. A value somewhat below zero is normal here, as each area is predicted from its "
+            "neighbours.",
         )
-        return Check(name, shown, FINE if alike else NOTE, text)
     if alike:
         return Check(
             name,
@@ -270,6 +281,30 @@ def _moran(result: FitResult, facts: ResponseFacts) -> Check | None:
             "precision.",
         )
     return Check(name, shown, FINE, "No sign that neighbours are alike beyond the covariates.")
+
+
+def _pattern(result: FitResult, facts: ResponseFacts) -> Check | None:
+    test = facts.pattern
+    if test is None or not is_spatial(result.model) or not math.isfinite(test.p_value):
+        return None
+    name, shown = "Use of a spatial effect (Moran's I beyond the covariates)", _moran_text(test)
+    if test.p_value < 0.05 and test.statistic > test.expected:
+        return Check(
+            name, shown, FINE, "Neighbours are alike beyond the covariates; the spatial effect makes use of it."
+        )
+    return Check(
+        name,
+        shown,
+        NOTE,
+        "Beyond the covariates neighbours are hardly alike: an independent effect would serve nearly as well.",
+    )
+
+
+def _moran_text(test: MoranTest) -> str:
+    return (
+        f"I = {fixed(test.statistic, 3)} ({fixed(test.expected, 3)} expected), {p_equals(test.p_value)}, by "
+        f"permutation {p_equals(test.permutation_p)}"
+    )
 
 
 def summary_of(checks: list[Check]) -> str:

@@ -136,6 +136,7 @@ def _block(result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes | Non
         "changes": tables.change_rows(facts),
         "qq": figures.normal_quantiles(facts.residual),
         "moran": figures.moran_scatter(facts.residual, facts.lag) if facts.lag is not None else None,
+        "log_scale": bool(re.search(r"(^|[^a-z])(log|ln|logit)([^a-z]|$)", facts.name.lower())),
         "notes": tables.note_groups(facts, already),
         "estimates": tables.estimate_rows(facts, colours),
         "n": n,
@@ -181,8 +182,8 @@ def _summary(result: FitResult, facts: ResponseFacts, checks: list[Check]) -> li
     both, sampled = facts.both, int(facts.has_direct.sum())
     predicted = int((~facts.has_direct & facts.has_estimate).sum())
     text = [
-        f"The model gives an estimate for {'all ' if estimated == n else ''}{plural(estimated, 'area')}"
-        + ("" if estimated == n else f" of {count(n)}")
+        "The model gives an estimate for "
+        + (f"all {plural(n, 'area')}" if estimated == n else f"{count(estimated)} of {plural(n, 'area')}")
         + ". The survey has a direct estimate with its sampling variance for "
         + ("all of them." if sampled == n else f"{count(sampled)}.")
     ]

@@ -85,7 +85,9 @@ class ResponseFacts:
     preset : ReliabilityPreset or None
         The rule, if it can be read.
     normality, moran, agreement
-        Tests; None where they are not defined.
+        Tests of the standardised residuals; None where they are not defined.
+    pattern : MoranTest or None
+        Moran's I of direct estimate minus regression part: what there is for a spatial effect to use.
     lag : numpy.ndarray or None
         Mean residual of the neighbours.
     largest : list of int
@@ -104,6 +106,7 @@ class ResponseFacts:
     preset: ReliabilityPreset | None
     normality: NormalityTest | None
     moran: MoranTest | None
+    pattern: MoranTest | None
     agreement: AgreementTest | None
     lag: FloatArray | None
     largest: list[int] = field(default_factory=list)
@@ -150,12 +153,13 @@ def gather(result: FitResult) -> list[ResponseFacts]:
         rows = (estimates["response"] == response).to_numpy()
         table = estimates.loc[rows].reset_index(drop=True)
         diagnostics = result.area_diagnostics.loc[rows] if len(result.area_diagnostics) == len(rows) else None
-        residual = (
-            diagnostics["std_residual"].to_numpy(np.float64, na_value=np.nan)
-            if diagnostics is not None and "std_residual" in diagnostics
+        residual, effect, synthetic = (
+            diagnostics[c].to_numpy(np.float64, na_value=np.nan)
+            if diagnostics is not None and c in diagnostics
             else np.full(len(table), np.nan)
+            for c in ("std_residual", "random_effect", "synthetic")
         )
-        blocks.append(_facts(str(response), table, residual, result, preset, seed))
+        blocks.append(_facts(str(response), table, residual, effect, synthetic, result, preset, seed))
     return blocks
 
 
@@ -163,6 +167,8 @@ def _facts(
     name: str,
     table: pd.DataFrame,
     residual: FloatArray,
+    effect: FloatArray,
+    synthetic: FloatArray,
     result: FitResult,
     preset: ReliabilityPreset | None,
     seed: int,
@@ -183,6 +189,10 @@ def _facts(
     one_sign = max(np.mean(known > 0.0), np.mean(known < 0.0)) > 0.98 if known.size else False
     relative = bool(one_sign and np.mean(cv < 0.5) > 0.8)
 
+    effects = effect[np.isfinite(effect)]
+    spread = np.sqrt(np.mean(effects**2) if effects.size else 0.0)
+    raw = (arrays["direct"] - synthetic) / np.where(has_direct, np.hypot(arrays["direct_se"], spread), np.nan)
+
     graph = result.graph if result.graph is not None and len(result.graph.ids) == len(table) else None
     ranked = np.argsort(-np.where(np.isfinite(change), np.abs(change), -1.0), kind="stable")
     largest = [int(i) for i in ranked[:MAX_CHANGES] if np.isfinite(change[i]) and change[i] != 0.0]
@@ -199,6 +209,7 @@ def _facts(
         preset=preset,
         normality=normality(residual, seed=seed),
         moran=morans_i(residual, graph, permutations=PERMUTATIONS, seed=seed) if graph is not None else None,
+        pattern=morans_i(raw, graph, permutations=PERMUTATIONS, seed=seed) if graph is not None else None,
         agreement=agreement(table),
         lag=spatial_lag(residual, graph) if graph is not None else None,
         largest=largest,

@@ -36,6 +36,16 @@ _PROVENANCE: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
 }
+_TWO_DECIMALS = {
+    "log_likelihood",
+    "restricted_log_likelihood",
+    "log_marginal_likelihood",
+    "aic",
+    "bic",
+    "kic",
+    "dic",
+    "waic",
+}
 _PAIRS = {
     "links_added": "Links added to the nearest area",
     "overlapping": "Neighbours that overlap",
@@ -113,7 +123,7 @@ def hyperparameter_rows(result: FitResult) -> list[dict[str, str]]:
 def statistic_rows(result: FitResult) -> list[tuple[str, str]]:
     """Names and values of fit statistics and diagnostics."""
     rows = [
-        (STATISTICS.get(name, _plain(name)), fixed(value, 2))
+        (STATISTICS.get(name, _plain(name)), fixed(value, 2) if name in _TWO_DECIMALS else significant(value, 4))
         for name, value in result.fit_statistics.items()
         if math.isfinite(as_number(value))
     ]
@@ -226,13 +236,14 @@ def note_groups(facts: ResponseFacts, already: set[str]) -> list[Group]:
     """
     table = facts.table
     wanted = ~facts.has_direct | ~facts.has_estimate
-    notes = table["note"].fillna("").astype(str).str.strip()
+    notes = table["note"].fillna("").astype(str).map(lambda note: _without(note, already))
+    named_before = (notes == "") & (table["note"].fillna("").astype(str).str.strip() != "")
     notes = notes.mask((notes == "") & ~facts.has_estimate, "no estimate")
     notes = notes.mask((notes == "") & ~facts.has_direct, "no direct estimate")
+    wanted &= ~named_before.to_numpy()
     groups = []
     for note, part in table.loc[wanted].groupby(notes[wanted], sort=False):
-        if str(note) not in already:
-            groups.append(Group("area", str(note), len(part), tuple(str(i) for i in part["area"].iloc[:IDS_SHOWN])))
+        groups.append(Group("area", str(note), len(part), tuple(str(i) for i in part["area"].iloc[:IDS_SHOWN])))
     return groups[:MAX_GROUPS]
 
 
@@ -274,6 +285,11 @@ def _with_ids(ids: Any) -> str:
     shown = ", ".join(names[:IDS_SHOWN])
     rest = f" and {count(len(names) - IDS_SHOWN)} more" if len(names) > IDS_SHOWN else ""
     return f"{count(len(names))}: {shown}{rest}"
+
+
+def _without(note: str, already: set[str]) -> str:
+    """Return what a note says beyond the reasons that are listed already; its parts are set apart by semicolons."""
+    return "; ".join(part for part in note.strip().split("; ") if part and part not in already)
 
 
 def _link(pair: Any) -> str:

@@ -29,6 +29,10 @@ EFFECTS = {
 STATISTICS = {
     "log_likelihood": "Log-likelihood",
     "restricted_log_likelihood": "Restricted log-likelihood",
+    "model_variance": "Model variance",
+    "model_variance_se": "Standard error of the model variance",
+    "log_marginal_likelihood_se": "Monte Carlo error of the log marginal likelihood",
+    "kic": "KIC",
     "log_marginal_likelihood": "Log marginal likelihood",
     "aic": "AIC",
     "bic": "BIC",
@@ -42,6 +46,7 @@ DIAGNOSTICS = {
     "evaluations": "Evaluations of the marginal likelihood",
     "iterations": "Iterations",
     "converged": "Converged",
+    "draws": "Posterior draws of the areas",
     "moran_i": "Moran's I of the standardised residuals",
     "moran_p": "p-value of Moran's I",
     "shapiro_w": "Shapiro-Wilk W of the standardised residuals",
@@ -170,7 +175,7 @@ _PRIORS: dict[str, Callable[..., str]] = {
     "halfcauchy": lambda s: f"half of it below {significant(s, 2)}, with a long tail",
     "exponential": _exponential,
     "pc": lambda upper, tail: f"{percent(tail)} of it above {significant(upper, 2)}",
-    "uniform": lambda a, b: f"every value from {significant(a, 2)} to {significant(b, 2)} equally likely",
+    "uniform": lambda a, b: f"every value from {a:g} to {b:g} equally likely",
     "beta": lambda a, b: f"mean {significant(a / (a + b), 2)}",
     "fixed": lambda v: f"fixed at {significant(v)}",
 }

@@ -43,16 +43,30 @@ def test_zero_model_variance(make_result):
     assert "Model variance" not in verdicts(make_result())
 
 
-def test_spatial_pattern_means_different_things(make_result):
+def test_a_pattern_that_is_left_is_never_fine(make_result):
     x, y = np.meshgrid(np.arange(6.0), np.arange(6.0))
     smooth = with_residuals(make_result(), ((x + y).ravel() - 5.0) / 3.0)
     name = "Spatial pattern of the residuals"
-    assert verdicts(smooth)[name].verdict == FINE
-    assert "spatial effect of the model" in verdicts(smooth)[name].meaning
+    assert verdicts(smooth)[name].verdict == LOOK
+    assert "although the model borrows" in verdicts(smooth)[name].meaning
     assert verdicts(as_iid(smooth))[name].verdict == LOOK
+    assert "spatial random effect" in verdicts(as_iid(smooth))[name].meaning
+    # Alternating residuals are what prediction from neighbours leaves; they call for nothing.
+    board = with_residuals(make_result(), np.where((x + y).ravel() % 2, 1.0, -1.0) + 0.1 * x.ravel())
+    assert verdicts(board)[name].verdict == FINE
     noise = with_residuals(make_result(), np.random.default_rng(3).normal(size=36))
-    assert verdicts(noise)[name].verdict == NOTE
+    assert verdicts(noise)[name].verdict == FINE
     assert verdicts(as_iid(noise))[name].verdict == FINE
+
+
+def test_whether_a_spatial_effect_has_anything_to_use(make_result):
+    name = "Use of a spatial effect"
+    x, y = np.meshgrid(np.arange(6.0), np.arange(6.0))
+    result = make_result()
+    assert verdicts(result)[name].verdict == NOTE
+    assert name not in verdicts(as_iid(result))
+    tilted = result.area_diagnostics.assign(synthetic=result.estimates["direct"] - 8.0 * (x + y).ravel())
+    assert verdicts(replace(result, area_diagnostics=tilted))[name].verdict == FINE
 
 
 def test_normality_needs_size_and_shape(make_result):

@@ -301,6 +301,26 @@ def test_groups_of_what_was_left_out(make_result):
     assert "Every area and every table row was used" in Page(render_report(calm)).text
 
 
+def test_a_reason_is_listed_once(make_result):
+    result = make_result()
+    table = result.estimates.copy()
+    table.loc[3, "note"] = "no direct estimate; covariate 'x' is missing"
+    table.loc[20, "note"] = "covariate 'x' is missing"
+    dropped = pd.DataFrame({"what": ["area"] * 2, "id": ["A0003", "A0020"], "reason": ["covariate 'x' is missing"] * 2})
+    text = Page(render_report(replace(result, estimates=table, dropped=dropped))).text
+    assert text.count("covariate 'x' is missing") == 1
+    assert "area 1 no direct estimate A0003" in text
+
+
+def test_cv_on_a_log_scale_is_flagged(make_result):
+    warning = "name of the response suggests a transformed scale"
+    for name in ("log_income", "LN income", "income.log", "logit(p)"):
+        assert warning in render_report(make_result(response=name))
+    for name in ("income", "logistics", "catalog", "plng"):
+        assert warning not in render_report(make_result(response=name))
+    assert warning not in render_report(make_result(response="log_p", preset="samhsa_proportion"))
+
+
 def test_the_same_fit_gives_the_same_page(make_result):
     assert render_report(make_result()) == render_report(make_result())
 
