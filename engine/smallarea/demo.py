@@ -41,7 +41,7 @@ def run_demo(folder: Path, debug: bool = False) -> int:
         Exit code of the job.
     """
     from smallarea.cli.terminal import human_reporter
-    from smallarea.io import write_layer
+    from smallarea.io import atomic_path, write_layer
     from smallarea.jobs.description import load_job
     from smallarea.jobs.runner import run_with
 
@@ -49,7 +49,8 @@ def run_demo(folder: Path, debug: bool = False) -> int:
     counties = north_carolina()
     write_layer(counties, folder / "north_carolina.gpkg", "counties")
     job = folder / "job.json"
-    job.write_text(json.dumps(demo_job(), indent=2) + "\n", encoding="utf-8")
+    with atomic_path(job) as temporary:
+        temporary.write_text(json.dumps(demo_job(), indent=2) + "\n", encoding="utf-8")
     exit_code = run_with(human_reporter(), lambda: load_job(job), traces="all" if debug else "none")
     if exit_code == 0:
         click.echo(_table(counties, folder / "estimates.csv"))

@@ -12,7 +12,7 @@ import click
 
 from smallarea.cli import areas_group
 from smallarea.cli.options import given_parameters, option_name, parameters_of
-from smallarea.errors import SmallareaError
+from smallarea.errors import OutputProblem, SmallareaError
 from smallarea.jobs.description import check_parameters, job_document, load_job, paths_for_folder
 from smallarea.jobs.events import JsonLines, Reporter, protocol_stream
 from smallarea.jobs.runner import run_with
@@ -193,7 +193,7 @@ def _save_job(path: str, task: str, parameters: TaskParameters) -> None:
     try:
         target.write_text(job_document(task, paths_for_folder(parameters, target)), encoding="utf-8")
     except OSError as error:
-        raise click.FileError(path, hint=str(error.strerror)) from error
+        _fail(OutputProblem(f"Cannot write the job file {path}: {error.strerror or error}."))
     click.echo(f"Job written to {path}. Run it with: smallarea run {path}", err=True)
 
 

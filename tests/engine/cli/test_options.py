@@ -114,6 +114,12 @@ def test_wrong_options_are_named_and_exit_with_2(tmp_path, words, said):
     assert "Traceback" not in done.output
 
 
+def test_a_job_file_that_cannot_be_written_is_an_output_problem(smallarea, tmp_path):
+    done, _ = smallarea("status", "--save-job", tmp_path / "none" / "job.json")
+    assert done.exit_code == 17
+    assert "Cannot write the job file" in done.stderr
+
+
 def test_the_schema_command_prints_the_schema():
     done = CliRunner().invoke(cli, ["schema"])
     assert set(json.loads(done.output)["tasks"]) == set(TASKS)
