@@ -127,6 +127,12 @@ class Metric:
         lengths[finite] = self._geod.inv(here[:, 0], here[:, 1], there[:, 0], there[:, 1])[2]
         return lengths
 
+    def cosines(self, y: np.ndarray) -> np.ndarray:
+        """How much shorter a degree of longitude is than one of latitude; 1 if coordinates are not degrees."""
+        if not self.is_geographic:
+            return np.ones(len(y))
+        return np.maximum(np.cos(np.radians(np.clip(y, -90.0, 90.0))), _MIN_COSINE)
+
     def line_lengths(self, lines: np.ndarray) -> np.ndarray:
         """Metres between the two ends of two-point lines, shape (n,)."""
         ends = shapely.get_coordinates(lines).reshape(-1, 2, 2)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import shapely
-from shapely import affinity
 
 from smallarea.areas.findings import Finding
 from smallarea.areas.graph import AreaGraph
 from smallarea.areas.metric import Metric
 from smallarea.errors import named
 
+# How many points of a gap are measured.
+_SAMPLES = 64
 # Polygons that differ in less than this part of their common area are the same polygon.
 _SAME = 1e-6
 
@@ -51,6 +53,11 @@ class Coverage:
     def area_unit(self) -> str:
         """Square metres, or square layer units if there is no reference system."""
         return "square layer units" if self.metric is None else "m2"
+
+    @cached_property
+    def unmatched_edges(self) -> np.ndarray:
+        """Parts of the borders that do not agree vertex by vertex with a neighbour's, shape (n,)."""
+        return np.asarray(shapely.coverage_invalid_edges(self.shapes))
 
     def pair(self, i: int, j: int) -> tuple[str, str]:
         """Labels of two areas."""
@@ -105,12 +112,12 @@ def gap_findings(coverage: Coverage, limit: float) -> Iterator[Finding]:
         return
     reach = metric.in_layer_units(limit)
     left, right = shapely.STRtree(coverage.shapes).query(coverage.shapes, predicate="dwithin", distance=reach)
-    pairs = np.column_stack([left, right])[left < right]
     neighbours = set(map(tuple, coverage.graph.edges.tolist()))
-    apart = [p for p in map(tuple, pairs.tolist()) if p not in neighbours]
-    for i, j in apart:
-        line = _shortest_line(coverage.shapes[i], coverage.shapes[j], metric.is_geographic)
-        width = float(metric.line_lengths(np.array([line], dtype=object))[0])
+    near = zip(left.tolist(), right.tolist(), strict=True)
+    pairs = np.array([p for p in near if p[0] < p[1] and p not in neighbours], dtype=np.int64).reshape(-1, 2)
+    one, other = coverage.shapes[pairs[:, 0]], coverage.shapes[pairs[:, 1]]
+    lines = _shortest_lines(one, other, metric.cosines(shapely.bounds(one)[:, 1]))
+    for (i, j), line, width in zip(pairs.tolist(), lines, metric.line_lengths(lines).tolist(), strict=True):
         a, b = coverage.pair(i, j)
         if width < limit and a != b:
             message = f"Areas {a!r} and {b!r} are {width:.3g} m apart and do not touch."
@@ -122,42 +129,40 @@ def slit_findings(coverage: Coverage, limit: float) -> Iterator[Finding]:
     metric = coverage.metric
     if metric is None or limit <= 0 or len(coverage.shapes) < 2:
         return
-    plain = shapely.coverage_invalid_edges(coverage.shapes)
-    wide = shapely.coverage_invalid_edges(coverage.shapes, gap_width=metric.in_layer_units(limit))
-    facing = np.flatnonzero(shapely.length(wide) > shapely.length(plain) * (1.0 + 1e-9))
-    neighbours = coverage.graph.adjacency
-    for i in facing.tolist():
-        ring = shapely.difference(wide[i], plain[i])
-        for j in neighbours.indices[neighbours.indptr[i] : neighbours.indptr[i + 1]].tolist():
-            if i < j and coverage.labels[i] != coverage.labels[j]:
-                yield from _slit(coverage, metric, i, j, ring, limit)
+    reach = metric.in_layer_units(limit)
+    wide = shapely.coverage_invalid_edges(coverage.shapes, gap_width=reach)
+    facing = shapely.length(wide) > shapely.length(coverage.unmatched_edges) * (1.0 + 1e-9)
+    # A gap has an edge on both sides.
+    pairs = coverage.graph.edges[facing[coverage.graph.edges].all(axis=1)]
+    edges = shapely.difference(wide[pairs[:, 0]], coverage.unmatched_edges[pairs[:, 0]])
+    close = shapely.dwithin(edges, coverage.shapes[pairs[:, 1]], reach)
+    for (i, j), edge in zip(pairs[close].tolist(), edges[close], strict=True):
+        if coverage.labels[i] != coverage.labels[j]:
+            yield from _slit(coverage, metric, (i, j), edge, limit)
 
 
 def _slit(
-    coverage: Coverage, metric: Metric, i: int, j: int, edges: shapely.Geometry, limit: float
+    coverage: Coverage, metric: Metric, pair: tuple[int, int], edge: shapely.Geometry, limit: float
 ) -> Iterator[Finding]:
-    """How far the vertices along the gap are from the neighbour, if it is a gap to this neighbour at all."""
-    points = shapely.points(shapely.get_coordinates(shapely.segmentize(edges, max(edges.length / 64.0, 1e-12))))
-    other = coverage.shapes[j]
-    off = points[~shapely.intersects(points, other)]
-    lines = np.array([_shortest_line(point, other, metric.is_geographic) for point in off], dtype=object)
-    if not len(lines):
-        return
+    """How far points along the gap are from the neighbour, if it is a gap to this neighbour at all."""
+    other = coverage.shapes[pair[1]]
+    points = shapely.points(shapely.get_coordinates(shapely.segmentize(edge, edge.length / _SAMPLES)))
+    points = points[~shapely.intersects(points, other)]
+    cosine = metric.cosines(shapely.bounds(edge)[[1]])
+    lines = _shortest_lines(points, np.array([other], dtype=object), cosine)
     widths = metric.line_lengths(lines)
     inside = widths < limit
     if not inside.any():
         return
     width = float(widths[inside].max())
-    a, b = coverage.pair(i, j)
+    a, b = coverage.pair(*pair)
     message = f"Areas {a!r} and {b!r} touch, but a gap of up to {width:.3g} m runs along their border."
     yield Finding("slit", "info", (a, b), message, lines[inside][np.argmax(widths[inside])], width, "m")
 
 
 def vertex_findings(coverage: Coverage) -> Iterator[Finding]:
     """One finding for all areas whose borders have vertices that the neighbour lacks, though the lines agree."""
-    if len(coverage.shapes) < 2:
-        return
-    unmatched = ~shapely.is_empty(shapely.coverage_invalid_edges(coverage.shapes))
+    unmatched = ~shapely.is_empty(coverage.unmatched_edges)
     unmatched[coverage.overlapping.ravel()] = False
     rows = np.flatnonzero(unmatched).tolist()
     if rows:
@@ -182,14 +187,16 @@ def connection_findings(coverage: Coverage) -> Iterator[Finding]:
         yield Finding("components", "info", (), message, None, len(sizes), "parts")
 
 
-def _shortest_line(one: shapely.Geometry, other: shapely.Geometry, geographic: bool) -> shapely.Geometry:
-    """Draw the shortest line between two shapes that are near each other, in layer coordinates.
+def _shortest_lines(ones: np.ndarray, others: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+    """Draw the shortest lines between shapes that are near each other, in layer coordinates.
 
-    A degree of longitude is shorter than one of latitude, so the shapes are stretched to scale first.
+    A degree of longitude is shorter than one of latitude, so the shapes are stretched to scale before.
     """
-    line = shapely.shortest_line(one, other)
-    if not geographic:
-        return line
-    cosine = max(float(np.cos(np.radians(line.bounds[1]))), 0.01)
-    flat = [affinity.scale(shape, cosine, 1.0, origin=(0, 0)) for shape in (one, other)]
-    return affinity.scale(shapely.shortest_line(*flat), 1.0 / cosine, 1.0, origin=(0, 0))
+    return _stretched(shapely.shortest_line(_stretched(ones, cosines), _stretched(others, cosines)), 1.0 / cosines)
+
+
+def _stretched(shapes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Multiply the first coordinates by one factor a shape, or one for all."""
+    coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
+    coordinates[:, 0] *= np.broadcast_to(factors, len(shapes))[owner]
+    return shapely.set_coordinates(shapes.copy(), coordinates)
