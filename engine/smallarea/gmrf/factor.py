@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.linalg import splu, spsolve_triangular
+from scipy.sparse.linalg import splu
 
 from smallarea.errors import EngineUnavailable, ModelProblem
 from smallarea.gmrf.pattern import SymmetricPattern
@@ -71,20 +71,24 @@ class _TriangularFactor(ABC):
 
     @property
     @abstractmethod
-    def _unit_upper(self) -> sp.csc_matrix:
-        """(I + L)', with its ones stored."""
+    def _strict_lower(self) -> sp.csc_matrix:
+        """L."""
+
+    @abstractmethod
+    def solve(self, b: Vector) -> Vector:
+        """Return A^{-1} b."""
 
     @cached_property
     def logdet(self) -> float:
         return float(np.sum(np.log(self._d)))
 
     def half_solve(self, e: Vector) -> Vector:
-        x = np.empty_like(e)
-        # With A[p][:, p] = L D L' the draw is P' L^{-T} D^{-1/2} e; without the P' it would have a wrong covariance.
-        x[self._permutation] = spsolve_triangular(
-            self._unit_upper, e / np.sqrt(self._d), lower=False, unit_diagonal=True
-        )
-        return x
+        # With A[p][:, p] = (I + L) D (I + L)' the draw is P' (I + L)^{-T} D^{-1/2} e. It equals A^{-1} P' (I + L) D^{1/2} e,
+        # a product and a whole solve: the backends offer no triangular one. Without the P' its covariance is wrong.
+        scaled = np.sqrt(self._d) * e
+        b = np.empty_like(scaled)
+        b[self._permutation] = scaled + self._strict_lower @ scaled
+        return self.solve(b)
 
 
 class _QdldlFactor(_TriangularFactor):
@@ -93,11 +97,11 @@ class _QdldlFactor(_TriangularFactor):
         super().__init__(np.asarray(d), np.asarray(permutation))
         self._solver = solver
         self._owner = owner
-        self._strict_lower = strict_lower
+        self._lower = strict_lower
 
-    @cached_property
-    def _unit_upper(self) -> sp.csc_matrix:
-        return self._owner.unit_upper(self._strict_lower)
+    @property
+    def _strict_lower(self) -> sp.csc_matrix:
+        return self._lower
 
     def solve(self, b: Vector) -> Vector:
         if b.ndim == 1:
@@ -125,7 +129,6 @@ class QdldlFactoriser:
         self._pattern = pattern
         self._solver: Any = None
         self._selected: SelectedInverse | None = None
-        self._upper: tuple[sp.csc_matrix, NDArray[np.int64]] | None = None
 
     def factor(self, diagonal: Vector, off_diagonal: Vector | float) -> Factor:
         upper = self._pattern.upper(diagonal, off_diagonal)
@@ -143,19 +146,6 @@ class QdldlFactoriser:
             self._selected = SelectedInverse(lower)
         return self._selected
 
-    def unit_upper(self, lower: sp.csc_matrix) -> sp.csc_matrix:
-        """Return (I + L)' from strict L; where each number goes is worked out once for the pattern."""
-        n = lower.shape[0]
-        if self._upper is None:
-            counted = sp.csc_matrix((np.arange(1, lower.nnz + 1), lower.indices, lower.indptr), shape=(n, n))
-            nodes = np.arange(n + 1)
-            ones = sp.csc_matrix((nodes[1:] + lower.nnz, nodes[:-1], nodes), shape=(n, n))
-            template = sp.csc_matrix((counted + ones).T)
-            self._upper = template, template.data - 1
-        template, position = self._upper
-        values = np.concatenate([lower.data, np.ones(n)])[position]
-        return sp.csc_matrix((values, template.indices, template.indptr), shape=(n, n))
-
     def clone(self) -> QdldlFactoriser:
         return QdldlFactoriser(self._pattern)
 
@@ -166,14 +156,14 @@ class _SuperLuFactor(_TriangularFactor):
         self._lu = lu
 
     @cached_property
-    def _unit_upper(self) -> sp.csc_matrix:
-        return sp.csc_matrix(self._lu.L.T)
+    def _strict_lower(self) -> sp.csc_matrix:
+        return sp.csc_matrix(sp.tril(self._lu.L, k=-1))
 
     def solve(self, b: Vector) -> Vector:
         return self._lu.solve(np.ascontiguousarray(b))
 
     def diag_inverse(self) -> Vector:
-        lower = sp.csc_matrix(sp.tril(self._lu.L, k=-1))
+        lower = self._strict_lower
         diagonal = np.empty_like(self._d)
         diagonal[self._permutation] = SelectedInverse(lower).diagonal(lower, self._d)
         return diagonal
