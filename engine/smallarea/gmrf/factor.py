@@ -83,8 +83,8 @@ class _TriangularFactor(ABC):
         return float(np.sum(np.log(self._d)))
 
     def half_solve(self, e: Vector) -> Vector:
-        # With A[p][:, p] = (I + L) D (I + L)' the draw is P' (I + L)^{-T} D^{-1/2} e. It equals A^{-1} P' (I + L)
-        # D^{1/2} e, a product and a whole solve: the backends offer no triangular one. Without the P' its covariance is wrong.
+        # The draw P' (I + L)^{-T} D^{-1/2} e equals A^{-1} P' (I + L) D^{1/2} e: a product and a whole solve, since
+        # the backends offer no triangular one. Without the P' its covariance would be wrong.
         scaled = np.sqrt(self._d) * e
         b = np.empty_like(scaled)
         b[self._permutation] = scaled + self._strict_lower @ scaled
