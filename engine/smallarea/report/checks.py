@@ -301,10 +301,8 @@ def _pattern(result: FitResult, facts: ResponseFacts) -> Check | None:
 
 
 def _moran_text(test: MoranTest) -> str:
-    return (
-        f"I = {fixed(test.statistic, 3)} ({fixed(test.expected, 3)} expected), {p_equals(test.p_value)}, by "
-        f"permutation {p_equals(test.permutation_p)}"
-    )
+    permuted = f", by permutation {p_equals(test.permutation_p)}" if math.isfinite(test.permutation_p) else ""
+    return f"I = {fixed(test.statistic, 3)} ({fixed(test.expected, 3)} expected), {p_equals(test.p_value)}{permuted}"
 
 
 def summary_of(checks: list[Check]) -> str:

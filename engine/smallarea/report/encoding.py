@@ -48,16 +48,19 @@ def as_svg(figure: Figure) -> Picture:
     return _picture(figure, "svg+xml", text.encode())
 
 
-def as_png(figure: Figure, dpi: int, *, palette: bool = False) -> Picture:
-    """Encode a figure as PNG, with 128 colours if ``palette``: enough for a map of a few classes with smooth edges."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white" if palette else "none")
-    if palette:
-        from PIL import Image
+def as_png(figure: Figure, dpi: int) -> Picture:
+    """Encode a figure as PNG of 128 colours on white: enough for a map of a few classes with smooth edges."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
 
-        image = Image.open(buffer).convert("RGB").quantize(colors=128, dither=Image.Dither.NONE)
-        buffer = io.BytesIO()
-        image.save(buffer, format="png", optimize=True)
+    figure.set_facecolor("white")
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    buffer = io.BytesIO()
+    image.quantize(colors=128, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     return _picture(figure, "png", buffer.getvalue())
 
 

@@ -209,7 +209,7 @@ def _facts(
         preset=preset,
         normality=normality(residual, seed=seed),
         moran=morans_i(residual, graph, permutations=PERMUTATIONS, seed=seed) if graph is not None else None,
-        pattern=morans_i(raw, graph, permutations=PERMUTATIONS, seed=seed) if graph is not None else None,
+        pattern=morans_i(raw, graph, permutations=0) if graph is not None else None,
         agreement=agreement(table),
         lag=spatial_lag(residual, graph) if graph is not None else None,
         largest=largest,

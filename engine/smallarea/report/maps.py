@@ -186,7 +186,7 @@ def draw_map(shapes: MapShapes, classes: Classes, marked: BoolArray | None = Non
             linewidths=0.3 if many else 0.5,
             zorder=5,
         )
-    return as_svg(figure) if shapes.vertices <= VECTOR_LIMIT else as_png(figure, PNG_DPI, palette=True)
+    return as_svg(figure) if shapes.vertices <= VECTOR_LIMIT else as_png(figure, PNG_DPI)
 
 
 def _projection(crs: Any, bounds: FloatArray) -> tuple[FloatArray, float]:
