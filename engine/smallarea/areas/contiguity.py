@@ -121,8 +121,9 @@ def build_adjacency(
         )
     if graph.islands and islands == "nearest":
         links, metres = nearest_links(areas, np.flatnonzero(graph.degrees == 0))
-        ids = areas.ids
-        provenance["links_added"] = [[ids[i], ids[j], round(m, 3)] for (i, j), m in zip(links, metres, strict=True)]
+        lengths = [round(length, 3) if np.isfinite(length) else None for length in metres.tolist()]
+        pairs = _id_pairs(areas.ids, links)
+        provenance["links_added"] = [[*pair, length] for pair, length in zip(pairs, lengths, strict=True)]
         edges = np.vstack([edges, links])
     result = AreaGraph.from_edges(areas.ids, edges, provenance)
     if progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -108,7 +109,7 @@ class Finding:
             "areas": list(self.areas),
             "message": self.message,
             "remedy": self.remedy,
-            "value": self.value,
+            "value": self.value if self.value is not None and math.isfinite(self.value) else None,
             "unit": self.unit,
             "repairable": self.repairable,
             "where": None if self.point is None else [self.point.x, self.point.y],
@@ -120,7 +121,7 @@ class Finding:
         if self.where is None or self.where.is_empty:
             return None
         point = self.where if isinstance(self.where, shapely.Point) else _any_point(self.where)
-        return point if shapely.bounds(point)[0] == shapely.bounds(point)[0] else None
+        return point if math.isfinite(point.x) and math.isfinite(point.y) else None
 
 
 def group_sentences(findings: Iterable[Finding]) -> list[str]:

@@ -115,7 +115,8 @@ class Metric:
             return np.column_stack(self._to_metres.transform(degrees[:, 0], degrees[:, 1]))
 
         projected = shapely.transform(shapely.force_2d(np.asarray(shapes, dtype=object)), to_metres)
-        areas = shapely.area(projected)
+        with np.errstate(invalid="ignore"):
+            areas = shapely.area(projected)
         return np.where(np.isfinite(areas), areas, np.nan)
 
     def distances(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -51,11 +51,22 @@ def nearest_links(areas: Areas, islands: np.ndarray) -> tuple[np.ndarray, np.nda
             f"The nearest areas of {named(areas.ids[i] for i in islands)} cannot be found: the layer has no usable "
             "coordinate reference system. Set it, or choose another rule for islands."
         )
+    if metric.is_geographic:
+        _check_degrees(areas)
     if len(areas) < 2:
         return np.empty((0, 2), dtype=np.int64), np.empty(0)
     find = _nearest_on_globe if metric.is_geographic else _nearest_in_plane
     nearest, metres = find(areas, islands, metric)
     return np.column_stack([islands, nearest]).astype(np.int64), metres
+
+
+def _check_degrees(areas: Areas) -> None:
+    beyond = np.flatnonzero((np.abs(shapely.bounds(areas.shapes)[:, [1, 3]]) > 90.0).any(axis=1))
+    if len(beyond):
+        raise GeometryProblem(
+            f"Areas {named(areas.ids[i] for i in beyond)} have latitudes beyond 90 degrees, so distances cannot be "
+            "measured. Set the layer's right reference system."
+        )
 
 
 def _nearest_in_plane(areas: Areas, islands: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:

@@ -189,6 +189,10 @@ def test_metres_declared_as_degrees(draw) -> None:
     layer = draw({"a": box(500_000, 4e6, 501_000, 4.1e6), "b": box(501_000, 4e6, 502_000, 4.1e6)}, "EPSG:4326")
     report = check_areas(layer, id_field="id")
     assert kinds(report)["out_of_range"] == 2
+    mixed = draw({"a": box(0, 0, 1, 1), "b": box(0, 85, 1, 95), "c": box(0.5, 85, 1, 95)}, "EPSG:4326")
+    report = check_areas(mixed, id_field="id")
+    assert kinds(report)["out_of_range"] == 2
+    json.dumps(report.to_dict(), allow_nan=False)  # what cannot be projected has no measure
 
 
 def test_antimeridian(draw) -> None:
