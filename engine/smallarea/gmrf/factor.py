@@ -122,7 +122,7 @@ class QdldlFactoriser:
     Notes
     -----
     ``solve`` of a factor reads the solver's work space, so a factor is valid until the next call of ``factor``.
-    qdldl does not complain about an indefinite matrix; the sign of D is checked here.
+    qdldl complains about an exactly singular matrix only; the sign of D is checked here.
     """
 
     def __init__(self, pattern: SymmetricPattern) -> None:
@@ -132,12 +132,15 @@ class QdldlFactoriser:
 
     def factor(self, diagonal: Vector, off_diagonal: Vector | float) -> Factor:
         upper = self._pattern.upper(diagonal, off_diagonal)
-        if self._solver is None:
-            import qdldl
+        try:
+            if self._solver is None:
+                import qdldl
 
-            self._solver = qdldl.Solver(upper, upper=True)
-        else:
-            self._solver.update(upper, upper=True)
+                self._solver = qdldl.Solver(upper, upper=True)
+            else:
+                self._solver.update(upper, upper=True)
+        except RuntimeError as error:  # a pivot is exactly zero
+            raise _not_positive_definite() from error
         return _QdldlFactor(self._solver, self)
 
     def selected_inverse(self, lower: sp.csc_matrix) -> SelectedInverse:
@@ -178,7 +181,10 @@ class SuperLuFactoriser:
     def factor(self, diagonal: Vector, off_diagonal: Vector | float) -> Factor:
         upper = self._pattern.upper(diagonal, off_diagonal)
         full = sp.csc_matrix(upper + sp.triu(upper, k=1).T)
-        lu = splu(full, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        try:
+            lu = splu(full, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        except RuntimeError as error:  # a pivot is exactly zero
+            raise _not_positive_definite() from error
         if not np.array_equal(lu.perm_r, lu.perm_c):
             raise _not_positive_definite()
         return _SuperLuFactor(lu)
