@@ -76,6 +76,6 @@ def _steady_ids(svg: str) -> str:
     numbers: dict[str, str] = {}
 
     def rename(match: re.Match[str]) -> str:
-        return numbers.setdefault(match[0], f"{match[0][0]}{len(numbers)}")
+        return numbers.setdefault(match[0], f"{match[1]}{len(numbers)}")
 
-    return re.sub(r"\b[a-z][0-9a-f]{10}\b(?=[\")])", rename, svg)
+    return re.sub(r"(?<=[\"#])([a-z]|image)[0-9a-f]{10}(?=[\")])", rename, svg)

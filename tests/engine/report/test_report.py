@@ -234,7 +234,6 @@ def test_markup_in_the_data_stays_text(make_result):
     assert escaped.replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in text
     # Each place shows the text as it is: unescaping the page gives it back, and no template syntax ran.
     assert page.text.count("<script>alert('x')</script>") > 60
-    assert "49" not in HOSTILE
     assert "{{ 7*7 }}" in page.text
 
 

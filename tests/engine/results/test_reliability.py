@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -121,6 +123,14 @@ def test_round_trip_through_a_file(tmp_path):
         path.write_text(json.dumps(preset.as_mapping()), encoding="utf-8")
         assert load_preset(path) == preset
         assert load_preset(str(path)) == preset
+
+
+def test_the_preset_in_the_guide_is_one():
+    guide = Path(__file__).parents[3] / "docs" / "reliability.md"
+    example = re.search(r"```json\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)[1]
+    preset = preset_from_mapping(json.loads(example))
+    rows = table([100.0, 100.0, 100.0], [10.0, 20.0, 26.0])
+    assert classify(rows, preset).tolist() == ["publish", "in brackets", "not shown"]
 
 
 def changed(**changes):
