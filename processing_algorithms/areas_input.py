@@ -8,7 +8,17 @@ from typing import Any
 from qgis.core import QgsProcessingContext, QgsProcessingFeedback
 
 from .base import EngineAlgorithm
-from .inputs import InputProblem, Parameters, check_field, check_outputs_apart, field_of, hand_over, outcome, source_of
+from .inputs import (
+    InputProblem,
+    Parameters,
+    check_field,
+    check_geopackage,
+    check_outputs_apart,
+    field_of,
+    hand_over,
+    outcome,
+    source_of,
+)
 from .parameters import ParameterMaker, key
 
 
@@ -101,6 +111,8 @@ class AreasAlgorithm(EngineAlgorithm):
             check_field(source.fields(), id_field, "Field with the area ids", source.sourceName())
         outputs = [key(name) for name in (*self.LAYER_OUTPUTS, *self.FILE_OUTPUTS)]
         check_outputs_apart(self, parameters, context, self.LAYER_INPUTS, outputs)
+        for name in self.LAYER_OUTPUTS:
+            check_geopackage(parameters.get(key(name)), self.parameterDefinition(key(name)).description())
 
     def needs_one_of(self, parameters: Parameters, names: tuple[str, ...], why: str) -> None:
         """Refuse a run that would leave nothing behind.

@@ -8,11 +8,13 @@ from typing import Any
 
 from qgis.core import (
     QgsFields,
+    QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingFeatureSource,
     QgsProcessingFeatureSourceDefinition,
     QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
     QgsVectorLayer,
 )
 
@@ -144,9 +146,27 @@ def check_outputs_apart(
             read[_file(layer.source())] = name
     for name in outputs:
         value = parameters.get(name)
+        if isinstance(value, QgsProcessingOutputLayerDefinition):
+            value = value.sink.staticValue()
         target = _file(value) if isinstance(value, str) and value else None
         if target is not None and target.is_file() and target in read:
             raise InputProblem(f"{name} would overwrite the file that {read[target]} comes from. Choose another file.")
+
+
+def check_geopackage(value: Any, label: str) -> None:
+    """Refuse a destination that is no GeoPackage file; QGIS before 3.24 lets it through.
+
+    Raises
+    ------
+    InputProblem
+        Naming the output.
+    """
+    if isinstance(value, QgsProcessingOutputLayerDefinition):
+        value = value.sink.staticValue()
+    if not isinstance(value, str) or value in ("", QgsProcessing.TEMPORARY_OUTPUT):
+        return
+    if not value.lower().endswith(".gpkg"):
+        raise InputProblem(f"{label}: the result is a GeoPackage; give a file name that ends in .gpkg, not '{value}'.")
 
 
 def outcome(check: Callable[[], None]) -> tuple[bool, str]:

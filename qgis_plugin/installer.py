@@ -32,7 +32,7 @@ _REMEDIES = (
         ("name or service not known", "temporary failure in name resolution", "newconnectionerror", "timed out"),
         "The package index cannot be reached: is this computer online?",
     ),
-    (("no space left", "errno 28"), "The disk is full: the environment takes about 0.6 GB."),
+    (("no space left", "errno 28"), "The disk is full: the environment takes about 0.7 GB."),
     (
         ("permission denied", "winerror 5", "errno 13"),
         "Files could not be written; an antivirus program may lock them.",

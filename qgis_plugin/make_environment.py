@@ -38,7 +38,7 @@ def main():
     data = pointer.parent
     data.mkdir(parents=True, exist_ok=True)
     lock = take_lock(data / LOCK)
-    folder = data / ("env-" + version + "-" + time.strftime("%Y%m%d%H%M%S"))
+    folder = Path(tempfile.mkdtemp(prefix="env-" + version + "-", dir=data))
     made = False
     try:
         python = make(folder, plugin)

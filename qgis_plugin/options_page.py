@@ -19,7 +19,7 @@ _OWN = (
 )
 _MADE = (
     "Without one, the plugin can make an environment in <tt>{folder}</tt>. This downloads about 0.2 GB from the Python "
-    "package index and takes about 0.6 GB of disk. Nothing is installed into QGIS itself."
+    "package index and takes about 0.7 GB of disk. Nothing is installed into QGIS itself."
 )
 
 

@@ -15,8 +15,8 @@ from smallarea.io.styles import Style, estimate_style, estimates_styles, store_s
 
 PRESET = {
     "classes": [
-        {"label": "A", "meaning": "publish", "colour": "#1a9850"},
-        {"label": "F", "meaning": 'too unreliable <to> "publish"', "colour": "#d73027"},
+        {"label": "A", "colour": "#1a9850"},
+        {"label": 'F: too <unreliable> "to" publish', "when": "otherwise", "colour": "#d73027"},
     ]
 }
 
@@ -30,7 +30,7 @@ def _layer(n=30, missing=(3,)):
             "estimate": values,
             "se": values / 10,
             "cv": np.linspace(0.05, 0.5, n),
-            "flag": ["A"] * (n - 5) + ["F"] * 5,
+            "flag": ["A"] * (n - 5) + ['F: too <unreliable> "to" publish'] * 5,
         },
         geometry=[box(i, 0, i + 1, 1) for i in range(n)],
         crs=3857,
@@ -93,18 +93,25 @@ def test_missing_values_get_a_class_of_their_own():
 def test_styles_of_a_layer():
     styles = estimates_styles(_layer(), title="Income", reliability=PRESET)
     assert [s.name for s in styles] == ["Estimate", "Uncertainty (CV)", "Reliability"]
-    assert _ranges(styles[0])[-1].get("label") == 'hatched: F: too unreliable <to> "publish"'
+    assert _ranges(styles[0])[-1].get("label") == 'hatched: F: too <unreliable> "to" publish'
     assert _ranges(styles[1])[0].get("label").endswith(" %")
-    plain = estimates_styles(_layer(), reliability={"classes": PRESET["classes"][:1]})
-    assert "LinePatternFill" in plain[0].qml
+    sound = _layer().assign(flag="A")
+    assert "LinePatternFill" not in estimates_styles(sound, reliability=PRESET)[0].qml
+    assert [s.name for s in estimates_styles(_layer())] == ["Estimate", "Uncertainty (CV)"]
     assert "LinePatternFill" not in estimates_styles(_layer())[0].qml
+
+
+def test_columns_that_had_to_give_way_to_the_id_field():
+    layer = _layer().rename(columns={"estimate": "est_estimate"}).assign(estimate="id")
+    assert "est_estimate" in estimates_styles(layer)[0].qml
+    assert estimates_styles(layer.drop(columns="est_estimate").rename(columns={"estimate": "id"})) == []
 
 
 def test_estimates_of_both_signs_show_the_standard_error():
     layer = _layer()
     layer["estimate"] -= 20
     assert estimates_styles(layer)[1].name == "Uncertainty (SE)"
-    assert not _ranges(uncertainty_style([0.1, 0.2], field="se"))[0].get("label").endswith("%")
+    assert not _ranges(uncertainty_style([0.1, 0.2], field="se", kind="se"))[0].get("label").endswith("%")
 
 
 def test_suffixes_of_several_responses():

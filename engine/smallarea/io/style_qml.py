@@ -67,10 +67,9 @@ class Hatch:
 
 @dataclass(frozen=True)
 class Category:
-    """One class of a categorized style."""
+    """One class of a categorized style: a value, which is also its label, and its ``#rrggbb``."""
 
     value: str
-    label: str
     colour: str
 
 
@@ -109,9 +108,7 @@ def graduated(
     attribute = _field(field) if missing is None else f"coalesce({_field(field)}, {below!r})"
     if missing is not None:
         shown.append((Interval(below, below, missing), MISSING_COLOUR))
-    symbols = [
-        _symbol(str(i), colour, hatch.expression if hatch else None) for i, (_, colour) in enumerate(shown)
-    ]
+    symbols = [_symbol(str(i), colour, hatch.expression if hatch else None) for i, (_, colour) in enumerate(shown)]
     ranges = [_range(str(i), interval) for i, (interval, _) in enumerate(shown)]
     if hatch is not None:
         # A class that no value can reach: it is there for the legend only.
@@ -137,12 +134,8 @@ def categorized(field: str, categories: Sequence[Category]) -> str:
     -------
     str
     """
-    entries = "".join(_category(str(i), c.value, c.label) for i, c in enumerate(categories))
+    entries = "".join(_category(str(i), c.value, c.value) for i, c in enumerate(categories))
     symbols = "".join(_symbol(str(i), c.colour, None) for i, c in enumerate(categories))
-    # The empty value is QGIS's "all other values".
-    other = str(len(categories))
-    entries += _category(other, "", "no estimate")
-    symbols += _symbol(other, MISSING_COLOUR, None)
     body = f"<categories>{entries}</categories><symbols>{symbols}</symbols>"
     return _document(f'type="categorizedSymbol" attr="{_text(_field(field))}"', body)
 
@@ -199,9 +192,7 @@ def _layer(kind: str, options: dict[str, str], inner: str = "") -> str:
 def _where(expression: str) -> str:
     """Return the data-defined property that switches a symbol layer on."""
     enabled = (
-        _option("bool", "active", "true")
-        + _option("QString", "expression", expression)
-        + _option("int", "type", "3")
+        _option("bool", "active", "true") + _option("QString", "expression", expression) + _option("int", "type", "3")
     )
     return (
         '<data_defined_properties><Option type="Map"><Option type="QString" name="name" value=""/>'

@@ -13,7 +13,7 @@ Typical use, after the layer has been written::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def uncertainty_style(
     field: str = "cv",
     title: str = "Estimate",
     classes: int = 5,
-    percent: bool | None = None,
+    kind: Literal["cv", "se"] = "cv",
 ) -> Style:
     """Return a choropleth of an uncertainty column: the coefficient of variation or the standard error.
 
@@ -93,29 +93,26 @@ def uncertainty_style(
         What the uncertainty is of, for the description.
     classes : int
         Number of classes.
-    percent : bool, optional
-        Show limits times 100 with a percent sign; by default for columns named ``cv``.
+    kind : {"cv", "se"}
+        What the column holds: coefficients of variation, shown in percent, or standard errors.
 
     Returns
     -------
     Style
     """
-    is_cv = field == "cv" or field.startswith("cv_")
-    found = intervals(values, classes, percent=is_cv if percent is None else percent)
-    what = "coefficient of variation" if is_cv else "standard error"
+    found = intervals(values, classes, percent=kind == "cv")
+    what = "coefficient of variation" if kind == "cv" else "standard error"
     qml = graduated(field, found, _ramp(UNCERTAINTY_RAMP, len(found)), missing=_missing(values, f"no {what}"))
-    return Style(f"Uncertainty ({'CV' if is_cv else 'SE'})", f"{title}: {what} of the estimates", qml)
+    return Style(f"Uncertainty ({kind.upper()})", f"{title}: {what} of the estimates", qml)
 
 
-def reliability_style(
-    classes: Sequence[Mapping[str, str]], *, field: str = "flag", title: str = "Estimate"
-) -> Style:
+def reliability_style(classes: Sequence[Mapping[str, str]], *, field: str = "flag", title: str = "Estimate") -> Style:
     """Return a style with one colour for each reliability class.
 
     Parameters
     ----------
     classes : sequence of mapping
-        ``label``, ``meaning`` and ``colour`` (``#rrggbb``) of each class, as in a reliability preset.
+        ``label`` and ``colour`` (``#rrggbb``) of each class, as in a reliability preset.
     field : str
         Name of the flag column in the layer.
     title : str
@@ -125,10 +122,8 @@ def reliability_style(
     -------
     Style
     """
-    entries = [
-        Category(c["label"], _sentence(c["label"], c.get("meaning", "")), c.get("colour", "#bdbdbd"))
-        for c in classes
-    ]
+    # Labels without their meanings: the legend is a narrow column, and the report explains them.
+    entries = [Category(c["label"], c.get("colour", "#bdbdbd")) for c in classes]
     return Style("Reliability", f"{title}: reliability of the estimates", categorized(field, entries))
 
 
@@ -144,7 +139,8 @@ def estimates_styles(
     Parameters
     ----------
     layer : geopandas.GeoDataFrame
-        The layer as written, with ``estimate`` and, where there, ``cv``, ``se`` and ``flag``.
+        The layer as written, with ``estimate`` and, where there, ``cv``, ``se`` and ``flag``. A column may
+        have the prefix ``est_``, which it gets if the id field has taken its name.
     suffix : str
         Text after each field name in a layer with several responses (``_income`` for
         ``estimate_income``). It is also put into the names of the styles, so that those of all responses can
@@ -152,8 +148,8 @@ def estimates_styles(
     title : str
         What was estimated, for the descriptions.
     reliability : mapping, optional
-        The reliability preset (``classes`` with ``label``, ``meaning``, ``colour``). The last class, the
-        least reliable, is hatched on the map of estimates.
+        The reliability preset: ``classes`` with ``label``, ``colour`` and ``when``. Areas of the class for
+        what is otherwise in none, the least reliable one, are hatched on the map of estimates.
 
     Returns
     -------
@@ -161,31 +157,32 @@ def estimates_styles(
         Estimate, uncertainty (CV; the standard error where estimates are not all of one sign, since a CV says
         nothing there) and reliability, as far as the columns exist.
     """
-    flag, preset = f"flag{suffix}", list((reliability or {}).get("classes", ()))
-    has_flags = flag in layer.columns and bool(preset)
-    estimates = np.asarray(layer[f"estimate{suffix}"], dtype=float)
-    hatch = _hatch_of_worst(layer[flag], preset, flag) if has_flags else None
-    styles = [estimate_style(estimates, field=f"estimate{suffix}", title=title, hatch=hatch)]
-    order = ("cv", "se") if same_sign(estimates) else ("se", "cv")
-    column = next((f"{name}{suffix}" for name in order if f"{name}{suffix}" in layer.columns), None)
-    if column is not None:
-        percent = column == f"cv{suffix}"
-        styles.append(uncertainty_style(layer[column], field=column, title=title, percent=percent))
-    if has_flags:
+    estimate, flag = _column(layer, "estimate", suffix), _column(layer, "flag", suffix)
+    preset = list((reliability or {}).get("classes", ())) if flag is not None else []
+    if estimate is None:
+        return []
+    values = np.asarray(layer[estimate], dtype=float)
+    hatch = _hatch_of_worst(layer[flag], preset, flag) if flag is not None and preset else None
+    styles = [estimate_style(values, field=estimate, title=title, hatch=hatch)]
+    for kind in ("cv", "se") if same_sign(values) else ("se", "cv"):
+        column = _column(layer, kind, suffix)
+        if column is not None:
+            styles.append(uncertainty_style(layer[column], field=column, title=title, kind=kind))
+            break
+    if flag is not None and preset:
         styles.append(reliability_style(preset, field=flag, title=title))
     return [style.renamed(suffix) for style in styles] if suffix else styles
 
 
+def _column(layer: gpd.GeoDataFrame, name: str, suffix: str) -> str | None:
+    """Find a column of the estimates table; the prefixed one first, since the other is then the id field."""
+    return next((c for c in (f"est_{name}{suffix}", f"{name}{suffix}") if c in layer.columns), None)
+
+
 def _hatch_of_worst(flags: Any, preset: Sequence[Mapping[str, str]], field: str) -> Hatch | None:
     """Hatch the least reliable class, if any area is in it: an empty legend entry would puzzle."""
-    worst = preset[-1]["label"]
-    if not bool((flags == worst).any()):
-        return None
-    return Hatch(field, (worst,), f"hatched: {_sentence(worst, preset[-1].get('meaning', ''))}")
-
-
-def _sentence(label: str, meaning: str) -> str:
-    return f"{label}: {meaning}" if meaning and meaning != label else label
+    worst = next((c["label"] for c in preset if c.get("when") == "otherwise"), preset[-1]["label"])
+    return Hatch(field, (worst,), f"hatched: {worst}") if bool((flags == worst).any()) else None
 
 
 def _missing(values: Any, label: str) -> str | None:
