@@ -244,7 +244,7 @@ def standardise(data: AreaLevelData, intercept: bool) -> StandardisedData:
     direct = data.direct[sampled]
     location = float(direct.mean()) if intercept else 0.0
     scale = float(direct.std(ddof=1))
-    if not scale > 1e-12 * max(1.0, float(np.abs(direct).max())):
+    if not scale > 1e-12 * float(np.abs(direct).max()):
         raise ModelProblem("All direct estimates are the same; there is no variation between areas to model.")
     x, x_location, x_scale = _design(data, intercept)
     _check_rank(x[sampled], data.covariate_names, intercept)
