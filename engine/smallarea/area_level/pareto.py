@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Vector = NDArray[np.float64]
 
@@ -56,7 +57,6 @@ def _generalised_pareto_shape(x: Vector) -> float:
     theta = 1.0 / x[-1] + (1.0 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3.0 * quartile)
     shape = np.mean(np.log1p(-theta[:, None] * x[None, :]), axis=1)
     profile = n * (np.log(-theta / shape) - shape - 1.0)
-    weight = 1.0 / np.sum(np.exp(profile[None, :] - profile[:, None]), axis=1)
-    best = float(np.sum(theta * weight) / np.sum(weight))
+    best = float(np.sum(theta * special.softmax(profile)))
     k = float(np.mean(np.log1p(-best * x)))
     return (n * k + 10 * 0.5) / (n + 10)
