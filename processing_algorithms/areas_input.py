@@ -108,7 +108,7 @@ class AreasAlgorithm(EngineAlgorithm):
         source = source_of(self, parameters, "AREAS", context)
         id_field = field_of(self, parameters, "ID_FIELD", context)
         if id_field:
-            check_field(source.fields(), id_field, "Field with the area ids", source.sourceName())
+            check_field(source, id_field, "Field with the area ids")
         outputs = [key(name) for name in (*self.LAYER_OUTPUTS, *self.FILE_OUTPUTS)]
         check_outputs_apart(self, parameters, context, self.LAYER_INPUTS, outputs)
         for name in self.LAYER_OUTPUTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qgis.core import QgsFields, QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
+from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeatureSource, QgsProcessingFeedback
 
 from .areas_input import AreasAlgorithm, without_private
 from .base import rename_on_load
@@ -72,10 +72,10 @@ class FitFayHerriot(AreasAlgorithm):
                 "they are among its attributes.",
             ),
             make.field("table_id_field", "Field of the table with the area ids", "table", optional=True),
-            make.field("direct", "Direct estimates", "table", numeric=True),
-            make.field("variance", "Sampling variances", "table", numeric=True),
+            make.field("direct", "Direct estimates", "table"),
+            make.field("variance", "Sampling variances", "table"),
             make.choice("variance_type", "The variance field holds"),
-            make.field("covariates", "Covariates", "table", numeric=True, many=True, optional=True),
+            make.field("covariates", "Covariates", "table", many=True, optional=True),
             make.choice("random_effect", "Area random effect"),
             make.choice("method", "Method"),
         )
@@ -122,7 +122,7 @@ class FitFayHerriot(AreasAlgorithm):
         """Check the values."""
         super().check(parameters, context)
         table = source_of(self, parameters, "TABLE", context)
-        self._check_fields(parameters, context, table.fields(), table.sourceName())
+        self._check_fields(parameters, context, table)
         joined = not same_source(self, parameters, "AREAS", "TABLE", context)
         if joined and not field_of(self, parameters, "ID_FIELD", context):
             raise InputProblem(
@@ -135,15 +135,15 @@ class FitFayHerriot(AreasAlgorithm):
         self._check_model(parameters, context)
 
     def _check_fields(
-        self, parameters: Parameters, context: QgsProcessingContext, fields: QgsFields, table: str
+        self, parameters: Parameters, context: QgsProcessingContext, table: QgsProcessingFeatureSource
     ) -> None:
         table_id = field_of(self, parameters, "TABLE_ID_FIELD", context)
         if table_id:
-            check_field(fields, table_id, self._label("table_id_field"), table)
+            check_field(table, table_id, self._label("table_id_field"))
         chosen: dict[str, str] = {}
         for name in ("direct", "variance", "covariates"):
             for field in fields_of(self, parameters, key(name), context):
-                check_field(fields, field, self._label(name), table, numeric=True)
+                check_field(table, field, self._label(name), numeric=True)
                 if field in chosen:
                     raise InputProblem(
                         f"The field '{field}' is chosen for '{chosen[field]}' and for '{self._label(name)}'. "
@@ -207,7 +207,7 @@ class FitFayHerriot(AreasAlgorithm):
         id_field = field_of(self, parameters, "TABLE_ID_FIELD", context) or field_of(
             self, parameters, "ID_FIELD", context
         )
-        check_field(source.fields(), id_field, self._label("table_id_field"), source.sourceName())
+        check_field(source, id_field, self._label("table_id_field"))
         handover = hand_over(source, folder / "table.gpkg", [id_field, *wanted], feedback)
         job = {
             "table": str(handover.path),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsFields,
+    NULL,
+    QgsFeatureRequest,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -21,6 +22,8 @@ from qgis.core import (
 from ..qgis_plugin.handover import Handover, write_source
 
 Parameters = dict[str, Any]
+
+_SAMPLE_ROWS = 100
 
 
 class InputProblem(Exception):
@@ -59,19 +62,20 @@ def field_of(
     return next(iter(fields_of(algorithm, parameters, name, context)), "")
 
 
-def check_field(fields: QgsFields, name: str, what: str, layer: str, *, numeric: bool = False) -> None:
+def check_field(source: QgsProcessingFeatureSource, name: str, what: str, *, numeric: bool = False) -> None:
     """Check that a field exists and holds numbers.
+
+    Text that reads as numbers will do: QGIS takes every column of a CSV file for text. The engine looks at all rows,
+    this only at the first ones.
 
     Parameters
     ----------
-    fields : QgsFields
-        Of the source.
+    source : QgsProcessingFeatureSource
+        Where the field is looked for.
     name : str
         The field.
     what : str
         Label of the parameter, for the message.
-    layer : str
-        Name of the layer, for the message.
     numeric : bool
         Whether it must hold numbers.
 
@@ -80,15 +84,17 @@ def check_field(fields: QgsFields, name: str, what: str, layer: str, *, numeric:
     InputProblem
         Saying what is wrong and what to do.
     """
+    fields, layer = source.fields(), source.sourceName()
     index = fields.indexFromName(name)
     if index < 0:
         known = ", ".join(fields.names()[:12]) + (" ..." if fields.count() > 12 else "")
         raise InputProblem(f"{what}: the layer '{layer}' has no field '{name}'. It has: {known}.")
-    if numeric and not fields.at(index).isNumeric():
-        raise InputProblem(
-            f"{what}: the field '{name}' of '{layer}' holds {fields.at(index).typeName()}, not numbers. "
-            "Convert it, for example with 'Refactor fields'."
-        )
+    if not numeric or fields.at(index).isNumeric():
+        return
+    sample = _sample(source, index)
+    if fields.at(index).isDateOrTime() or (sample and not any(map(_is_number, sample))):
+        example = f" but, for example, '{sample[0]}'" if sample else ""
+        raise InputProblem(f"{what}: the field '{name}' of '{layer}' holds no numbers{example}. Choose another one.")
 
 
 def same_source(
@@ -176,6 +182,23 @@ def outcome(check: Callable[[], None]) -> tuple[bool, str]:
     except InputProblem as problem:
         return False, str(problem)
     return True, ""
+
+
+def _sample(source: QgsProcessingFeatureSource, index: int) -> list[str]:
+    """Return the first values that are not empty, as text."""
+    request = QgsFeatureRequest().setSubsetOfAttributes([index]).setLimit(_SAMPLE_ROWS)
+    request.setFlags(QgsFeatureRequest.Flag.NoGeometry)
+    flags = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks
+    values = (feature.attribute(index) for feature in source.getFeatures(request, flags))
+    return [text for value in values if value != NULL and (text := str(value).strip())]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _file(source: str) -> Path:

@@ -56,16 +56,15 @@ class ParameterMaker:
         return self._finished(name, QgsProcessingParameterFeatureSource(key(name), label, kinds), own_help)
 
     def field(
-        self, name: str, label: str, parent: str, *, numeric: bool = False, many: bool = False, optional: bool = False
+        self, name: str, label: str, parent: str, *, many: bool = False, optional: bool = False
     ) -> QgsProcessingParameterDefinition:
-        """Return one or several fields of a layer."""
-        types = QgsProcessingParameterField.DataType
+        """Return one or several fields of a layer, of any type: the numbers of a CSV file are text in QGIS."""
         definition = QgsProcessingParameterField(
             key(name),
             label,
             defaultValue=None,
             parentLayerParameterName=key(parent),
-            type=types.Numeric if numeric else types.Any,
+            type=QgsProcessingParameterField.DataType.Any,
             allowMultiple=many,
             optional=optional,
         )

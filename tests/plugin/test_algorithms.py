@@ -60,7 +60,7 @@ def _parameters(layer, **others):
     [
         ({"DIRECT": "nothing"}, "no field 'nothing'"),
         ({"ID_FIELD": "nothing"}, "no field 'nothing'"),
-        ({"VARIANCE": "code"}, "not numbers"),
+        ({"VARIANCE": "code"}, "holds no numbers but, for example, 'a0000'"),
         ({"DIRECT": "y", "VARIANCE": "y"}, "chosen for 'Direct estimates' and for 'Sampling variances'"),
         ({"COVARIATES": ["x", "y"]}, "chosen for 'Direct estimates' and for 'Covariates'"),
         ({"COVARIATES": ["zzz"]}, "no field 'zzz'"),
