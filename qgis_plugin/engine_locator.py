@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess  # nosec B404
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path

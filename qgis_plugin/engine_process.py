@@ -10,7 +10,7 @@ import json
 import os
 import queue
 import signal
-import subprocess  # nosec B404
+import subprocess
 import sys
 import threading
 import time

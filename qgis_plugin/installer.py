@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess  # nosec B404
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path

@@ -9,7 +9,7 @@ standard library.
 import json
 import os
 import shutil
-import subprocess  # nosec B404
+import subprocess
 import sys
 import tempfile
 import threading
