@@ -30,8 +30,9 @@ from smallarea.errors import ModelProblem
 
 Vector = NDArray[np.float64]
 
-# The search covers A from 1e-10 to 1e6 times the largest scale in the data; a root outside is no estimate.
-GRID = 240
+# The search covers A from 1e-10 times the smallest sampling variance, below which every estimate is synthetic, to 1e6
+# times the largest scale in the data. One variance of 1e14, a way to say "no information", must not coarsen it.
+GRID_PER_DECADE = 15
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,12 @@ def estimate_variance_component(model: MarginalModel, method: str) -> float:
     """
     score = _score(model, method)
     size = float(np.mean(model.v) + np.var(model.y))
-    grid = size * np.logspace(-10, 6, GRID)
+    low, high = 1e-10 * float(np.min(model.v)), 1e6 * size
+    grid = np.geomspace(low, high, math.ceil(GRID_PER_DECADE * math.log10(high / low)))
     values = np.array([score(a) for a in grid])
     roots = [
         optimize.brentq(score, grid[k], grid[k + 1], xtol=1e-15 * grid[k], rtol=8.9e-16, maxiter=200)
-        for k in range(GRID - 1)
+        for k in range(len(grid) - 1)
         if values[k] > 0.0 >= values[k + 1]
     ]
     if method == "fh":
