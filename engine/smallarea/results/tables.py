@@ -70,7 +70,8 @@ def eblup_tables(
     scale, m, p = scaled.scale, int(scaled.sampled.sum()), scaled.x.shape[1]
     z = float(special.ndtri(0.5 + 0.5 * level))
     estimate = scaled.location + scale * fit.estimate
-    se = scale * np.sqrt(np.maximum(fit.mse, 0.0))
+    # The bias terms of fh, amrl and ampl can outweigh the rest: such an estimate of the error is none, and not zero.
+    se = scale * np.sqrt(np.where(fit.mse > 0.0, fit.mse, np.nan))
     estimates = _estimates(data, response, estimate, se, estimate - z * se, estimate + z * se, fit.gamma)
     conditional = scale**2 * (fit.g1 + fit.g2)
     synthetic = scaled.location + scale * fit.synthetic

@@ -301,6 +301,14 @@ def _warnings(
             "The model variance is estimated as zero, so every estimate is its regression prediction. The adjusted "
             "methods (amrl, amrl_yl) and bayes cannot collapse like this."
         )
+    estimates = tables.estimates
+    unknown = estimates.loc[estimates["estimate"].notna() & estimates["se"].isna(), "area"].tolist()
+    if unknown:
+        found.append(
+            f"The estimated mean squared error of {len(unknown)} areas is not positive, so they have no standard error: "
+            f"{named(unknown)}. The bias correction of method {specification.method!r} is unstable where the model "
+            "variance is small; use reml, amrl_yl or bayes."
+        )
     return tuple(found)
 
 
