@@ -11,7 +11,7 @@ import click
 from smallarea.jobs.events import ProgressMeter
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
 _PLAIN_INTERVAL = 2.0
 
@@ -59,7 +59,7 @@ class RichReporter(PlainReporter):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._bar: Progress = Progress(
+        self._bar = Progress(
             TextColumn("{task.percentage:>3.0f} %"),
             BarColumn(bar_width=30),
             TimeElapsedColumn(),
