@@ -99,7 +99,7 @@ def test_too_few_areas():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(8, 2))
     y = replaced(Y, _0=np.nan, _1=np.nan, _2=np.nan, _3=np.nan)
-    with pytest.raises(ModelProblem, match="4 areas .* 3 coefficients .* at least 5"):
+    with pytest.raises(ModelProblem, match=r"4 areas .* 3 coefficients .* at least 5"):
         standardise(area_level_data(IDS, y, V, x, ["a", "b"]), intercept=True)
     y[0] = 1.0
     standardise(area_level_data(IDS, y, V, x, ["a", "b"]), intercept=True)
