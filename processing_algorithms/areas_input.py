@@ -86,10 +86,6 @@ class AreasAlgorithm(EngineAlgorithm):
         files = {key(n): self.parameterAsFileOutput(parameters, key(n), context) for n in self.FILE_OUTPUTS}
         return {name: path for name, path in {**layers, **files}.items() if path}
 
-    def output_job(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, str]:
-        """Return the job's parameters that name files to write."""
-        return {name.lower(): path for name, path in self.destinations(parameters, context).items()}
-
     def checkParameterValues(self, parameters: Parameters, context: QgsProcessingContext) -> tuple[bool, str]:
         """Find out before the run what the engine would only say after it has read everything."""
         ok, message = super().checkParameterValues(parameters, context)

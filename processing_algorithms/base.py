@@ -102,9 +102,12 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             # First of all, before inputs are copied for nothing.
             interpreter = engine_locator.find(settings.python_path())
             job = self.job_parameters(parameters, context, feedback, folder)
+            # Once only: every question after a temporary file is answered with another file.
+            outputs = self.destinations(parameters, context)
+            job.update({name.lower(): path for name, path in outputs.items()})
             event = self._run(interpreter, job, folder, feedback)
-            self.name_layers(parameters, context, event)
-            return {**self.destinations(parameters, context), **self._values(event.get("summary", {}))}
+            self.name_layers(parameters, context, outputs)
+            return {**outputs, **self._values(event.get("summary", {}))}
         except (EngineCancelled, HandoverCancelled):
             # Raised, not returned: an empty result would let qgis_process exit with 0.
             raise QgsProcessingException("Cancelled") from None
@@ -123,15 +126,15 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     def job_parameters(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
     ) -> dict[str, Any]:
-        """Write the inputs into the folder and return the job's parameters."""
+        """Write the inputs into the folder and return the job's parameters, without the files to write."""
         return {}
 
     def destinations(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, str]:
         """Return the files that are asked for, by Processing name."""
         return {}
 
-    def name_layers(self, parameters: dict[str, Any], context: QgsProcessingContext, event: dict[str, Any]) -> None:
-        """Name the layers that will be loaded; nothing unless a subclass knows better."""
+    def name_layers(self, parameters: dict[str, Any], context: QgsProcessingContext, outputs: dict[str, str]) -> None:
+        """Name the layers that will be loaded, with `show_layer`; nothing unless a subclass knows better."""
 
     def add(self, *definitions: Any) -> None:
         """Declare parameters that everybody sees."""
@@ -163,28 +166,6 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         known = {**self.NUMBERS, **self.TEXTS}
         found = {name: summary.get(source) for name, (source, _) in known.items()}
         return {name: value for name, value in found.items() if value is not None}
-
-
-def rename_on_load(context: QgsProcessingContext, destination: str, output: str, name: str) -> None:
-    """Name a layer that Processing will load, unless a model has named it already.
-
-    Parameters
-    ----------
-    context : QgsProcessingContext
-        Of the run.
-    destination : str
-        The file.
-    output : str
-        Name of the output; a model's own outputs are called otherwise.
-    name : str
-        Name for the layer.
-    """
-    if not destination or not context.willLoadLayerOnCompletion(destination):
-        return
-    details = context.layerToLoadOnCompletionDetails(destination)
-    if details.outputName == output:
-        details.name = name
-        details.forceName = True
 
 
 def _with_remedy(error: Exception) -> str:

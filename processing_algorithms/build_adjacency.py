@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import AreasAlgorithm, without_private
-from .base import rename_on_load
 from .inputs import Parameters, source_of
 from .parameters import ParameterMaker
+from .result_layers import show_layer
 
 GRAPH_FILES = "Adjacency graphs (*.json)"
 
@@ -66,11 +66,9 @@ class BuildAdjacency(AreasAlgorithm):
             **without_private(self.areas_job(parameters, context, feedback, folder, [])),
             "contiguity": self.parameterAsEnumString(parameters, "CONTIGUITY", context),
             "islands": self.parameterAsEnumString(parameters, "ISLANDS", context),
-            **self.output_job(parameters, context),
         }
 
-    def name_layers(self, parameters: Parameters, context: QgsProcessingContext, event: dict[str, Any]) -> None:
+    def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the links after the polygons."""
         name = source_of(self, parameters, "AREAS", context).sourceName()
-        edges = self.destinations(parameters, context).get("EDGES", "")
-        rename_on_load(context, edges, "EDGES", f"Neighbours in {name}")
+        show_layer(context, outputs, "EDGES", f"Neighbours in {name}")

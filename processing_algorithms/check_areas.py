@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import AreasAlgorithm, without_private
-from .base import rename_on_load
 from .inputs import InputProblem, Parameters, source_of
 from .parameters import ParameterMaker
+from .result_layers import show_layer
 
 
 class CheckAreas(AreasAlgorithm):
@@ -64,19 +64,16 @@ class CheckAreas(AreasAlgorithm):
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
     ) -> dict[str, Any]:
         """Return the job's parameters."""
-        outputs = self.output_job(parameters, context)
         # The repaired polygons keep all attributes, so these are handed over only then.
-        fields = None if "repaired" in outputs else []
+        fields = None if parameters.get("REPAIRED") else []
         return {
             **without_private(self.areas_job(parameters, context, feedback, folder, fields)),
             "min_gap": self.parameterAsDouble(parameters, "MIN_GAP", context),
             "sliver_area": self.parameterAsDouble(parameters, "SLIVER_AREA", context),
-            **outputs,
         }
 
-    def name_layers(self, parameters: Parameters, context: QgsProcessingContext, event: dict[str, Any]) -> None:
+    def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the layers after the layer that was checked."""
         name = source_of(self, parameters, "AREAS", context).sourceName()
-        outputs = self.destinations(parameters, context)
-        rename_on_load(context, outputs.get("OUTPUT", ""), "OUTPUT", f"Findings in {name}")
-        rename_on_load(context, outputs.get("REPAIRED", ""), "REPAIRED", f"{name}, repaired")
+        show_layer(context, outputs, "OUTPUT", f"Findings in {name}")
+        show_layer(context, outputs, "REPAIRED", f"{name}, repaired")

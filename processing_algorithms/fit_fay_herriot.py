@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeatureSource, QgsProcessingFeedback
 
 from .areas_input import AreasAlgorithm, without_private
-from .base import rename_on_load
 from .build_adjacency import GRAPH_FILES
 from .inputs import InputProblem, Parameters, check_field, field_of, fields_of, hand_over, same_source, source_of
 from .parameters import ParameterMaker, key, parse_priors, yes_no_value
+from .result_layers import show_layer
 
 _CHOICES = (
     "variance_type",
@@ -71,13 +71,21 @@ class FitFayHerriot(AreasAlgorithm):
                 "Layer or table with the direct estimates, one row for each area. Choose the polygon layer itself if "
                 "they are among its attributes.",
             ),
-            make.field("table_id_field", "Field of the table with the area ids", "table", optional=True),
+            make.field(
+                "table_id_field",
+                "Field of the table with the area ids",
+                "table",
+                optional=True,
+                own_help="Needed only if the table is another layer and the field has another name there.",
+            ),
             make.field("direct", "Direct estimates", "table"),
             make.field("variance", "Sampling variances", "table"),
             make.choice("variance_type", "The variance field holds"),
             make.field("covariates", "Covariates", "table", many=True, optional=True),
-            make.choice("random_effect", "Area random effect"),
-            make.choice("method", "Method"),
+            make.choice(
+                "random_effect", "Area random effect (iid: independent; car: neighbours alike; leroux: a mixture)"
+            ),
+            make.choice("method", "Method (with iid effects also reml, ml, fh, ...)"),
         )
         self._add_model_options(make)
         self._add_data_options(make)
@@ -184,7 +192,6 @@ class FitFayHerriot(AreasAlgorithm):
             "variance": names[field_of(self, parameters, "VARIANCE", context)],
             "covariates": [names[field] for field in fields_of(self, parameters, "COVARIATES", context)],
             **self._options(parameters, context),
-            **self.output_job(parameters, context),
         }
 
     def _table_fields(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
@@ -229,8 +236,7 @@ class FitFayHerriot(AreasAlgorithm):
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def name_layers(self, parameters: Parameters, context: QgsProcessingContext, event: dict[str, Any]) -> None:
+    def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the layer after what was estimated."""
         direct = field_of(self, parameters, "DIRECT", context)
-        output = self.destinations(parameters, context).get("OUTPUT", "")
-        rename_on_load(context, output, "OUTPUT", f"Estimates of {direct}")
+        show_layer(context, outputs, "OUTPUT", f"Estimates of {direct}")

@@ -48,7 +48,8 @@ class ParameterMaker:
     def polygons(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a polygon layer."""
         kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
-        return self._finished(name, QgsProcessingParameterFeatureSource(key(name), label, kinds))
+        definition = QgsProcessingParameterFeatureSource(key(name), label, kinds)
+        return self._finished(name, definition, "The polygons, one for each area.")
 
     def table(self, name: str, label: str, own_help: str) -> QgsProcessingParameterDefinition:
         """Return a layer or a table without shapes, with a help of its own: a job may leave it out, a dialog not."""
@@ -56,7 +57,7 @@ class ParameterMaker:
         return self._finished(name, QgsProcessingParameterFeatureSource(key(name), label, kinds), own_help)
 
     def field(
-        self, name: str, label: str, parent: str, *, many: bool = False, optional: bool = False
+        self, name: str, label: str, parent: str, *, many: bool = False, optional: bool = False, own_help: str = ""
     ) -> QgsProcessingParameterDefinition:
         """Return one or several fields of a layer, of any type: the numbers of a CSV file are text in QGIS."""
         definition = QgsProcessingParameterField(
@@ -68,7 +69,7 @@ class ParameterMaker:
             allowMultiple=many,
             optional=optional,
         )
-        return self._finished(name, definition)
+        return self._finished(name, definition, own_help)
 
     def choice(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a choice between the schema's words, which are also what scripts pass."""

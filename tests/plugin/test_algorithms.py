@@ -328,31 +328,70 @@ def test_job_folders_are_removed(fit, make_grid):
     assert not list(Path(QgsProcessingUtils.tempFolder()).glob("smallarea_*"))
 
 
-def test_result_layers_are_named_after_their_content(make_grid, feedback, tmp_path):
-    from qgis.core import QgsApplication, QgsProcessingContext, QgsProject
+def _run_and_load(name, parameters, feedback):
+    """Run as the dialog does: with temporary outputs, and layers loaded when it is done."""
+    from qgis.core import QgsApplication, QgsProcessingContext, QgsProcessingUtils, QgsProject
 
-    layer = make_grid(4)
-    output = str(tmp_path / "o.gpkg")
+    project = QgsProject.instance()
     context = QgsProcessingContext()
-    context.setProject(QgsProject.instance())
-    details = QgsProcessingContext.LayerDetails("Estimates", QgsProject.instance(), "OUTPUT")
-    context.addLayerToLoadOnCompletion(output, details)
-    algorithm = QgsApplication.processingRegistry().createAlgorithmById("smallarea:fitfayherriot")
-    _, ok = algorithm.run(_parameters(layer, **FAST, OUTPUT=output), context, feedback, {}, False)
+    context.setProject(project)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"smallarea:{name}")
+    for definition in algorithm.destinationParameterDefinitions():
+        value = parameters.get(definition.name())
+        if value is not None and value.destinationProject is None:
+            value.destinationProject = project
+    results, ok = algorithm.run(parameters, context, feedback, {}, False)
     assert ok
-    assert context.layerToLoadOnCompletionDetails(output).name == "Estimates of y"
+    loaded = {}
+    for path, details in context.layersToLoadOnCompletion().items():
+        layer = QgsProcessingUtils.mapLayerFromString(path, context, True)
+        assert layer is not None, path
+        details.setOutputLayerName(layer)
+        if details.postProcessor() is not None:
+            details.postProcessor().postProcessLayer(layer, context, feedback)
+        loaded[details.outputName] = (path, layer.name(), layer.clone())
+    return results, loaded
+
+
+def _temporary():
+    from qgis.core import QgsProcessing, QgsProcessingOutputLayerDefinition
+
+    return QgsProcessingOutputLayerDefinition(QgsProcessing.TEMPORARY_OUTPUT)
+
+
+def test_results_in_the_dialog_are_one_named_and_styled_layer(make_grid, feedback):
+    from qgis.core import QgsGraduatedSymbolRenderer
+
+    parameters = _parameters(make_grid(4), **FAST, OUTPUT=_temporary())
+    results, loaded = _run_and_load("fitfayherriot", parameters, feedback)
+    assert list(loaded) == ["OUTPUT"]
+    path, name, layer = loaded["OUTPUT"]
+    assert path == results["OUTPUT"]
+    assert name == "Estimates of y"
+    assert isinstance(layer.renderer(), QgsGraduatedSymbolRenderer)
+
+
+def test_names_of_the_other_results(make_grid, feedback):
+    layer = make_grid(3)
+    _, links = _run_and_load("buildadjacency", {"AREAS": layer, "EDGES": _temporary()}, feedback)
+    assert links["EDGES"][1] == "Neighbours in grid"
+    parameters = {"AREAS": layer, "REPAIR": True, "OUTPUT": _temporary(), "REPAIRED": _temporary()}
+    _, checked = _run_and_load("checkareas", parameters, feedback)
+    assert [checked[name][1] for name in ("OUTPUT", "REPAIRED")] == ["Findings in grid", "grid, repaired"]
 
 
 def test_a_models_own_name_stays(qgis_app):
     from qgis.core import QgsProcessingContext, QgsProject
-    from smallarea_qgis.processing_algorithms.base import rename_on_load
+    from smallarea_qgis.processing_algorithms.result_layers import show_layer
 
     context = QgsProcessingContext()
     details = QgsProcessingContext.LayerDetails("Mine", QgsProject.instance(), "smallarea:fit_1:Mine")
     context.addLayerToLoadOnCompletion("/x.gpkg", details)
-    rename_on_load(context, "/x.gpkg", "OUTPUT", "Estimates")
-    rename_on_load(context, "", "OUTPUT", "Estimates")
-    assert context.layerToLoadOnCompletionDetails("/x.gpkg").name == "Mine"
+    show_layer(context, {"OUTPUT": "/x.gpkg"}, "OUTPUT", "Estimates")
+    show_layer(context, {}, "OUTPUT", "Estimates")
+    found = context.layerToLoadOnCompletionDetails("/x.gpkg")
+    assert found.name == "Mine"
+    assert found.postProcessor() is not None
 
 
 def test_styles_open_in_qgis(fit, make_grid):

@@ -1,0 +1,50 @@
+"""How result layers appear in the project: their name, and the style that is stored in their file."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+)
+
+# Processing keeps only the C++ half of a post-processor; the Python half has to be kept until the layer is loaded.
+_KEPT: list[StoredStyle] = []
+
+
+class StoredStyle(QgsProcessingLayerPostProcessorInterface):
+    """Apply the default style of the layer's own file, which Processing skips when it loads a result."""
+
+    def postProcessLayer(
+        self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        """Apply it; called in the main thread."""
+        layer.loadDefaultStyle()
+        layer.triggerRepaint()
+
+
+def show_layer(context: QgsProcessingContext, outputs: dict[str, str], output: str, name: str) -> None:
+    """Name and style a layer that Processing will load; a name given by a model stays.
+
+    Parameters
+    ----------
+    context : QgsProcessingContext
+        Of the run.
+    outputs : dict
+        Files by the name of the output.
+    output : str
+        Name of the output; a model's own outputs are called otherwise.
+    name : str
+        Name for the layer.
+    """
+    destination = outputs.get(output, "")
+    if not destination or not context.willLoadLayerOnCompletion(destination):
+        return
+    details = context.layerToLoadOnCompletionDetails(destination)
+    if details.outputName == output:
+        details.name = name
+        details.forceName = True
+    processor = StoredStyle()
+    _KEPT.append(processor)
+    details.setPostProcessor(processor)
