@@ -391,6 +391,17 @@ def _summarise(points: Vector, log_weights: Vector, evaluations: int, min_ess: i
     return WeightedSample(points, normalised, result.log_evidence, error, result.pareto_k, evaluations, reached)
 
 
-def importance_of_nothing() -> WeightedSample:
-    """Return the sample of a model whose hyperparameters are all fixed: one point of weight one."""
-    return WeightedSample(np.zeros((1, 0)), np.zeros(1), math.nan, 0.0, -math.inf, 1, True)
+def importance_of_nothing(log_evidence: float) -> WeightedSample:
+    """Return the sample of a model whose hyperparameters are all fixed: one point of weight one.
+
+    Parameters
+    ----------
+    log_evidence : float
+        The log likelihood there, which is the evidence.
+
+    Returns
+    -------
+    WeightedSample
+        The point, in no dimension.
+    """
+    return WeightedSample(np.zeros((1, 0)), np.zeros(1), log_evidence, 0.0, -math.inf, 1, True)

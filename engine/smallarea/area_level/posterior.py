@@ -238,7 +238,7 @@ def _sample_hyperparameters(
         return np.array(pool.map(one, list(points), lambda _: report.again()))
 
     if free == 0:
-        weighted = importance_of_nothing()
+        weighted = importance_of_nothing(float(target(np.zeros((1, 0)))[0]))
     else:
         weighted = sample(
             target, free, min_ess=min_ess, rng=np.random.default_rng([seed, 0]), progress=report.within(0.0, 55.0)

@@ -183,13 +183,14 @@ def posterior_tables(
     )
     weighted = fit.weighted
     reached = weighted.ess(fit.weighted_values)
-    diagnostics = {
-        "ess_min": float(np.min(reached)) if len(reached) else np.nan,
-        "pareto_k": weighted.pareto_k,
+    diagnostics: dict[str, Any] = {
         "converged": weighted.converged,
         "evaluations": weighted.evaluations,
         "draws": len(fit.theta),
     }
+    free = [not specification.priors[name].fixed for name in specification.hyperparameters]
+    if any(free):
+        diagnostics = {"ess_min": float(np.min(reached[free])), "pareto_k": weighted.pareto_k} | diagnostics
     statistics = {
         "log_marginal_likelihood": weighted.log_evidence,
         "log_marginal_likelihood_se": weighted.log_evidence_error,

@@ -291,7 +291,7 @@ def _warnings(
             f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
             "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
         )
-    if diagnostics and diagnostics["pareto_k"] > 0.7:
+    if diagnostics.get("pareto_k", 0.0) > 0.7:
         found.append(
             f"The importance weights have a heavy tail (Pareto k {diagnostics['pareto_k']:.2f}, above 0.7): run again "
             "with another seed and compare."
