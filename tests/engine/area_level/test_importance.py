@@ -183,7 +183,8 @@ def test_find_mode_of_a_gaussian():
 
 
 def test_nothing_to_sample():
-    found = importance_of_nothing()
+    found = importance_of_nothing(-3.5)
+    assert (found.log_evidence, found.log_evidence_error, found.converged) == (-3.5, 0.0, True)
     assert found.weights.tolist() == [1.0]
     assert found.resample(5, np.random.default_rng(0)).tolist() == [0] * 5
 

@@ -69,7 +69,7 @@ def test_milk(milk, method):
 def test_milk_adjusted(milk, method, key):
     # R's optimize() compares values of the likelihood and so finds its place to sqrt(eps) = 1.5e-8 at best; ours is a
     # root of the derivative. So 1e-8 cannot be asked; that ours is the better one can.
-    folder, data, scaled = milk
+    folder, _, scaled = milk
     theirs = json.loads((folder / "adjusted_methods.json").read_text())["log_scale_tight"][key] / scaled.scale**2
     ours = fit_eblup(scaled, method).model_variance
     assert ours == pytest.approx(theirs, rel=1e-7)
