@@ -40,6 +40,15 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
 
+# A job is checked against its schema; a call from Python comes as it is, and a misspelt word must not pass for another.
+_CHOICES = {
+    "variance_type": ("variance", "standard_error", "margin_of_error"),
+    "solver": ("auto", "qdldl", "splu", "dense"),
+    "unmatched": ("error", "drop"),
+    "missing_variance": ("out_of_sample", "error"),
+    "missing_covariates": ("error", "drop"),
+}
+
 _PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl")
 
 
@@ -133,6 +142,7 @@ def fit(
     Fay, R. E. and Herriot, R. A. (1979). Estimates of income for small places. JASA 74, 269-277.
     """
     call = {name: _plain(value) for name, value in locals().items() if name != "progress"}
+    _check_call(call)
     timings: dict[str, float] = {}
     tell = progress or _silent
     preset = load_preset(reliability)
@@ -196,6 +206,18 @@ def fit(
     )
     _write(result, output, report, csv, posterior, _within(tell, 85.0, 100.0))
     return result
+
+
+def _check_call(call: Mapping[str, Any]) -> None:
+    for name, choices in _CHOICES.items():
+        if call[name] not in choices:
+            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
+    for name in ("level", "moe_level"):
+        if not 0.0 < call[name] < 1.0:
+            raise JobProblem(f"{name} is a probability between 0 and 1, for example 0.95; got {call[name]}.")
+    for name, least in (("draws", 1), ("min_ess", 1), ("seed", 0), ("workers", 0)):
+        if call[name] < least:
+            raise JobProblem(f"{name} must be at least {least}; got {call[name]}.")
 
 
 def _graph(
@@ -305,9 +327,9 @@ def _warnings(
     unknown = estimates.loc[estimates["estimate"].notna() & estimates["se"].isna(), "area"].tolist()
     if unknown:
         found.append(
-            f"The estimated mean squared error of {len(unknown)} areas is not positive, so they have no standard error: "
-            f"{named(unknown)}. The bias correction of method {specification.method!r} is unstable where the model "
-            "variance is small; use reml, amrl_yl or bayes."
+            f"The estimated mean squared error of {len(unknown)} areas is not positive, so they have no standard "
+            f"error: {named(unknown)}. The bias correction of method {specification.method!r} is unstable where the "
+            "model variance is small; use reml, amrl_yl or bayes."
         )
     return tuple(found)
 
