@@ -183,10 +183,7 @@ def test_mean_squared_error_against_dense_formulas(method, a):
     g1 = got - got**2 * np.diag(q)
     d = model.x - got * q @ model.x
     g2 = np.sum((d @ covariance) * d, axis=1)
-    if method == "fh":
-        variance_of_a = 2.0 * 40 / np.trace(q) ** 2
-    else:
-        variance_of_a = 2.0 / np.trace(q @ q)
+    variance_of_a = 2.0 * 40 / np.trace(q) ** 2 if method == "fh" else 2.0 / np.trace(q @ q)
     slope = q - got * q @ q
     g3 = np.diag(slope @ s @ slope.T) * variance_of_a
     bias = asymptotic_bias(model, method, got)
@@ -242,7 +239,7 @@ def test_adjusted_methods_on_few_areas():
     rng = np.random.default_rng(6)
     x = np.column_stack([np.ones(5), rng.normal(size=(5, 2))])
     model = MarginalModel(rng.normal(size=5), np.full(5, 0.3), x)
-    with pytest.raises(ModelProblem, match="'amrl' found no maximum.*\\(5\\) for 3 coefficients"):
+    with pytest.raises(ModelProblem, match=r"'amrl' found no maximum.*\(5\) for 3 coefficients"):
         estimate_variance_component(model, "amrl")
     assert estimate_variance_component(model, "amrl_yl") > 0.0
 
