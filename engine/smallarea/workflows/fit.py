@@ -399,7 +399,8 @@ def _write(
             from smallarea.report import write_report
 
             write_report(result, str(outputs.path(report)))
-    tell(100.0, "done")
+        # The last chance to cancel is before the files are put in place: who cancels must find nothing written.
+        tell(100.0, "done")
 
 
 @contextmanager
