@@ -20,7 +20,7 @@ from typing import Any
 
 from smallarea.errors import Cancelled
 
-GRACE_SECONDS = 1.5
+GRACE_SECONDS = 1.0
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 
