@@ -105,7 +105,6 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
         ),
         "version": str(result.versions.get("smallarea", "")),
         "written": written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
-        "style": _stylesheet(),
     }
     return _template().render(context)
 
@@ -311,17 +310,6 @@ def _colour(value: Any) -> str:
     """Return a colour that is safe inside an attribute, grey if it is not one."""
     text = str(value)
     return text if re.fullmatch(r"#[0-9a-fA-F]{6}", text) else "#8c8c8c"
-
-
-@cache
-def _stylesheet() -> Any:
-    from importlib import resources
-
-    from markupsafe import Markup
-
-    folder = resources.files("smallarea.report") / "templates"
-    # Our own file, not data: the only text that is not escaped.
-    return Markup((folder / "report.css").read_text(encoding="utf-8"))  # noqa: S704
 
 
 @cache
