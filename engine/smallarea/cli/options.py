@@ -110,7 +110,7 @@ def _dictionary(pairs: tuple[tuple[str, str], ...], option: str) -> dict[str, st
 
 def _parameter(model: type[TaskParameters], name: str, field: FieldInfo) -> click.Parameter:
     if name == LAYER:
-        return click.Argument([name], metavar="LAYER")
+        return click.Argument([name], metavar="LAYER", required=field.is_required())
     attrs: dict[str, Any] = {"help": field.description, "required": field.is_required()}
     kind = _kind(field)
     option = option_name(name)

@@ -60,7 +60,7 @@ class CheckAreas(AreasInput):
     min_gap: float = Field(
         1.0,
         ge=0.0,
-        description="Gaps and overlaps narrower than this, in metres, are reported between neighbours.",
+        description="Gaps between areas narrower than this, in metres, are reported; overlaps always are.",
     )
     sliver_area: float = Field(1.0, ge=0.0, description="Polygons smaller than this, in square metres, are slivers.")
     output: str | None = Field(
@@ -104,6 +104,12 @@ class BuildAdjacency(AreasInput):
 class FitAreaLevel(AreasInput):
     """Fit a Fay-Herriot model and map its estimates."""
 
+    areas: str | None = Field(
+        None,
+        description="Polygon layer: the path of any vector file that GDAL reads. Without one the model is of a table "
+        "alone, and a spatial effect needs a saved graph.",
+        json_schema_extra=_IN,
+    )
     table: str | None = Field(
         None,
         description="Table with the direct estimates (CSV, Excel or any GDAL table); the polygons' own "
@@ -154,7 +160,7 @@ class FitAreaLevel(AreasInput):
     level: Probability = Field(0.95, description="Coverage of the intervals.")
     seed: int = Field(1, ge=0, description="Seed: the same seed gives the same result.")
     solver: Solver = Field("auto", description="Linear algebra: sparse (qdldl, splu) or dense; auto chooses.")
-    workers: int = Field(0, ge=0, description="Threads for the sampler; 0 takes what the machine has.")
+    workers: int = Field(0, ge=0, description="Threads for the sampler; 0 takes what pays on this map and machine.")
     unmatched: Literal["error", "drop"] = Field(
         "error", description="Table rows whose area is not on the map: stop, or leave them out and list them."
     )
@@ -168,7 +174,8 @@ class FitAreaLevel(AreasInput):
     )
     reliability: str = Field(
         "statcan",
-        description="Reliability preset (statcan, bps, acs) or the path of a JSON file with one of your own.",
+        description="Reliability preset (statcan, bps, bps_25_50, acs, samhsa_proportion) or the path of a JSON file "
+        "with one of your own.",
         json_schema_extra={"path": "input_or_name"},
     )
     output: str | None = Field(

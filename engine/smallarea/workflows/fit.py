@@ -151,6 +151,8 @@ def fit(
     )
     if posterior is not None and method != "bayes":
         raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
+    if output is not None and areas is None:
+        raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
     tell(0.0, "reading the input")
     with _timed(timings, "reading the input"):
         found = read_fit_input(

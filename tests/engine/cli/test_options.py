@@ -63,9 +63,7 @@ def test_the_python_function_has_the_schemas_names_and_defaults(task):
     for name, field in fields.items():
         default = parameters[name].default
         if field.is_required():
-            # In Python a table alone will do for independent effects; a job always names a layer.
-            optional = (task, name) == ("fit", "areas")
-            assert default is (None if optional else inspect.Parameter.empty), name
+            assert default is inspect.Parameter.empty, name
         elif isinstance(plain_default(field), list | dict):
             assert default is None or list(default) == [], name
         else:
