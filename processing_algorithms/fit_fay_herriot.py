@@ -82,10 +82,8 @@ class FitFayHerriot(AreasAlgorithm):
             make.field("variance", "Sampling variances", "table"),
             make.choice("variance_type", "The variance field holds"),
             make.field("covariates", "Covariates", "table", many=True, optional=True),
-            make.choice(
-                "random_effect", "Area random effect (iid: independent; car: neighbours alike; leroux: a mixture)"
-            ),
-            make.choice("method", "Method (with iid effects also reml, ml, fh, ...)"),
+            make.choice("random_effect", "Area random effect"),
+            make.choice("method", "Method"),
         )
         self._add_model_options(make)
         self._add_data_options(make)

@@ -25,6 +25,10 @@ class EngineMissing(Exception):
     """There is no usable interpreter; the message says what to do."""
 
 
+class NothingNamed(EngineMissing):
+    """Nobody has named an interpreter yet: a new installation."""
+
+
 @dataclass(frozen=True)
 class Interpreter:
     """An interpreter and who named it."""
@@ -79,7 +83,7 @@ def find(setting: str) -> Interpreter:
     made = managed_python()
     if made is not None:
         return Interpreter(made, "the plugin, which made it")
-    raise EngineMissing(
+    raise NothingNamed(
         f"The engine has no Python yet. Open {PAGE} and either name a Python 3.11 or newer that has the packages, or "
         f"let the plugin make an environment. For qgis_process the environment variable {VARIABLE} works too."
     )

@@ -128,10 +128,8 @@ class OptionsPage(QgsOptionsPageWidget):
             self._verify()
 
     def _verify(self) -> None:
-        try:
-            interpreter = engine_locator.find(self._path.text().strip())
-        except engine_locator.EngineMissing as error:
-            self._say(str(error), good=False)
+        interpreter = self._find()
+        if interpreter is None:
             return
         self._begin(f"Looking at {interpreter.path} …")
         command = engine_locator.probe_command(interpreter.path)
@@ -183,13 +181,21 @@ class OptionsPage(QgsOptionsPageWidget):
 
     def _show_current(self) -> None:
         """Say at once what is set, without running anything."""
-        try:
-            found = engine_locator.find(self._path.text())
-        except engine_locator.EngineMissing as error:
-            self._say(str(error), good=False)
+        found = self._find()
+        if found is None:
             return
         note = " The path above is not used as long as it is set." if os.environ.get(engine_locator.VARIABLE) else ""
         self._say(f"{found.path}, named by {found.origin}.{note} Press Verify to try it.", good=None)
+
+    def _find(self) -> engine_locator.Interpreter | None:
+        """Return the interpreter that counts, or say what to do."""
+        try:
+            return engine_locator.find(self._path.text().strip())
+        except engine_locator.NothingNamed:
+            self._say("The engine has no Python yet: name one above, or make an environment.", good=False)
+        except engine_locator.EngineMissing as error:
+            self._say(str(error), good=False)
+        return None
 
     def _begin(self, text: str) -> None:
         self._lines = []
