@@ -356,7 +356,6 @@ def test_std_residual_of_iid(make_map):
     ],
 )
 def test_misspelt_parameters(make_map, arguments, error):
-    (name, value), *_ = arguments.items()
     with pytest.raises(error):
         fit(make_map(), **{**FIELDS, **arguments})
 
