@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -104,7 +105,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             job = self.job_parameters(parameters, context, feedback, folder)
             # Once only: every question after a temporary file is answered with another file.
             outputs = self.destinations(parameters, context)
-            job.update({name.lower(): path for name, path in outputs.items()})
+            # Relative paths start from QGIS's working folder, in a job from the job's own.
+            job.update({name.lower(): os.path.abspath(path) for name, path in outputs.items()})
             event = self._run(interpreter, job, folder, feedback)
             self.name_layers(parameters, context, outputs)
             return {**outputs, **self._values(event.get("summary", {}))}

@@ -229,8 +229,8 @@ class FitFayHerriot(AreasAlgorithm):
             "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
             "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
             "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
-            "reliability": self.parameterAsString(parameters, "RELIABILITY", context),
-            "graph": self.parameterAsFile(parameters, "GRAPH", context) or None,
+            "reliability": _absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
+            "graph": _absolute_if_file(self.parameterAsFile(parameters, "GRAPH", context)) or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -238,3 +238,8 @@ class FitFayHerriot(AreasAlgorithm):
         """Name the layer after what was estimated."""
         direct = field_of(self, parameters, "DIRECT", context)
         show_layer(context, outputs, "OUTPUT", f"Estimates of {direct}")
+
+
+def _absolute_if_file(text: str) -> str:
+    """Return the absolute path of a file that exists; a preset's name, or a file that is not there, as it is."""
+    return str(Path(text).absolute()) if text and Path(text).is_file() else text

@@ -189,17 +189,18 @@ class QgisProcess:
     def command(self, *arguments):
         return [self.program, *arguments]
 
-    def __call__(self, *arguments, environment=None, timeout=300):
+    def __call__(self, *arguments, environment=None, timeout=300, folder=None):
         return subprocess.run(
             self.command(*arguments),
             env={**self.environment, **(environment or {})},
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout,
         )
 
-    def run(self, algorithm, environment=None, timeout=300, **parameters):
+    def run(self, algorithm, environment=None, timeout=300, folder=None, **parameters):
         return self(
             "--json",
             "run",
@@ -208,6 +209,7 @@ class QgisProcess:
             *self.words(parameters),
             environment=environment,
             timeout=timeout,
+            folder=folder,
         )
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -100,6 +101,18 @@ def test_a_table_of_text(qgis_process, grid, tmp_path):
     done = qgis_process.run("fitfayherriot", **{**_fit(grid, tmp_path / "o.gpkg", **FAST), "TABLE": table})
     assert done.returncode == 0, done.stderr
     assert len(_estimates(tmp_path / "o.gpkg")) == 36
+
+
+def test_relative_paths_start_from_the_working_folder(qgis_process, grid, tmp_path):
+    shutil.copy(grid, tmp_path / "grid.gpkg")
+    done = qgis_process.run("buildadjacency", folder=tmp_path, AREAS="grid.gpkg", ID_FIELD="code", GRAPH="graph.json")
+    assert done.returncode == 0, done.stderr
+    words = {"METHOD": "bayes", "RANDOM_EFFECT": "car", "DRAWS": 200, "MIN_ESS": 100, "GRAPH": "graph.json"}
+    done = qgis_process.run(
+        "fitfayherriot", folder=tmp_path, **_fit("grid.gpkg", "o.gpkg", REPORT="r.html", CSV="t.csv", **words)
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["graph.json", "grid.gpkg", "o.gpkg", "r.html", "t.csv"]
 
 
 @pytest.mark.parametrize(
