@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,15 +96,15 @@ def eblup_tables(
             "prior": [""],
         }
     )
-    log_likelihood = fit.log_likelihood - m * np.log(scale)
-    restricted = fit.restricted_log_likelihood - (m - p) * np.log(scale) - float(np.sum(np.log(scaled.x_scale)))
+    log_likelihood = fit.log_likelihood - m * math.log(scale)
+    restricted = fit.restricted_log_likelihood - (m - p) * math.log(scale) - float(np.sum(np.log(scaled.x_scale)))
     statistics = {
         "model_variance": fit.model_variance * scale**2,
         "model_variance_se": float(np.sqrt(fit.model_variance_error)) * scale**2,
         "log_likelihood": log_likelihood,
         "restricted_log_likelihood": restricted,
         "aic": -2.0 * log_likelihood + 2.0 * (p + 1),
-        "bic": -2.0 * log_likelihood + np.log(m) * (p + 1),
+        "bic": -2.0 * log_likelihood + math.log(m) * (p + 1),
         "kic": -2.0 * log_likelihood + 3.0 * (p + 1),
     }
     parts = {name: scale**2 * getattr(fit, name) for name in ("g1", "g2", "g3")}
