@@ -131,9 +131,9 @@ def test_iid_without_polygons(make_map):
     assert spatial.graph is not None
 
 
-def test_map_without_output_for_a_table(make_map, tmp_path):
+def test_map_of_a_table_alone(make_map, tmp_path):
     table = pd.DataFrame(make_map().drop(columns="geometry"))
-    with pytest.raises(GeometryProblem):
+    with pytest.raises(JobProblem, match="polygons"):
         fit(None, table=table, table_id_field="code", direct="y", variance="v", output=tmp_path / "x.gpkg", **REML)
     assert not list(tmp_path.iterdir())
 
