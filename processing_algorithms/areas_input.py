@@ -21,6 +21,9 @@ from .inputs import (
 )
 from .parameters import ParameterMaker, key
 
+# Columns that every GeoPackage of the engine has.
+_TAKEN_BY_RESULTS = ("fid", "geom")
+
 
 class AreasAlgorithm(EngineAlgorithm):
     """An algorithm over a polygon layer with an id field, the same everywhere."""
@@ -70,6 +73,10 @@ class AreasAlgorithm(EngineAlgorithm):
         wanted = None if fields is None else list(dict.fromkeys([*filter(None, [id_field]), *fields]))
         source = source_of(self, parameters, "AREAS", context)
         handover = hand_over(source, folder / "areas.gpkg", wanted, feedback)
+        if id_field.casefold() in _TAKEN_BY_RESULTS:
+            feedback.pushInfo(
+                f"The field '{id_field}' is called '{id_field}_' in the result: a GeoPackage has its own."
+            )
         crs = self.parameterAsCrs(parameters, "CRS", context)
         return {
             "areas": str(handover.path),

@@ -173,15 +173,21 @@ class FitFayHerriot(AreasAlgorithm):
     def _label(self, name: str) -> str:
         return self.parameterDefinition(key(name)).description()
 
+    def prepareAlgorithm(
+        self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> bool:
+        """Compare the layers while still in their own thread."""
+        self._together = same_source(self, parameters, "AREAS", "TABLE", context)
+        return super().prepareAlgorithm(parameters, context, feedback)
+
     def job_parameters(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
     ) -> dict[str, Any]:
         """Return the job's parameters."""
         wanted = self._table_fields(parameters, context)
-        together = same_source(self, parameters, "AREAS", "TABLE", context)
-        areas = self.areas_job(parameters, context, feedback, folder, wanted if together else [])
+        areas = self.areas_job(parameters, context, feedback, folder, wanted if self._together else [])
         names, table = areas["_names"], {}
-        if not together:
+        if not self._together:
             table, names = self._table_job(parameters, context, feedback, folder, wanted)
         return {
             **without_private(areas),
