@@ -25,9 +25,7 @@ def same_sign(values: np.ndarray) -> bool:
     return bool(np.all(finite > 0) or np.all(finite < 0))
 
 
-def intervals(
-    values: Sequence[float] | np.ndarray, classes: int = 5, *, percent: bool = False
-) -> list[Interval]:
+def intervals(values: Sequence[float] | np.ndarray, classes: int = 5, *, percent: bool = False) -> list[Interval]:
     """Divide values into classes of about equal count with rounded limits.
 
     Parameters

@@ -59,26 +59,19 @@ def store_styles(path: str | Path, layer: str, styles: Sequence[Style]) -> None:
 
 
 def _store(connection: sqlite3.Connection, path: str | Path, layer: str, styles: Sequence[Style]) -> None:
-    row = connection.execute(
-        "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
-    ).fetchone()
+    row = connection.execute("SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)).fetchone()
     if row is None:
         raise OutputProblem(f"no styles stored: {str(path)!r} holds no spatial layer {layer!r}")
     _create_table(connection)
     connection.execute("DELETE FROM layer_styles WHERE f_table_name = ?", (layer,))
     connection.executemany(
         _INSERT,
-        [
-            (layer, row[0], style.name, style.qml, int(i == 0), style.description)
-            for i, style in enumerate(styles)
-        ],
+        [(layer, row[0], style.name, style.qml, int(i == 0), style.description) for i, style in enumerate(styles)],
     )
 
 
 def _create_table(connection: sqlite3.Connection) -> None:
-    exists = connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'layer_styles'"
-    ).fetchone()
+    exists = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'layer_styles'").fetchone()
     if exists:
         return
     connection.execute(_CREATE)
