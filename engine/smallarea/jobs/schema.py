@@ -34,10 +34,9 @@ class TaskParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
-class AreasInput(TaskParameters):
-    """The polygon layer."""
+class ReadingPolygons(TaskParameters):
+    """How to read a polygon layer."""
 
-    areas: str = Field(description="Polygon layer: the path of any vector file that GDAL reads.", json_schema_extra=_IN)
     layer: str | None = Field(None, description="Layer name inside the file; needed only if there are several.")
     id_field: str | None = Field(
         None, description="Field with the area ids, one value for each polygon; the row number if not given."
@@ -52,6 +51,12 @@ class AreasInput(TaskParameters):
         description="Repair what can be repaired without guessing (invalid rings, repeated rows of one area, "
         "rows without a shape) and report each change. Without it, such polygons are an error.",
     )
+
+
+class AreasInput(ReadingPolygons):
+    """A polygon layer."""
+
+    areas: str = Field(description="Polygon layer: the path of any vector file that GDAL reads.", json_schema_extra=_IN)
 
 
 class CheckAreas(AreasInput):
@@ -101,7 +106,7 @@ class BuildAdjacency(AreasInput):
     )
 
 
-class FitAreaLevel(AreasInput):
+class FitAreaLevel(ReadingPolygons):
     """Fit a Fay-Herriot model and map its estimates."""
 
     areas: str | None = Field(
