@@ -152,6 +152,21 @@ def make_grid(qgis_app):
 
 
 @pytest.fixture(scope="session")
+def make_field(qgis_app):
+    """Return a function that makes a field; QGIS 3.38 changed what a type is."""
+    from qgis.core import Qgis, QgsField
+    from qgis.PyQt.QtCore import QMetaType, QVariant
+
+    new = Qgis.QGIS_VERSION_INT >= 33800
+    kinds = {
+        "string": QMetaType.Type.QString if new else QVariant.String,
+        "integer": QMetaType.Type.Int if new else QVariant.Int,
+        "double": QMetaType.Type.Double if new else QVariant.Double,
+    }
+    return lambda name, kind: QgsField(name, kinds[kind])
+
+
+@pytest.fixture(scope="session")
 def save_layer(qgis_app):
     """Return a function that writes a layer to a file."""
     from qgis.core import QgsCoordinateTransformContext, QgsVectorFileWriter

@@ -209,13 +209,10 @@ def test_selected_features_only(fit, make_grid):
         ('Straße "Nr." 1', "string"), ("estimate", "string"),
     ],
 )  # fmt: skip
-def test_ids_with_awkward_names(fit, make_grid, name, kind):
-    from qgis.core import QgsField
-    from qgis.PyQt.QtCore import QVariant
-
+def test_ids_with_awkward_names(fit, make_grid, make_field, name, kind):
     layer = make_grid(4)
     number = kind == "integer"
-    layer.dataProvider().addAttributes([QgsField(name, QVariant.Int if number else QVariant.String)])
+    layer.dataProvider().addAttributes([make_field(name, kind)])
     layer.updateFields()
     index = layer.fields().indexFromName(name)
     ids = {f.id(): {index: 100 + i if number else f"k{i}"} for i, f in enumerate(layer.getFeatures())}

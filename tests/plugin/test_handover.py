@@ -99,12 +99,9 @@ def test_names_equal_but_for_case(make_grid, write):
 
 
 @pytest.mark.parametrize("name", ["a b", "Größe", "o'x", 'say "x"', "100%", "select", "a.b", "a" * 200, "名前", "a;b"])
-def test_awkward_names(make_grid, write, name):
-    from qgis.core import QgsField
-    from qgis.PyQt.QtCore import QVariant
-
+def test_awkward_names(make_grid, make_field, write, name):
     layer = make_grid(2)
-    layer.dataProvider().addAttributes([QgsField(name, QVariant.Double)])
+    layer.dataProvider().addAttributes([make_field(name, "double")])
     layer.updateFields()
     index = layer.fields().indexFromName(name)
     layer.dataProvider().changeAttributeValues({f.id(): {index: 3.5} for f in layer.getFeatures()})
