@@ -60,6 +60,8 @@ class FitFayHerriot(AreasAlgorithm):
         "SECONDS": ("seconds", "Seconds that the engine took"),
     }
     TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FORMULA": ("formula", "Model")}
+    # Whether the estimates are among the polygons' own attributes.
+    _together = False
 
     def add_parameters(self, make: ParameterMaker) -> None:
         """Declare the parameters: what everybody has to say first, the rest under Advanced."""
