@@ -30,7 +30,7 @@ PRIORS = [
 ]
 
 
-@pytest.mark.parametrize(("prior", "truth"), PRIORS, ids=str)
+@pytest.mark.parametrize(("prior", "truth"), PRIORS, ids=[str(prior) for prior, _ in PRIORS])
 def test_quantiles_in_both_tails(prior, truth):
     x = np.linspace(-7.0, 7.0, 57)
     got = np.array([prior.from_normal(value) for value in x])
