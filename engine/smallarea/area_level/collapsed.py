@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.float64]
 Hyperparameters = Mapping[str, float]
+
+COLLINEARITY = 1e-13
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,16 @@ class CollapsedModel:
         y = np.where(data.sampled, data.y, 0.0)
         self._columns = np.column_stack([data.x, y])
         self._v = np.where(data.sampled, data.v, 1.0)
+
+    @cached_property
+    def without_data(self) -> NDArray[np.bool_]:
+        """Areas of the field in whose part of the map nothing was sampled, shape (N,)."""
+        far = np.zeros(len(self.data.y), dtype=bool)
+        if self.field is not None:
+            labels = self.field.precision.component_labels
+            sampled = np.bincount(labels, weights=self.data.sampled[self.field.nodes])
+            far[self.field.nodes] = sampled[labels] == 0
+        return far
 
     def clone(self) -> CollapsedModel:
         """Return the same model with work space of its own, for another thread."""
@@ -298,6 +311,7 @@ class CollapsedModel:
 def _generalised_least_squares(gram: Vector, p: int) -> tuple[Vector, Vector]:
     """Coefficients and the Cholesky factor of their precision from the Gram matrix of [x, y] under S^{-1}."""
     lower, failed = scipy.linalg.lapack.dpotrf(gram[:p, :p], lower=1, clean=1)
-    if failed:
+    # A pivot that is rounding of what was there means that earlier columns explain this one.
+    if failed or np.any(np.diag(lower) ** 2 <= COLLINEARITY * np.diag(gram)[:p]):
         raise ModelProblem("The covariates are collinear once weighted by the sampling variances. Leave some out.")
     return scipy.linalg.cho_solve((lower, True), gram[:p, p]), lower

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -310,9 +310,10 @@ def sample(
     *,
     min_ess: int,
     rng: np.random.Generator,
+    quantities: Callable[[Vector], Vector] | None = None,
     progress: Progress | None = None,
 ) -> WeightedSample:
-    """Draw a weighted sample whose effective size is at least ``min_ess`` for every coordinate.
+    """Draw a weighted sample whose effective size is at least ``min_ess`` for every coordinate and quantity.
 
     Parameters
     ----------
@@ -324,6 +325,8 @@ def sample(
         Effective sample size to reach.
     rng : numpy.random.Generator
         Source of randomness.
+    quantities : callable, optional
+        What the sample is for, (m, d) points to (m, q) values; the size is reached for these too.
     progress : callable, optional
         ``progress(percent, text)``.
 
@@ -346,15 +349,16 @@ def sample(
         heights.append(target(x))
         used.append(proposal)
         points, log_weights = np.concatenate(batches), _mixture_log_weights(batches, heights, used)
-        result = _summarise(points, log_weights, spent + len(points), min_ess)
-        reached = float(np.min(result.ess(points)))
+        result = _summarise(points, log_weights, spent + len(points))
+        watched = points if quantities is None else np.hstack([points, quantities(points)])
+        reached = float(np.min(result.ess(watched)))
         if progress is not None:
             progress(
                 100.0 * min(1.0, reached / min_ess),
                 f"hyperparameters: effective sample size {reached:.0f} of {min_ess} after {len(points)} evaluations",
             )
-        if result.converged or len(points) >= allowed:
-            return result
+        if reached >= min_ess or len(points) >= allowed:
+            return replace(result, converged=reached >= min_ess)
         core = _without_defence(proposal)
         proposal = _with_defence(_refit(core, points, _tempered(log_weights), root), mode, root)
         size = _next_size(reached, len(points), min_ess, len(batches))
@@ -378,17 +382,15 @@ def _mixture_log_weights(batches: Sequence[Vector], heights: Sequence[Vector], u
     return np.concatenate(heights) - special.logsumexp(log_q + np.log(sizes / sizes.sum()), axis=1)
 
 
-def _summarise(points: Vector, log_weights: Vector, evaluations: int, min_ess: int) -> WeightedSample:
+def _summarise(points: Vector, log_weights: Vector, evaluations: int) -> WeightedSample:
     n = len(points)
     total = special.logsumexp(log_weights)
     normalised = log_weights - total
     relative = n * np.exp(normalised)
     error = float(np.sqrt(np.mean((relative - 1.0) ** 2) / n))
-    result = WeightedSample(
+    return WeightedSample(
         points, normalised, float(total - math.log(n)), error, pareto_k(normalised), evaluations, False
     )
-    reached = bool(np.min(result.ess(points)) >= min_ess)
-    return WeightedSample(points, normalised, result.log_evidence, error, result.pareto_k, evaluations, reached)
 
 
 def importance_of_nothing(log_evidence: float) -> WeightedSample:

@@ -37,6 +37,10 @@ class Precision(Protocol):
 
     pattern: SymmetricPattern
 
+    @property
+    def component_labels(self) -> NDArray[np.int64]:
+        """Connected component of each node, numbered from 0, shape (n,)."""
+
     def diagonal(self, rho: float) -> Vector:
         """Diagonal of Q(rho), shape (n,)."""
 
@@ -61,12 +65,17 @@ class _GraphPrecision(ABC):
     def off_diagonal(self, rho: float) -> float:
         return -rho
 
-    @cached_property
+    @property
     def n_components(self) -> int:
         """Number of connected components: the multiplicity of the zero eigenvalue at rho = 1."""
+        return int(self.component_labels.max()) + 1
+
+    @cached_property
+    def component_labels(self) -> NDArray[np.int64]:
+        """Component of each node, numbered from 0, shape (n,)."""
         edges = self.pattern.edges
         graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(self.pattern.n,) * 2)
-        return int(connected_components(graph, directed=False)[0])
+        return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
     def logdet(self, rho: float) -> float:
         if self.pattern.n <= EIGENVALUE_LIMIT:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Eblup, Posterior, StandardisedData
-from smallarea.area_level.posterior import weighted_quantile
+from smallarea.area_level.summaries import mixture_quantile, normal_width, tails, weighted_quantile
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.results.reliability import coefficient_of_variation
 
@@ -158,17 +158,6 @@ def posterior_tables(
     )
     transform, shift = scaled.coefficients_to_input()
     beta = shift + fit.beta @ transform.T
-    tails = (0.5 * (1.0 - level), 0.5 * (1.0 + level))
-    lower, upper = np.quantile(beta, tails, axis=0)
-    coefficients = pd.DataFrame(
-        {
-            "term": specification.terms,
-            "estimate": beta.mean(axis=0),
-            "se": beta.std(axis=0, ddof=1),
-            "lower": lower,
-            "upper": upper,
-        }
-    )
     units = np.array([1.0 if name == "rho" else scale for name in specification.hyperparameters])
     theta = to_input(fit.theta)
     theta[:, ~data.estimable] = np.nan
@@ -199,23 +188,45 @@ def posterior_tables(
     return FitTables(
         estimates,
         _area_diagnostics(data, estimates, to_input(fit.synthetic), scale**2 * fit.conditional_variance),
-        coefficients,
-        _hyperparameters(specification, fit, reached, units, tails),
+        _coefficients(specification, fit, transform, shift, level),
+        _hyperparameters(specification, fit, reached, units, level),
         {name: value for name, value in statistics.items() if np.isfinite(value)},
         diagnostics,
         draws,
     )
 
 
+def _coefficients(
+    specification: AreaLevelSpecification, fit: Posterior, transform: Vector, shift: Vector, level: float
+) -> pd.DataFrame:
+    """Coefficients from their conditional normal distributions.
+
+    The standard error is the width of the interval in normal units: with a spatial effect the intercept has no finite
+    posterior variance, since Var(intercept | rho) grows like 1 / (1 - rho).
+    """
+    means = shift + fit.beta_mean @ transform.T
+    sds = np.sqrt(np.einsum("ij,sjk,ik->si", transform, fit.beta_covariance, transform))
+    lower, upper = (mixture_quantile(means, sds, tail) for tail in tails(level))
+    return pd.DataFrame(
+        {
+            "term": specification.terms,
+            "estimate": means.mean(axis=0),
+            "se": normal_width(lower, upper, level),
+            "lower": lower,
+            "upper": upper,
+        }
+    )
+
+
 def _hyperparameters(
-    specification: AreaLevelSpecification, fit: Posterior, reached: Vector, units: Vector, tails: tuple[float, float]
+    specification: AreaLevelSpecification, fit: Posterior, reached: Vector, units: Vector, level: float
 ) -> pd.DataFrame:
     values, weights = fit.weighted_values * units, fit.weighted.weights
     mean = weights @ values
     rows = []
     for k, name in enumerate(specification.hyperparameters):
         known = specification.priors[name].fixed
-        low, high = weighted_quantile(values[:, k], weights, tails)
+        low, high = weighted_quantile(values[:, k], weights, tails(level))
         rows.append(
             {
                 "name": name,

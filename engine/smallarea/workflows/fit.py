@@ -303,7 +303,8 @@ def _warnings(
             f"{len(graph.islands)} areas have no neighbour and borrow strength from the covariates only: "
             f"{named(graph.islands)}."
         )
-    alone = _areas_far_from_data(data, graph) if graph is not None and specification.random_effect != "iid" else []
+    effect = specification.random_effect
+    alone = _areas_far_from_data(data, graph, effect == "car") if graph is not None and effect != "iid" else []
     if alone:
         found.append(
             f"{len(alone)} areas lie in parts of the map without any direct estimate: {named(alone)}. Their neighbours "
@@ -336,11 +337,11 @@ def _warnings(
     return tuple(found)
 
 
-def _areas_far_from_data(data: AreaLevelData, graph: AreaGraph) -> list[str]:
-    """List the areas of components, other than single islands, in which nothing was sampled."""
+def _areas_far_from_data(data: AreaLevelData, graph: AreaGraph, car: bool) -> list[str]:
+    """List the areas of components in which nothing was sampled; under a CAR, islands have no spatial effect."""
     labels = graph.component_labels
     sizes, sampled = np.bincount(labels), np.bincount(labels, weights=data.sampled)
-    empty = (sizes > 1) & (sampled == 0)
+    empty = (sizes > (1 if car else 0)) & (sampled == 0)
     return [area for area, label in zip(data.areas, labels.tolist(), strict=True) if empty[label]]
 
 

@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 from scipy import special, stats
-from smallarea.area_level import CollapsedModel, spatial_field, specify
-from smallarea.area_level.posterior import mixture_quantile, sample_posterior, weighted_quantile
+from smallarea.area_level import CollapsedModel, area_level_data, spatial_field, specify, standardise
+from smallarea.area_level.posterior import sample_posterior
+from smallarea.area_level.summaries import mixture_quantile, weighted_quantile
+from smallarea.areas import AreaGraph
 from smallarea.errors import ModelProblem
 
 
@@ -195,3 +197,37 @@ def test_weighted_quantile():
     repeated = np.repeat(values[:500], weights.astype(int))
     got = weighted_quantile(values[:500], weights / weights.sum(), [0.2, 0.7])
     np.testing.assert_allclose(got, np.quantile(repeated, [0.2, 0.7], method="hazen"), atol=0.02)
+
+
+def test_parts_of_the_map_without_data_have_steady_intervals():
+    # Nothing is sampled in the second component. Its variance is infinite under rho ~ Uniform(0, 1), so an SD over
+    # draws would jump from seed to seed; the interval and the width that stands for the SD must not.
+    rng = np.random.default_rng(5)
+    edges = np.array([(i, i + 1) for i in range(29)] + [(30, 31)])
+    graph = AreaGraph.from_edges([f"a{i:02d}" for i in range(32)], edges)
+    y = np.r_[np.cumsum(rng.normal(size=30)), np.nan, np.nan]
+    data = area_level_data(graph.ids, y, np.where(np.isnan(y), np.nan, 0.1))
+    specification = specify(random_effect="car")
+    model = CollapsedModel(standardise(data, True), spatial_field("car", True, graph), True)
+    np.testing.assert_array_equal(model.without_data, np.arange(32) >= 30)
+    fits = [sample_posterior(model, specification, draws=500, min_ess=600, seed=seed) for seed in range(1, 7)]
+    sds = np.array([fit.sd for fit in fits])
+    assert np.all(sds[:, 30:] > 2.0 * sds[:, :30].max())
+    # Quantiles of 64 or more mixture components: a few percent from seed to seed.
+    assert np.all(sds[:, 30:].std(axis=0) / sds[:, 30:].mean(axis=0) < 0.15)
+
+
+def test_a_nearly_singular_weighted_design_is_refused():
+    # Only an area with a variance of 1e30 tells the two covariates apart: what is left is rounding, not a coefficient.
+    rng = np.random.default_rng(6)
+    first = rng.normal(size=20)
+    second = first.copy()
+    second[0] += 3.0
+    variance = np.full(20, 0.1)
+    variance[0] = 1e30
+    data = area_level_data(
+        [str(i) for i in range(20)], rng.normal(size=20), variance, np.column_stack([first, second]), ("a", "b")
+    )
+    model = CollapsedModel(standardise(data, True), None, True)
+    with pytest.raises(ModelProblem, match="collinear"):
+        model.log_likelihood({"sd_delta": 0.5})
