@@ -313,7 +313,8 @@ def test_cancel(make_grid, tmp_path):
     parameters = _parameters(make_grid(20), OUTPUT=str(output), MIN_ESS=100000, RANDOM_EFFECT="car")
     with pytest.raises(QgsProcessingException, match=r"^Cancelled$"):
         algorithm.run(parameters, QgsProcessingContext(), Impatient(False), {}, False)
-    assert time.monotonic() - started[0] < 2.0
+    # A fraction of a second on a quiet machine (benchmarks/cancel.py); here only that it does not run to its end.
+    assert time.monotonic() - started[0] < 8.0
     assert output.read_bytes() == b"what was there before"
     assert [f.name for f in tmp_path.iterdir()] == ["o.gpkg"]
 
@@ -408,15 +409,19 @@ def test_styles_open_in_qgis(fit, make_grid):
     assert not error
     assert names[0] == "Estimate"
     assert any(name.startswith("Uncertainty") for name in names)
-    kinds = []
-    for i in ids[:count]:
+    kinds = {}
+    # QGIS lists the default style first and the others by the moment of writing, newest first.
+    for i, name in list(zip(ids, names))[:count]:
         document = QDomDocument()
         document.setContent(result.getStyleFromDatabase(i)[0])
         ok, message = result.importNamedStyle(document)
         assert ok, message
-        kinds.append(type(result.renderer()))
-    assert kinds[0] is kinds[1] is QgsGraduatedSymbolRenderer
-    assert set(kinds[2:]) <= {QgsCategorizedSymbolRenderer}
+        kinds[name.split(" ")[0]] = type(result.renderer())
+    assert kinds == {
+        "Estimate": QgsGraduatedSymbolRenderer,
+        "Uncertainty": QgsGraduatedSymbolRenderer,
+        "Reliability": QgsCategorizedSymbolRenderer,
+    }
 
 
 def test_inside_a_model(make_grid, tmp_path, feedback):
