@@ -1,8 +1,8 @@
 """How long the engine lives after it was cancelled, and after its parent was killed; what it leaves behind.
 
 A fit of a map of 8,000 polygons is stopped at several moments, once by closing its standard input (what the plugin does
-on cancel), once by killing the process that started it. Exit code 1 if it takes more than 2 s (cancel) or 5 s (kill), if
-an existing output changed, or if a file is left.
+on cancel), once by killing the process that started it. Exit code 1 if it takes more than 2 s (cancel) or 5 s
+(kill), if an existing output changed, or if a file is left.
 
 usage: python benchmarks/cancel.py
 """

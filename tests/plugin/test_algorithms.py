@@ -411,7 +411,7 @@ def test_styles_open_in_qgis(fit, make_grid):
     assert any(name.startswith("Uncertainty") for name in names)
     kinds = {}
     # QGIS lists the default style first and the others by the moment of writing, newest first.
-    for i, name in list(zip(ids, names))[:count]:
+    for i, name in list(zip(ids, names, strict=True))[:count]:
         document = QDomDocument()
         document.setContent(result.getStyleFromDatabase(i)[0])
         ok, message = result.importNamedStyle(document)
