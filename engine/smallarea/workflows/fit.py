@@ -7,10 +7,10 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from smallarea._version import __version__
@@ -31,6 +31,8 @@ from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset, scale_cautions
 from smallarea.results.tables import FitTables, eblup_tables, posterior_tables
 from smallarea.workflows.fit_input import FitInput, read_fit_input
+from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
+from smallarea.workflows.fit_output import write_outputs
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -196,8 +198,8 @@ def fit(
         tables.fit_statistics,
         tables.diagnostics,
         _model(specification, data, direct, variance, level),
-        _warnings(data, specification, adjacency, tables, min_ess) + scale_cautions(estimates, preset),
-        _dropped(found, data),
+        fit_warnings(data, specification, adjacency, tables, min_ess) + scale_cautions(estimates, preset),
+        dropped_rows(found, data),
         adjacency,
         found.areas,
         tables.posterior,
@@ -206,7 +208,10 @@ def fit(
         timings,
         _versions(),
     )
-    _write(result, output, report, csv, posterior, _within(tell, 85.0, 100.0))
+    renamed = write_outputs(result, output, report, csv, posterior, _within(tell, 85.0, 100.0))
+    if renamed:
+        pairs = ", ".join(f"{old!r} is now {new!r}" for old, new in renamed.items())
+        result = replace(result, warnings=(*result.warnings, f"A GeoPackage cannot hold every field name: {pairs}."))
     return result
 
 
@@ -280,78 +285,6 @@ def _fit_model(
     return tables, {f"model: {stage}": seconds for stage, seconds in posterior.seconds.items()}
 
 
-def _warnings(
-    data: AreaLevelData,
-    specification: AreaLevelSpecification,
-    graph: AreaGraph | None,
-    tables: FitTables,
-    min_ess: int,
-) -> tuple[str, ...]:
-    """Few, and each worth reading."""
-    found = []
-    aside = [area for area, note in zip(data.areas, data.notes, strict=True) if "set aside" in note]
-    if aside:
-        found.append(
-            f"{len(aside)} direct estimates have no positive sampling variance and were set aside: {named(aside)}. "
-            "Their areas are treated as not sampled."
-        )
-    gone = [area for area, ok in zip(data.areas, data.estimable.tolist(), strict=True) if not ok]
-    if gone:
-        found.append(f"{len(gone)} areas lack a covariate value and have no estimate: {named(gone)}.")
-    if graph is not None and specification.random_effect == "car" and graph.islands:
-        found.append(
-            f"{len(graph.islands)} areas have no neighbour and borrow strength from the covariates only: "
-            f"{named(graph.islands)}."
-        )
-    effect = specification.random_effect
-    alone = _areas_far_from_data(data, graph, effect == "car") if graph is not None and effect != "iid" else []
-    if alone:
-        found.append(
-            f"{len(alone)} areas lie in parts of the map without any direct estimate: {named(alone)}. Their neighbours "
-            "cannot help, so their predictions are as uncertain as the spatial prior."
-        )
-    diagnostics = tables.diagnostics
-    if diagnostics and not diagnostics["converged"]:
-        found.append(
-            f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
-            "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
-        )
-    if diagnostics.get("pareto_k", 0.0) > 0.7:
-        found.append(
-            f"The importance weights have a heavy tail (Pareto k {diagnostics['pareto_k']:.2f}, above 0.7): run again "
-            "with another seed and compare."
-        )
-    if tables.fit_statistics.get("model_variance") == 0.0:
-        found.append(
-            "The model variance is estimated as zero, so every estimate is its regression prediction. The adjusted "
-            "methods (amrl, amrl_yl) and bayes cannot collapse like this."
-        )
-    estimates = tables.estimates
-    unknown = estimates.loc[estimates["estimate"].notna() & estimates["se"].isna(), "area"].tolist()
-    if unknown:
-        found.append(
-            f"The estimated mean squared error of {len(unknown)} areas is not positive, so they have no standard "
-            f"error: {named(unknown)}. The bias correction of method {specification.method!r} is unstable where the "
-            "model variance is small; use reml, amrl_yl or bayes."
-        )
-    return tuple(found)
-
-
-def _areas_far_from_data(data: AreaLevelData, graph: AreaGraph, car: bool) -> list[str]:
-    """List the areas of components in which nothing was sampled; under a CAR, islands have no spatial effect."""
-    labels = graph.component_labels
-    sizes, sampled = np.bincount(labels), np.bincount(labels, weights=data.sampled)
-    empty = (sizes > (1 if car else 0)) & (sampled == 0)
-    return [area for area, label in zip(data.areas, labels.tolist(), strict=True) if empty[label]]
-
-
-def _dropped(found: FitInput, data: AreaLevelData) -> pd.DataFrame:
-    rows = list(found.dropped)
-    for area, note in zip(data.areas, data.notes, strict=True):
-        rows += [("area", area, part) for part in note.split("; ") if part and part != "no direct estimate"]
-    return pd.DataFrame(rows, columns=["what", "id", "reason"])
-
-
 def _model(
     specification: AreaLevelSpecification, data: AreaLevelData, direct: str, variance: str, level: float
 ) -> dict[str, Any]:
@@ -368,42 +301,6 @@ def _model(
         "n_areas": len(data.areas),
         "n_sampled": int(data.sampled.sum()),
     }
-
-
-def _write(
-    result: FitResult,
-    output: PathLike | None,
-    report: PathLike | None,
-    csv: PathLike | None,
-    posterior: PathLike | None,
-    tell: Progress,
-) -> None:
-    """Write what was asked for; all files appear together or none does."""
-    from smallarea.io import AtomicOutputs, add_layer
-    from smallarea.io.styles import estimates_styles, store_styles
-
-    with AtomicOutputs() as outputs:
-        if output is not None:
-            tell(5.0, "writing the map")
-            path = outputs.path(output)
-            layer = result.layer()
-            renamed = add_layer(layer, path, "estimates")
-            styles = estimates_styles(
-                layer.rename(columns=renamed), title=result.model["direct"], reliability=result.reliability
-            )
-            store_styles(path, "estimates", styles)
-        if csv is not None:
-            result.estimates.to_csv(outputs.path(csv), index=False)
-        if posterior is not None and result.posterior is not None:
-            tell(30.0, "writing the posterior draws")
-            result.posterior.save(outputs.path(posterior))
-        if report is not None:
-            tell(50.0, "writing the report")
-            from smallarea.report import write_report
-
-            write_report(result, str(outputs.path(report)))
-        # The last chance to cancel is before the files are put in place: who cancels must find nothing written.
-        tell(100.0, "done")
 
 
 @contextmanager
