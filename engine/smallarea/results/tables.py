@@ -273,8 +273,8 @@ def _area_diagnostics(
     """Effects and residuals.
 
     The standardised residual is that of leaving the area out: (direct - estimate) / sqrt(v - c), with c the variance
-    of the area's quantity given the hyperparameters. For independent effects it equals (direct - synthetic) over its
-    marginal SD.
+    of the area's quantity given the hyperparameters. For independent effects it equals (direct - synthetic) /
+    sqrt(A + v - leverage).
     """
     left = np.maximum(data.variance - conditional_variance, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
