@@ -26,8 +26,8 @@ class FitResult:
         ``sampled`` (bool), ``flag``, ``note`` (text, empty if there is nothing to say). Units are those of the input.
         Missing numbers are NaN.
     area_diagnostics : pandas.DataFrame
-        Row for row with ``estimates``: ``area``, ``synthetic`` (the regression part x'beta), ``random_effect`` (estimate
-        minus synthetic), ``std_residual`` (of leaving the area out: (direct - estimate) / sqrt(v - c), c the variance
+        Row for row with ``estimates``: ``area``, ``synthetic`` (the regression part x'beta), ``random_effect``
+        (estimate minus synthetic), ``std_residual`` (of leaving the area out: (direct - estimate) / sqrt(v - c), c the variance
         of the area's quantity given the hyperparameters; NaN where not sampled). A frequentist fit adds ``mse``,
         ``g1``, ``g2``, ``g3``.
     coefficients : pandas.DataFrame
