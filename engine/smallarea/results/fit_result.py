@@ -27,9 +27,9 @@ class FitResult:
         Missing numbers are NaN.
     area_diagnostics : pandas.DataFrame
         Row for row with ``estimates``: ``area``, ``synthetic`` (the regression part x'beta), ``random_effect``
-        (estimate minus synthetic), ``std_residual`` (of leaving the area out: (direct - estimate) / sqrt(v - c), c the variance
-        of the area's quantity given the hyperparameters; NaN where not sampled). A frequentist fit adds ``mse``,
-        ``g1``, ``g2``, ``g3``.
+        (estimate minus synthetic), ``std_residual`` (of leaving the area out: (direct - estimate) / sqrt(v - c), c the
+        variance of the area's quantity given the hyperparameters; NaN where not sampled). A frequentist fit adds
+        ``mse``, ``g1``, ``g2``, ``g3``.
     coefficients : pandas.DataFrame
         Columns ``term``, ``estimate``, ``se``, ``lower``, ``upper`` on the scale of the input.
     hyperparameters : pandas.DataFrame
