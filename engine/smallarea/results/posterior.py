@@ -88,6 +88,7 @@ class PosteriorDraws:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next major version at import
                 import arviz
+            import xarray
         except ImportError as error:
             raise EngineUnavailable(
                 "Posterior draws in ArviZ's layout need the package arviz. Install it with: "
@@ -98,15 +99,25 @@ class PosteriorDraws:
         def chains(draws: Vector) -> Vector:
             return draws[: CHAINS * each].reshape(CHAINS, each, *draws.shape[1:])
 
-        posterior = {"theta": chains(self.theta), "beta": chains(self.beta)}
-        posterior |= {name: chains(draws) for name, draws in self.hyperparameters.items()}
-        return arviz.from_dict(
-            posterior=posterior,
-            observed_data={"direct": self.direct, "variance": self.variance},
-            coords={"area": list(self.areas), "term": list(self.terms)},
-            dims={"theta": ["area"], "beta": ["term"], "direct": ["area"], "variance": ["area"]},
-            attrs={name: str(value) for name, value in self.attributes.items()},
-        )
+        sample = ("chain", "draw")
+        places = {"chain": np.arange(CHAINS), "draw": np.arange(each)}
+        variables: dict[str, Any] = {
+            "theta": ((*sample, "area"), chains(self.theta)),
+            "beta": ((*sample, "term"), chains(self.beta)),
+        }
+        variables |= {name: (sample, chains(draws)) for name, draws in self.hyperparameters.items()}
+        attributes = {name: str(value) for name, value in self.attributes.items()}
+        area = {"area": list(self.areas)}
+        groups = {
+            "posterior": xarray.Dataset(variables, {**places, **area, "term": list(self.terms)}, attributes),
+            "observed_data": xarray.Dataset(
+                {"direct": ("area", self.direct), "variance": ("area", self.variance)}, area, attributes
+            ),
+        }
+        # Until version 1 ArviZ had a class of its own; since then its functions take xarray's tree.
+        if hasattr(arviz, "InferenceData"):
+            return arviz.InferenceData(posterior=groups["posterior"], observed_data=groups["observed_data"])
+        return xarray.DataTree.from_dict(groups)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the draws as NetCDF in ArviZ's layout.

@@ -1,6 +1,7 @@
 """Posterior draws: exceedance, ArviZ, NetCDF."""
 
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -83,3 +84,16 @@ def test_what_is_not_installed_is_named(draws, tmp_path, monkeypatch, missing, c
     with pytest.raises(EngineUnavailable, match=f"{missing}.*smallarea\\[posterior\\]"):
         draws.save(tmp_path / "x.nc") if call == "save" else draws.to_arviz()
     assert not (tmp_path / "x.nc").exists()
+
+
+def test_newer_arviz_gets_a_tree(draws, monkeypatch, tmp_path):
+    # Since its version 1 ArviZ has no class of its own and works on xarray's tree.
+    xarray = pytest.importorskip("xarray")
+    monkeypatch.setitem(sys.modules, "arviz", types.ModuleType("arviz"))
+    tree = draws.to_arviz()
+    assert isinstance(tree, xarray.DataTree)
+    assert tree["posterior"]["theta"].dims == ("chain", "draw", "area")
+    draws.save(tmp_path / "tree.nc")
+    back = xarray.open_datatree(tmp_path / "tree.nc", engine="h5netcdf")
+    np.testing.assert_array_equal(back["observed_data"]["direct"].values, draws.direct)
+    back.close()
