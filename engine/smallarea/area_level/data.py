@@ -19,6 +19,8 @@ Vector = NDArray[np.float64]
 
 # A covariate is collinear if what the others leave of it is below this share of its norm.
 COLLINEARITY = 1e-8
+# Beyond this many times the scale of the data, squares and their sums leave the range of floating point numbers.
+LARGEST = 1e60
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,8 @@ def standardise(data: AreaLevelData, intercept: bool) -> StandardisedData:
     ------
     ModelProblem
         If there are too few sampled areas, the direct estimates do not vary, or covariates are constant or collinear.
+    VarianceProblem
+        If a sampling variance is out of all proportion to the direct estimates.
     """
     sampled = data.sampled
     p = len(data.covariate_names) + int(intercept)
@@ -242,15 +246,25 @@ def standardise(data: AreaLevelData, intercept: bool) -> StandardisedData:
             f"coefficients and a model variance: at least {p + 2} are needed."
         )
     direct = data.direct[sampled]
+    spread = float(np.ptp(direct))
+    if not spread > 1e-12 * float(np.abs(direct).max()):
+        raise ModelProblem("All direct estimates are the same; there is no variation between areas to model.")
+    if not 1.0 / LARGEST < spread < LARGEST:
+        raise ModelProblem(f"The direct estimates vary by about {spread:.0e}, too far from 1. Change their unit.")
     location = float(direct.mean()) if intercept else 0.0
     scale = float(direct.std(ddof=1))
-    if not scale > 1e-12 * float(np.abs(direct).max()):
-        raise ModelProblem("All direct estimates are the same; there is no variation between areas to model.")
+    v = data.variance / scale / scale
+    extreme = sampled & ~((v > 1.0 / LARGEST) & (v < LARGEST))
+    if extreme.any():
+        raise VarianceProblem(
+            f"{int(extreme.sum())} sampling variances are {LARGEST:.0e} times smaller or larger than the variance "
+            f"between direct estimates: {_at(data.areas, extreme)}. Set those that are not known to missing (NULL)."
+        )
     x, x_location, x_scale = _design(data, intercept)
     _check_rank(x[sampled], data.covariate_names, intercept)
     return StandardisedData(
         (data.direct - location) / scale,
-        data.variance / scale**2,
+        v,
         x,
         sampled,
         location,

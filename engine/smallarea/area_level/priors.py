@@ -208,6 +208,8 @@ def parse_prior(name: str, text: str | Prior) -> Prior:
     """
     if name not in DEFAULT_PRIORS:
         raise PriorProblem(f"Unknown hyperparameter {name!r} in priors; there are {', '.join(DEFAULT_PRIORS)}.")
+    if not isinstance(text, Prior | str):
+        raise PriorProblem(f"The prior of {name} must be a text such as 'HalfNormal(1)' or a Prior, got {text!r}.")
     prior = text if isinstance(text, Prior) else _parse(name, text)
     low, high = prior.support
     if name == "rho":

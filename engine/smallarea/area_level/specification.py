@@ -138,6 +138,8 @@ def specify(
         raise ModelProblem(f"Covariates are named twice: {', '.join(repeated)}. Name each once.")
     with_iid = iid_part if iid_part is not None else random_effect != "leroux"
     bare = AreaLevelSpecification(random_effect, with_iid, intercept, tuple(covariates), method, {})
+    if not isinstance(priors, Mapping | None):
+        raise PriorProblem("Priors must be a dictionary, for example {'sd_phi': 'HalfNormal(1)'}.")
     given = dict(priors or {})
     if method != "bayes":
         if given:

@@ -134,6 +134,11 @@ def read_areas(
 
 def load_rows(source: Source, layer: str | None, id_field: str | None, crs: Any) -> Rows:
     """Read a source and work out its ids; see `read_areas` for the parameters and errors."""
+    if not isinstance(source, gpd.GeoDataFrame | str | os.PathLike):
+        raise GeometryProblem(
+            f"Polygons come from a file or a GeoDataFrame, not from a {type(source).__name__}. A table without shapes "
+            "is given as 'table'."
+        )
     if isinstance(source, gpd.GeoDataFrame):
         frame, unreadable = _checked_frame(source), []
         frame, notes = flatten(frame)

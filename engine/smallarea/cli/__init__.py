@@ -7,6 +7,7 @@ schema, are built when one of them is asked for.
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import warnings
 from typing import Any
@@ -129,4 +130,15 @@ def main() -> None:
     # Warnings of libraries are for programmers; what users should know is in the results.
     if not sys.warnoptions and "--debug" not in sys.argv:
         warnings.simplefilter("ignore")
-    cli(prog_name="smallarea")
+    if "--json" not in sys.argv:
+        cli(prog_name="smallarea")
+    try:
+        # Who reads JSON lines reads a wrong command line there too.
+        sys.exit(cli(prog_name="smallarea", standalone_mode=False))
+    except click.ClickException as error:
+        event = {"type": "error", "family": "JobProblem", "text": error.format_message(), "exit_code": error.exit_code}
+        print(json.dumps(event, ensure_ascii=False))
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)

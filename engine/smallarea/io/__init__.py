@@ -3,7 +3,7 @@
 Bottom room of the engine: it knows files and nothing of what is in them.
 """
 
-from smallarea.io.atomic import AtomicOutputs, atomic_path, remove_stale
+from smallarea.io.atomic import AtomicOutputs, atomic_path, check_suffix, remove_stale
 from smallarea.io.ids import IdMatch, as_area_ids, id_texts, match_ids, repeated
 from smallarea.io.layers import add_layer, read_layer, write_layer
 from smallarea.io.tables import check_field, numeric_column, read_table
@@ -15,6 +15,7 @@ __all__ = [
     "as_area_ids",
     "atomic_path",
     "check_field",
+    "check_suffix",
     "id_texts",
     "match_ids",
     "numeric_column",

@@ -15,8 +15,9 @@ import platform
 import re
 import shutil
 import sqlite3
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -222,6 +223,35 @@ def _check_target(target: Path) -> None:
         raise OutputProblem(f"Cannot write {target}: the folder {target.parent} does not exist. Create it first.")
     if target.is_dir():
         raise OutputProblem(f"Cannot write {target}: it is a folder. Give the path of a file.")
+    if not target.exists():
+        return
+    # A device or a pipe would be replaced by a plain file; a write-protected file would be replaced as well, since
+    # renaming asks for the folder's permission only.
+    if not target.is_file():
+        raise OutputProblem(f"Cannot write {target}: it is not a regular file. Give the path of a file.")
+    if not target.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        raise OutputProblem(f"Cannot write {target}: it is write-protected. Allow writing, or choose another name.")
+
+
+def check_suffix(target: str | os.PathLike[str], suffixes: Sequence[str], what: str) -> None:
+    """Refuse a file name that promises another format than the one that will be written.
+
+    Parameters
+    ----------
+    target : path
+        The output.
+    suffixes : sequence of str
+        Endings that fit, lower case and with their dot.
+    what : str
+        The format, for the message.
+
+    Raises
+    ------
+    OutputProblem
+        If the name ends in something else.
+    """
+    if Path(target).suffix.lower() not in suffixes:
+        raise OutputProblem(f"{target} will hold {what}, so its name must end in {' or '.join(suffixes)}.")
 
 
 def _check_writable(temporary: Path) -> None:

@@ -19,7 +19,7 @@ import pyogrio
 import pyogrio.errors
 
 from smallarea.errors import EngineUnavailable, TableProblem, named
-from smallarea.io.ids import id_texts
+from smallarea.io.ids import id_texts, repeated
 from smallarea.io.layers import check_source, layer_names
 
 # What counts as "no number" in text. Ids are not looked up here: "NA" is also the code of a country.
@@ -173,13 +173,25 @@ def _read_csv(name: str, text_columns: Collection[str]) -> pd.DataFrame:
             frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
         raise TableProblem(f"Cannot read the table {name} with the separator {separator!r}: {error}") from error
+    _check_header(text, separator, name)
     frame.columns = [str(column).strip() for column in frame.columns]
+    # Spreadsheets leave rows of separators at the end.
+    frame = frame[(frame.apply(lambda column: column.str.strip()) != "").any(axis=1)].reset_index(drop=True)
     for column in frame.columns:
         if column in text_columns:
             frame[column] = frame[column].where(frame[column].str.strip() != "", None)
         else:
             frame[column] = _typed(frame[column], decimal_comma=separator == ";")
     return frame
+
+
+def _check_header(text: str, separator: str, name: str) -> None:
+    """Refuse repeated column names, of which pandas would quietly rename all but the first."""
+    header = next(csv.reader(io.StringIO(text), delimiter=separator))
+    names = [column.strip() for column in header if column.strip()]
+    twice = repeated(names)
+    if twice:
+        raise TableProblem(f"The table {name} has several columns named {named(twice)}. Rename all but one of each.")
 
 
 def _decoded(content: bytes, name: str) -> str:

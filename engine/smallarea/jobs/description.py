@@ -45,7 +45,7 @@ def load_job(path: str | os.PathLike[str]) -> tuple[str, TaskParameters]:
         data = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise JobProblem(f"Cannot read the job file {file}: {error.strerror or error}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JobProblem(f"The job file {file} is not valid JSON: {error}.") from error
     return check_job(data, folder=file.absolute().parent)
 
@@ -211,7 +211,7 @@ def check_outputs(parameters: TaskParameters) -> None:
     OutputProblem
         If a folder does not exist or cannot be written to.
     """
-    taken = {_real(path): name for name, path in _paths(parameters, "input")}
+    taken = {_real(path): name for name, path in _paths(parameters, "input", "input_or_name")}
     for name, path in output_paths(parameters).items():
         other = taken.setdefault(_real(path), name)
         if other != name:

@@ -94,7 +94,8 @@ class ProgressMeter:
         }
 
     def _eta(self, elapsed: float) -> float | None:
-        if self.percent < 5.0 or elapsed < 1.0:
+        # Start-up is no part of the work: an estimate made from it would be far too long.
+        if self.percent < 12.0 or elapsed < 3.0:
             return None
         return round(elapsed * (100.0 - self.percent) / self.percent, 1)
 

@@ -130,7 +130,10 @@ class FitAreaLevel(ReadingPolygons):
         description="What the variance field holds: variances, standard errors, or margins of error.",
     )
     moe_level: Probability = Field(0.90, description="Confidence level of the margins of error.")
-    covariates: list[str] = Field(default_factory=list, description="Numeric fields used as covariates.")
+    covariates: list[str] = Field(
+        default_factory=list,
+        description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field.",
+    )
     intercept: bool = Field(True, description="Include an intercept.")
     random_effect: RandomEffect = Field(
         "car",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from smallarea import areas as room
 from smallarea.areas.findings import KINDS, group_sentences
 from smallarea.errors import GeometryProblem, JobProblem, named
-from smallarea.io import AtomicOutputs, add_layer
+from smallarea.io import AtomicOutputs, add_layer, check_suffix
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -21,6 +21,9 @@ PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
 
 _MOST_NOTES = 20
+_GEOPACKAGE = ((".gpkg",), "a GeoPackage")
+_JSON = ((".json",), "JSON")
+_FORMATS = {"output": _GEOPACKAGE, "repaired": _GEOPACKAGE, "edges": _GEOPACKAGE, "graph": _JSON, "report": _JSON}
 
 
 @dataclass(frozen=True)
@@ -274,7 +277,10 @@ class _Targets:
     """
 
     def __init__(self, outputs: AtomicOutputs, **targets: PathLike | None) -> None:
-        self._paths = {name: outputs.path(path) for name, path in targets.items() if path is not None}
+        wanted = {name: path for name, path in targets.items() if path is not None}
+        for name, path in wanted.items():
+            check_suffix(path, *_FORMATS[name])
+        self._paths = {name: outputs.path(path) for name, path in wanted.items()}
 
     def get(self, name: str) -> Path | None:
         """Return where to write an output, None if it is not wanted."""

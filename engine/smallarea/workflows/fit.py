@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from smallarea._version import __version__
@@ -27,6 +28,7 @@ from smallarea.area_level import (
     standardise,
 )
 from smallarea.errors import GraphProblem, JobProblem, named
+from smallarea.io import check_suffix
 from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset, scale_cautions
 from smallarea.results.tables import FitTables, eblup_tables, posterior_tables
@@ -51,6 +53,12 @@ _CHOICES = {
     "missing_covariates": ("error", "drop"),
 }
 
+_FORMATS = {
+    "output": ((".gpkg",), "a GeoPackage"),
+    "report": ((".html", ".htm"), "HTML"),
+    "csv": ((".csv", ".txt"), "comma-separated text"),
+    "posterior": ((".nc",), "NetCDF"),
+}
 _PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl")
 
 
@@ -216,6 +224,23 @@ def fit(
 
 
 def _check_call(call: Mapping[str, Any]) -> None:
+    """Refuse what a job could not say either; the command line has checked all this before."""
+    for name in ("repair", "intercept"):
+        if not isinstance(call[name], bool):
+            raise JobProblem(f"{name} must be True or False; got {call[name]!r}.")
+    if not isinstance(call["iid_part"], bool | None):
+        raise JobProblem(f"iid_part must be True, False or None; got {call['iid_part']!r}.")
+    for name in ("draws", "min_ess", "seed", "workers"):
+        if not isinstance(call[name], int) or isinstance(call[name], bool):
+            raise JobProblem(f"{name} must be a whole number; got {call[name]!r}.")
+    for name in ("level", "moe_level"):
+        if not isinstance(call[name], int | float):
+            raise JobProblem(f"{name} must be a number; got {call[name]!r}.")
+    if isinstance(call["covariates"], str):
+        raise JobProblem(f"covariates must be a list of field names; write [{call['covariates']!r}].")
+    for name, (suffixes, what) in _FORMATS.items():
+        if call[name] is not None:
+            check_suffix(call[name], suffixes, what)
     for name, choices in _CHOICES.items():
         if call[name] not in choices:
             raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
@@ -324,6 +349,8 @@ def _plain(value: Any) -> Any:
         return f"<{type(value).__name__} with {len(value)} rows>"
     if isinstance(value, os.PathLike):
         return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, Mapping):
         return {str(name): str(item) for name, item in value.items()}
     if isinstance(value, str | int | float | bool) or value is None:

@@ -192,11 +192,18 @@ def _columns(
         areas,
         numeric_column(frame, direct, names),
         sampling_variance(spread, variance_type, moe_level, variance, names),
-        np.column_stack([numeric_column(frame, name, names) for name in covariates])
+        np.column_stack([numeric_column(_home(name, frame, areas), name, names) for name in covariates])
         if covariates
         else np.empty((len(ids), 0)),
         [],
     )
+
+
+def _home(name: str, frame: pd.DataFrame, areas: Areas | None) -> pd.DataFrame:
+    """Return the frame that has a covariate: the table, else the polygons, whose values cover unsampled areas too."""
+    if areas is not None and name not in frame.columns and name in areas.frame.columns:
+        return areas.frame
+    return frame
 
 
 def sampling_variance(values: Vector, variance_type: str, moe_level: float, field: str, ids: Sequence[str]) -> Vector:

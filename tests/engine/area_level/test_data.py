@@ -204,3 +204,20 @@ def test_dropped_areas_do_not_enter():
     np.testing.assert_array_equal(one.x[:7], other.x)
     np.testing.assert_array_equal(one.y[:7], other.y)
     assert one.location == other.location
+
+
+@pytest.mark.parametrize("extreme", [1e300, 1e160, 1e-300])
+def test_variances_out_of_all_proportion_are_named(extreme):
+    rng = np.random.default_rng(1)
+    variance = np.full(20, 0.1)
+    variance[7] = extreme
+    data = area_level_data([f"a{i}" for i in range(20)], rng.normal(size=20), variance)
+    with pytest.raises(VarianceProblem, match="'a7'"):
+        standardise(data, True)
+
+
+def test_a_unit_out_of_range_is_refused():
+    rng = np.random.default_rng(1)
+    data = area_level_data([f"a{i}" for i in range(20)], 1e200 * rng.normal(size=20), np.full(20, 1e300))
+    with pytest.raises(ModelProblem, match="Change their unit"):
+        standardise(data, True)

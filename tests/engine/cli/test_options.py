@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import subprocess
+import sys
 
 import click
 import pytest
@@ -121,3 +123,15 @@ def test_a_job_file_that_cannot_be_written_is_an_output_problem(smallarea, tmp_p
 def test_the_schema_command_prints_the_schema():
     done = CliRunner().invoke(cli, ["schema"])
     assert set(json.loads(done.output)["tasks"]) == set(TASKS)
+
+
+@pytest.mark.parametrize("words", [["--draws", "abc"], ["--prior", "foo"], []])
+def test_a_wrong_command_line_is_an_event_too(words):
+    command = [sys.executable, "-m", "smallarea", "fit", "a.gpkg", "--json", "--direct", "y", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    event = json.loads(done.stdout)
+    assert event["type"] == "error"
+    assert event["family"] == "JobProblem"
+    assert event["exit_code"] == 2
+    assert event["text"]

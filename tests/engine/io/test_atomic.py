@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from smallarea.errors import OutputProblem
-from smallarea.io import AtomicOutputs, atomic, atomic_path, remove_stale
+from smallarea.io import AtomicOutputs, atomic, atomic_path, check_suffix, remove_stale
 
 
 def names(folder: Path) -> list[str]:
@@ -238,3 +239,23 @@ def test_temporaries_of_other_machines_and_other_programs_stay(tmp_path: Path) -
     assert remove_stale(tmp_path) == [dead]
     assert names(tmp_path) == sorted([*theirs, mine.name])
     assert remove_stale(tmp_path / "nowhere") == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_and_protected_files_are_not_replaced(tmp_path: Path) -> None:
+    pipe, protected = tmp_path / "pipe.csv", tmp_path / "protected.csv"
+    os.mkfifo(pipe)
+    protected.write_text("mine")
+    protected.chmod(0o444)
+    for target, words in ((pipe, "not a regular file"), (protected, "write-protected")):
+        with pytest.raises(OutputProblem, match=words), atomic_path(target) as temporary:
+            temporary.write_text("new")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert protected.read_text() == "mine"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["pipe.csv", "protected.csv"]
+
+
+def test_a_name_that_promises_another_format() -> None:
+    check_suffix("a/b.GPKG", (".gpkg",), "a GeoPackage")
+    with pytest.raises(OutputProblem, match=r"must end in \.html or \.htm"):
+        check_suffix("a/b.gpkg", (".html", ".htm"), "HTML")

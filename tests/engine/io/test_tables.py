@@ -208,3 +208,17 @@ class TestNumericColumn:
         frame = pd.DataFrame({"x": [1.0, 2.0]})
         numeric_column(frame, "x")[0] = 9.0
         assert frame["x"].tolist() == [1.0, 2.0]
+
+
+def test_repeated_columns_of_a_csv_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("id,y,v,y\n1,2,3,4\n")
+    with pytest.raises(TableProblem, match="several columns named 'y'"):
+        read_table(file, text_columns=["id"])
+
+
+def test_rows_of_nothing_but_separators_are_no_rows(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("id,y,v\n01,2,3\n,,\n , ,\n02,5,\n,,\n")
+    frame = read_table(file, text_columns=["id"])
+    assert frame["id"].tolist() == ["01", "02"]

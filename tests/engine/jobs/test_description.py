@@ -154,3 +154,20 @@ def test_the_json_schema_covers_every_task_and_says_what_is_a_path():
 
 def test_defaults_are_valid():
     assert FitAreaLevel(**FIT).method == "bayes"
+
+
+def test_a_preset_of_ones_own_is_an_input(tmp_path):
+    preset = tmp_path / "mine.json"
+    preset.write_text("{}")
+    parameters = check_parameters(
+        "fit", {**FIT, "reliability": str(preset), "report": str(preset), "areas": str(tmp_path / "a.gpkg")}
+    )
+    with pytest.raises(JobProblem, match="'report' and 'reliability' are the same file"):
+        check_outputs(parameters)
+
+
+def test_brackets_without_end_are_no_crash(tmp_path):
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 100_000)
+    with pytest.raises(JobProblem, match="not valid JSON"):
+        load_job(file)

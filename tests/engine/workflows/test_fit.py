@@ -448,9 +448,45 @@ def test_cancelling_leaves_nothing(make_map, tmp_path):
 def test_outputs_that_cannot_be_written(make_map, tmp_path):
     with pytest.raises(OutputProblem, match="does not exist"):
         fit(make_map(), **FIELDS, **REML, output=tmp_path / "nowhere" / "map.gpkg")
-    with pytest.raises(OutputProblem, match="same path"):
-        fit(make_map(), **FIELDS, **REML, csv=tmp_path / "x.csv", report=tmp_path / "x.csv")
+    for name, wrong in [("output", "x.shp"), ("csv", "x.gpkg"), ("report", "x.csv"), ("posterior", "x.csv")]:
+        method = {} if name == "posterior" else REML
+        with pytest.raises(OutputProblem, match=r"must end in \."):
+            fit(make_map(), **FIELDS, **method, **{name: tmp_path / wrong})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_call_that_no_job_could_make_is_refused(make_map):
+    areas = make_map()
+    for wrong, words in [
+        ({"repair": "no"}, "repair must be True or False"),
+        ({"intercept": 1}, "intercept must be True or False"),
+        ({"iid_part": "yes"}, "iid_part must be"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"draws": "many"}, "draws must be a whole number"),
+        ({"level": "x"}, "level must be a number"),
+        ({"covariates": "income"}, "list of field names"),
+    ]:
+        with pytest.raises(JobProblem, match=words):
+            fit(areas, **{**FIELDS, **REML, **wrong})
+    for priors in (["sd_phi=HalfNormal(1)"], {"sd_phi": 3}):
+        with pytest.raises(PriorProblem):
+            fit(areas, **FIELDS, priors=priors)
+    with pytest.raises(GeometryProblem, match="not from a DataFrame"):
+        fit(pd.DataFrame(areas.drop(columns="geometry")), **FIELDS)
+    assert fit(areas, **FIELDS, **REML, seed=np.int64(3)).call["seed"] == 3
+
+
+def test_covariates_may_stay_with_the_polygons(make_map):
+    # The natural layout of a survey: a table of the sampled areas only, covariates known for every polygon.
+    areas = make_map()
+    sampled = pd.DataFrame(areas.loc[areas["y"].notna(), ["code", "y", "v"]]).iloc[3:]
+    together = areas.copy()
+    together.loc[~together["code"].isin(sampled["code"]), "y"] = np.nan
+    apart = fit(areas.drop(columns=["y", "v"]), table=sampled, **FIELDS, **REML)
+    whole = fit(together, **FIELDS, **REML)
+    np.testing.assert_allclose(apart.estimates["estimate"], whole.estimates["estimate"])
+    assert apart.estimates["estimate"].notna().all()
+    assert int(apart.estimates["sampled"].sum()) == len(sampled)
 
 
 def test_numeric_ids_keep_their_type(make_map, tmp_path):
