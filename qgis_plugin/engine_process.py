@@ -22,8 +22,8 @@ from typing import IO, Any, Protocol
 from .environment import scrubbed
 
 TICK = 0.1
-# The engine gives itself 1.5 s to stop and to remove its temporary files.
-KILL_AFTER = 1.7
+# The engine gives itself 1.0 s to stop and to remove its temporary files.
+KILL_AFTER = 1.4
 LAST_LINES = 5
 
 

