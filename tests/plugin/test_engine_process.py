@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from smallarea_qgis.qgis_plugin.engine_process import EngineCancelled, EngineFailed, run_engine
+from smallarea_qgis.qgis_plugin.engine_process import KILL_AFTER, TICK, EngineCancelled, EngineFailed, run_engine
 from smallarea_qgis.qgis_plugin.environment import scrubbed
 
 RESULT = 'print(json.dumps({"type": "result", "task": "t", "outputs": {}, "summary": {"n": 3}}), flush=True)'
@@ -168,6 +169,14 @@ def test_a_file_that_is_no_program(tmp_path):
     text.write_text("not a program")
     with pytest.raises(EngineFailed, match="cannot be started"):
         run_engine([str(text)], tmp_path, Ears())
+
+
+def test_the_seconds_of_a_cancel_add_up():
+    """Noticing, the engine's own grace and the kill fit into two seconds, whatever the machine is doing."""
+    watch = (Path(__file__).parents[2] / "engine" / "smallarea" / "jobs" / "watch.py").read_text()
+    grace = float(re.search(r"^GRACE_SECONDS = ([0-9.]+)$", watch, re.MULTILINE)[1])
+    assert grace + 0.2 < KILL_AFTER
+    assert KILL_AFTER + 2 * TICK < 2.0
 
 
 @pytest.mark.parametrize(

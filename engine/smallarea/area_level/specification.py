@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from smallarea.area_level.priors import DEFAULT_PRIORS, Prior, parse_prior
 from smallarea.errors import ModelProblem, PriorProblem
 
-FREQUENTIST_METHODS = ("reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl")
 METHOD_NAMES: Mapping[str, str] = {
     "bayes": "exact Bayesian inference",
     "reml": "restricted maximum likelihood (REML)",
@@ -44,7 +43,7 @@ class AreaLevelSpecification:
     covariates : tuple of str
         Names of the covariates.
     method : str
-        ``bayes`` or one of ``FREQUENTIST_METHODS``.
+        A key of ``METHOD_NAMES``.
     priors : mapping
         Prior of each hyperparameter of the model, on the standardised scale; empty for a frequentist method.
     """

@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 import shapely
 
-from smallarea.errors import named
-
 Severity = Literal["error", "warning", "info"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "info")
 
@@ -138,12 +136,6 @@ def _sentence(kind: str, group: list[Finding]) -> str:
     units = [" and ".join(repr(area) for area in finding.areas) for finding in group if finding.areas]
     listed = f": {', '.join(units[:5])}" + (f" and {len(units) - 5} more" if len(units) > 5 else "") if units else ""
     return f"{KINDS[kind].title} ({len(group)}){listed}. For example: {group[0].message} {KINDS[kind].remedy}"
-
-
-def area_list(areas: Iterable[str]) -> str:
-    """Name one area or several in a sentence."""
-    items = list(areas)
-    return f"{'Area' if len(items) == 1 else 'Areas'} {named(items)}"
 
 
 def _any_point(shape: shapely.Geometry) -> shapely.Point:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#1a2530", "#5a6773", "#e4e8ec"
-BLUE, RED, YELLOW = "#004488", "#bb5566", "#ddaa33"
+BLUE, RED = "#004488", "#bb5566"
 SIZE = 3.7  # inches, of a square figure; three stand side by side
 MANY = 800  # points above which a cloud is drawn as pixels
 

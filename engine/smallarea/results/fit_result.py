@@ -82,6 +82,13 @@ class FitResult:
     timings: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the map on request: repairs, links that an island rule added."""
+        from smallarea.areas.changes import change_notes
+
+        return change_notes(self.areas, self.graph)
+
     def layer(self) -> gpd.GeoDataFrame:
         """Return the estimates joined to their polygons, in the layer's coordinate reference system.
 

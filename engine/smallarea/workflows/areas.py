@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from smallarea import areas as room
+from smallarea.areas.changes import change_notes, first_few
 from smallarea.areas.findings import KINDS, group_sentences
 from smallarea.errors import GeometryProblem, JobProblem, named
 from smallarea.io import AtomicOutputs, add_layer, check_suffix
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
 
-_MOST_NOTES = 20
 _GEOPACKAGE = ((".gpkg",), "a GeoPackage")
 _JSON = ((".json",), "JSON")
 _FORMATS = {"output": _GEOPACKAGE, "repaired": _GEOPACKAGE, "edges": _GEOPACKAGE, "graph": _JSON, "report": _JSON}
@@ -62,7 +62,7 @@ class CheckResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a repair has changed."""
-        return _first(finding.message for finding in self.report.findings if finding.kind == "repaired")
+        return first_few(finding.message for finding in self.report.findings if finding.kind == "repaired")
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,7 @@ class AdjacencyResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a repair has changed, and which links an island rule has added."""
-        links = (
-            f"Linked {island!r} to {nearest!r}, {metres:.0f} m away."
-            for island, nearest, metres in self.graph.provenance.get("links_added", ())
-        )
-        return _first((*self.areas.repairs, *links))
+        return change_notes(self.areas, self.graph)
 
 
 def check_areas(
@@ -311,9 +307,3 @@ def _part(progress: Progress | None, start: float, end: float) -> Progress | Non
 def _say(progress: Progress | None, percent: float, text: str) -> None:
     if progress is not None:
         progress(percent, text)
-
-
-def _first(sentences: Iterable[str]) -> tuple[str, ...]:
-    items = tuple(sentences)
-    rest = len(items) - _MOST_NOTES
-    return items if rest <= 0 else (*items[:_MOST_NOTES], f"And {rest} more like these.")
