@@ -1,10 +1,12 @@
 """The Fay-Herriot family: specification, data, frequentist and exact Bayesian fits."""
 
-from smallarea.area_level.collapsed import CollapsedModel, spatial_field
+from smallarea.area_level.build import build_model
+from smallarea.area_level.collapsed import CollapsedModel
 from smallarea.area_level.data import AreaLevelData, StandardisedData, area_level_data, standardise
 from smallarea.area_level.eblup import Eblup, fit_eblup
 from smallarea.area_level.posterior import Posterior, sample_posterior
 from smallarea.area_level.priors import (
+    LKJ,
     PC,
     Beta,
     Exponential,
@@ -12,13 +14,16 @@ from smallarea.area_level.priors import (
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
+    Normal,
     Prior,
     Uniform,
     parse_prior,
 )
 from smallarea.area_level.specification import AreaLevelSpecification, specify
+from smallarea.area_level.stacked import StackedData, stack
 
 __all__ = [
+    "LKJ",
     "PC",
     "AreaLevelData",
     "AreaLevelSpecification",
@@ -30,15 +35,18 @@ __all__ = [
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
+    "Normal",
     "Posterior",
     "Prior",
+    "StackedData",
     "StandardisedData",
     "Uniform",
     "area_level_data",
+    "build_model",
     "fit_eblup",
     "parse_prior",
     "sample_posterior",
-    "spatial_field",
     "specify",
+    "stack",
     "standardise",
 ]
