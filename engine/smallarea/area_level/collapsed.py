@@ -173,7 +173,7 @@ class CollapsedModel:
         Returns
         -------
         Conditional
-            Its moments. With solvers other than 'compiled' the factor in it is valid until the next call.
+            Its moments. The factor in it is valid until the next call.
         """
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             return self._condition(hyper)

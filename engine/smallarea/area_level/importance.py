@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from smallarea.area_level.pareto import pareto_k
 from smallarea.errors import ModelProblem
@@ -41,6 +41,12 @@ PILOT_BATCHES = 5
 LARGEST_BATCH = 4000
 # The sampler gives up after this many times the evaluations that a perfect proposal would need.
 PATIENCE = 25.0
+# The search for the mode.
+MOST_STEPS = 80
+DIFFERENCE = 1e-3
+GRADIENT_TOLERANCE = 1e-4
+LONGEST_STEP = 1.5
+LINE_SEARCH = np.array([2.0, 1.0, 0.6, 0.35, 0.2, 0.1, 0.04, 0.01])
 
 
 @dataclass(frozen=True)
@@ -184,13 +190,6 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
         spent += len(points)
         return target(points)
 
-    step = 1e-3 * np.eye(dimension)
-
-    def value_and_slope(x: Vector) -> tuple[float, Vector]:
-        values = evaluate(np.vstack([x, x + step, x - step]))
-        slope = (values[1 : dimension + 1] - values[dimension + 1 :]) / 2e-3
-        return -values[0], np.where(np.isfinite(slope), -slope, 0.0)
-
     # A coarse look first: a likelihood with two modes should not be entered from the wrong side.
     starts = np.vstack([np.zeros(dimension), 1.5 * np.eye(dimension), -1.5 * np.eye(dimension)])
     heights = evaluate(starts)
@@ -199,17 +198,51 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
             "The likelihood is not finite at any starting point. Check for sampling variances that are many orders of "
             "magnitude smaller or larger than the differences between areas."
         )
-    best = starts[int(np.nanargmax(np.where(np.isfinite(heights), heights, -np.inf)))]
-    found = optimize.minimize(
-        value_and_slope,
-        best,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(-8.0, 8.0)] * dimension,
-        options={"maxiter": 60, "ftol": 1e-10, "gtol": 1e-4},
-    )
-    covariance = _covariance_at(evaluate, found.x)
-    return found.x, covariance, spent
+    best = int(np.nanargmax(np.where(np.isfinite(heights), heights, -np.inf)))
+    mode = _climb(evaluate, starts[best], float(heights[best]))
+    return mode, _covariance_at(evaluate, mode), spent
+
+
+def _climb(evaluate: BatchTarget, start: Vector, height: float) -> Vector:
+    """Quasi-Newton ascent (BFGS) whose line searches evaluate all steps at once.
+
+    A step into a region where the target is zero (its logarithm minus infinity) is just a bad step, which the line
+    searches of library routines do not survive.
+    """
+    d = len(start)
+    x, slope, curvature = start, *_slopes(evaluate, start, height)
+    inverse = np.diag(1.0 / np.maximum(curvature, 1.0))
+    for _ in range(MOST_STEPS):
+        direction = inverse @ slope
+        if slope @ direction < GRADIENT_TOLERANCE:  # twice what a full step would gain
+            break
+        direction *= min(1.0, LONGEST_STEP / float(np.max(np.abs(direction))))
+        ahead = x + LINE_SEARCH[:, None] * direction
+        heights = evaluate(ahead)
+        best = int(np.argmax(np.where(np.isfinite(heights), heights, -np.inf)))
+        if not heights[best] > height:
+            break
+        moved = ahead[best] - x
+        x, height = ahead[best], float(heights[best])
+        new_slope, curvature = _slopes(evaluate, x, height)
+        change = slope - new_slope
+        slope = new_slope
+        along = float(moved @ change)
+        if along <= 1e-12 * float(np.linalg.norm(moved) * np.linalg.norm(change)):
+            inverse = np.diag(1.0 / np.maximum(curvature, 1.0))  # not concave along the step: start afresh
+            continue
+        shift = np.eye(d) - np.outer(moved, change) / along
+        inverse = shift @ inverse @ shift.T + np.outer(moved, moved) / along
+    return x
+
+
+def _slopes(evaluate: BatchTarget, x: Vector, height: float) -> tuple[Vector, Vector]:
+    """Gradient and negative second derivatives along the axes by central differences."""
+    d = len(x)
+    step = DIFFERENCE * np.eye(d)
+    values = evaluate(np.vstack([x + step, x - step]))
+    up, down = (np.where(np.isfinite(part), part, height) for part in (values[:d], values[d:]))
+    return (up - down) / (2.0 * DIFFERENCE), -(up - 2.0 * height + down) / DIFFERENCE**2
 
 
 def _covariance_at(evaluate: BatchTarget, mode: Vector) -> Vector:

@@ -43,7 +43,7 @@ class BatchFactor(Protocol):
 
 
 class BatchFactoriser(Protocol):
-    """Factors batches of matrices on one pattern."""
+    """Factors batches of matrices on one pattern; a factor is valid until the next batch."""
 
     def factor(self, values: Vector) -> BatchFactor:
         """Factor the matrices with these entries, shape (n + E, B): diagonal, then edges in the pattern's order."""
@@ -89,20 +89,31 @@ class _Symbolic:
 
 
 class CompiledFactoriser:
-    """Left-looking LDL' of several matrices side by side, compiled by numba; ordering and fill from qdldl."""
+    """Left-looking LDL' of several matrices side by side, compiled by numba; ordering and fill from qdldl.
+
+    Notes
+    -----
+    The factors of a batch lie in work space that the next batch overwrites: asking the system for so much memory anew each
+    time costs more than filling it.
+    """
 
     def __init__(self, pattern: SymmetricPattern, symbolic: _Symbolic | None = None) -> None:
         self._pattern = pattern
         self._symbolic = symbolic or _Symbolic(pattern)
+        self._space = (np.empty((0, 0, 0)), np.empty((0, 0, 0)), np.empty((0, 0)))
 
     def factor(self, values: Vector) -> BatchFactor:
         from smallarea.gmrf import kernels
 
         s = self._symbolic
         groups = _in_groups(values[s.a_order])
-        lower = np.empty((len(groups), len(s.rows), kernels.LANES))
-        pivots = np.empty((len(groups), s.n, kernels.LANES))
-        work = np.zeros((s.n, kernels.LANES))
+        if len(self._space[0]) != len(groups):
+            self._space = (
+                np.empty((len(groups), len(s.rows), kernels.LANES)),
+                np.empty((len(groups), s.n, kernels.LANES)),
+                np.zeros((s.n, kernels.LANES)),
+            )
+        lower, pivots, work = self._space
         for g, group in enumerate(groups):
             kernels.factor(
                 s.a_pointers,
@@ -168,8 +179,11 @@ class _CompiledFactor:
         m = w.shape[2]
         out = np.zeros((len(w), m, m, kernels.LANES))
         for g, group in enumerate(w):
-            kernels.gram(group, group, out[g])
-        return _from_groups(out, self._lanes)
+            kernels.gram(group, out[g])
+        upper = _from_groups(out, self._lanes)
+        below = np.tril_indices(m, -1)
+        upper[below] = upper.swapaxes(0, 1)[below]
+        return upper
 
     def unwhiten(self, w: Vector) -> Vector:
         from smallarea.gmrf import kernels
