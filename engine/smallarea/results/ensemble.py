@@ -95,7 +95,7 @@ def triple_goal(theta: Vector, mean_rank: Vector) -> Vector:
     estimates = np.full(theta.shape[1], np.nan)
     if not len(there):
         return estimates
-    pooled = theta[:, there].ravel()
+    pooled = theta[:, there].ravel(order="K")  # in whatever order they lie: no second copy
     pooled.sort()
     # The smallest value with G >= (2 j - 1) / (2 M), counted in draws: the share times S M, rounded up.
     places = ((2 * np.arange(1, len(there) + 1) - 1) * len(theta) + 1) // 2 - 1

@@ -139,15 +139,41 @@ def joint_rank_sets(theta: Vector, level: float, direction: Direction = "high") 
     return lower, upper
 
 
+def mean_ranks(theta: Vector) -> Vector:
+    """Posterior mean rank of each area, 1 for the smallest quantity.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (S, N)
+        Draws of one response; NaN for areas without an estimate.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        NaN for areas without an estimate.
+    """
+    there = np.flatnonzero(estimated(theta))
+    total = np.zeros(len(there))
+    for row in theta:
+        total += _ranks(row[there])
+    found = np.full(theta.shape[1], np.nan)
+    found[there] = total / len(theta)
+    return found
+
+
 def _ranks_of_draws(theta: Vector, there: NDArray[np.intp], direction: Direction) -> NDArray[np.float32]:
-    """Rank the areas in each draw, shape (S, M); ties share their mean rank, which single precision holds exactly."""
-    count = len(there)
-    ranks = np.empty((len(theta), count), dtype=np.float32)
-    places = np.arange(1, count + 1, dtype=np.float32)
+    """Rank the areas in each draw, shape (S, M); single precision holds ranks exactly."""
+    ranks = np.empty((len(theta), len(there)), dtype=np.float32)
     for row, target in zip(theta, ranks, strict=True):
-        values = -row[there] if direction == "high" else row[there]
-        order = np.argsort(values)
-        target[order] = places
-        if np.any(np.diff(values[order]) == 0.0):
-            target[:] = stats.rankdata(values)
+        target[:] = _ranks(-row[there] if direction == "high" else row[there])
+    return ranks
+
+
+def _ranks(values: Vector) -> Vector:
+    """Rank numbers, 1 for the smallest; ties share their mean rank."""
+    order = np.argsort(values)
+    if np.any(np.diff(values[order]) == 0.0):
+        return np.asarray(stats.rankdata(values))
+    ranks = np.empty(len(values))
+    ranks[order] = np.arange(1, len(values) + 1)
     return ranks
