@@ -1,4 +1,4 @@
-"""Products of draws laid out for a map (wide), for programs (long) and for people (sheets)."""
+"""Products of draws laid out for a map (wide) and for programs (long), and the styles of the map."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pandas as pd
 
 from smallarea.io.style_products import probability_style, rank_style
 from smallarea.io.styles import Style, estimate_style
-from smallarea.io.workbook import Sheet
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-_KEYS = ["area", "response"]
+KEYS = ["area", "response"]
 _DIFFERENCES = {"difference": "", "se": "_se", "lower": "_lower", "upper": "_upper", "p_positive": "_p"}
 
 
@@ -56,13 +55,13 @@ def wide_table(
     wide = estimates
     for direction, threshold, part in _by_threshold(exceedance):
         field = threshold_field(direction, threshold)
-        wide = wide.merge(part[[*_KEYS, "probability"]].rename(columns={"probability": field}), on=_KEYS, how="left")
+        wide = wide.merge(part[[*KEYS, "probability"]].rename(columns={"probability": field}), on=KEYS, how="left")
     if len(ranks):
-        wide = wide.merge(ranks, on=_KEYS, how="left")
+        wide = wide.merge(ranks, on=KEYS, how="left")
     for comparison, part in differences.groupby("comparison", sort=False):
         if comparison != "pair":
             names = {column: f"diff_{comparison}{suffix}" for column, suffix in _DIFFERENCES.items()}
-            wide = wide.merge(part[[*_KEYS, *names]].rename(columns=names), on=_KEYS, how="left")
+            wide = wide.merge(part[[*KEYS, *names]].rename(columns=names), on=KEYS, how="left")
     return wide
 
 
@@ -151,61 +150,6 @@ def product_styles(
     return _told_apart(styles)
 
 
-def product_sheets(
-    wide: pd.DataFrame,
-    exceedance: pd.DataFrame,
-    ranks: pd.DataFrame,
-    differences: pd.DataFrame,
-    benchmark: pd.DataFrame,
-    settings: Mapping[str, Any],
-    estimates: Sequence[str],
-) -> list[Sheet]:
-    """Return the sheets of a workbook; those without rows are left out.
-
-    Parameters
-    ----------
-    wide : pandas.DataFrame
-        As from `wide_table`.
-    exceedance, ranks, differences, benchmark : pandas.DataFrame
-        The tables.
-    settings : mapping
-        What was asked for, and what is known of the draws.
-    estimates : sequence of str
-        Columns of ``wide`` that belong to the sheet of estimates.
-
-    Returns
-    -------
-    list of Sheet
-        Estimates, exceedance (a column for each threshold), ranks, differences, benchmark, model and settings.
-    """
-    beyond = [f for f in wide.columns if f.startswith(("p_above_", "p_below_"))] if len(exceedance) else []
-    sheets = [
-        Sheet("Estimates", wide[list(estimates)]),
-        Sheet("Exceedance", wide[[*_KEYS, *beyond]] if beyond else pd.DataFrame()),
-        Sheet("Ranks", ranks),
-        Sheet("Differences", differences),
-        Sheet("Benchmark", benchmark),
-        Sheet("Model and settings", settings_frame(settings)),
-    ]
-    return [sheet for sheet in sheets if len(sheet.frame)]
-
-
-def settings_frame(settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a mapping as two columns, with lists and mappings as text.
-
-    Parameters
-    ----------
-    settings : mapping
-        Name to value.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``name``, ``value``; what was not set is empty.
-    """
-    return pd.DataFrame({"name": list(settings), "value": [_text(value) for value in settings.values()]}, dtype=object)
-
-
 def _by_threshold(exceedance: pd.DataFrame) -> Iterator[tuple[str, float, pd.DataFrame]]:
     asked = exceedance[["direction", "threshold"]].drop_duplicates()
     for direction, threshold in asked.itertuples(index=False, name=None):
@@ -214,9 +158,9 @@ def _by_threshold(exceedance: pd.DataFrame) -> Iterator[tuple[str, float, pd.Dat
 
 
 def _melted(frame: pd.DataFrame, measures: list[str], argument: Any) -> pd.DataFrame:
-    wanted = frame[[*_KEYS]].assign(argument=argument)
+    wanted = frame[[*KEYS]].assign(argument=argument)
     found = pd.concat([wanted.assign(measure=name, value=frame[name].astype(np.float64)) for name in measures])
-    return found[[*_KEYS, "measure", "argument", "value"]]
+    return found[[*KEYS, "measure", "argument", "value"]]
 
 
 def _written(fields: Mapping[str, str], name: str) -> str:
@@ -233,11 +177,3 @@ def _told_apart(styles: list[Style]) -> list[Style]:
         end = f" {count}" if count > 1 else ""
         result.append(Style(style.name[: 30 - len(end)] + end, style.description, style.qml))
     return result
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name}={_text(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple):
-        return "; ".join(str(_text(item)) for item in value)
-    return value

@@ -12,6 +12,7 @@ import pandas as pd
 from smallarea._version import __version__
 from smallarea.errors import named
 from smallarea.results import product_layout as layout
+from smallarea.results.excel import product_sheets
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.workflows.export_result import ExportResult
 
@@ -133,7 +134,7 @@ def write_products(
             result.long().to_csv(outputs.path(csv), index=False)
         if excel is not None:
             tell(93.0, "writing the workbook")
-            sheets = layout.product_sheets(
+            sheets = product_sheets(
                 result.wide(),
                 result.exceedance,
                 result.ranks,
