@@ -48,7 +48,7 @@ class FitFayHerriot(AreasAlgorithm):
     )
     LAYER_INPUTS = ("AREAS", "TABLE")
     LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("report", "csv", "posterior")
+    FILE_OUTPUTS = ("report", "csv", "excel", "posterior")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_SAMPLED": ("n_sampled", "Areas with a direct estimate"),
@@ -96,6 +96,7 @@ class FitFayHerriot(AreasAlgorithm):
         )
         self.add_advanced(
             make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
+            make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
             make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
         )
 

@@ -197,6 +197,11 @@ class FitAreaLevel(ReadingPolygons):
     )
     report: str | None = Field(None, description="HTML report to write.", json_schema_extra=_OUT)
     csv: str | None = Field(None, description="CSV file to write the estimates table to.", json_schema_extra=_OUT)
+    excel: str | None = Field(
+        None,
+        description="Excel workbook to write: estimates, coefficients, diagnostics, what was left out, settings.",
+        json_schema_extra=_OUT,
+    )
     posterior: str | None = Field(
         None,
         description="NetCDF file to write the posterior draws to (ArviZ layout).",
