@@ -133,8 +133,8 @@ def fit(
     reliability : str
         Name or path of a reliability preset.
     output, report, csv, excel, posterior : path, optional
-        Files to write: GeoPackage with styles, HTML report, CSV, Excel workbook, NetCDF. They appear together, after everything has
-        worked.
+        Files to write: GeoPackage with styles, HTML report, CSV, Excel workbook, NetCDF. They appear together, after
+        everything has worked.
     progress : callable, optional
         ``progress(percent, text)``; what it raises stops the fit.
 
