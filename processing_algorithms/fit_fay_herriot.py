@@ -7,11 +7,20 @@ from typing import Any, ClassVar
 
 from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeatureSource, QgsProcessingFeedback
 
-from .areas_input import AreasAlgorithm, without_private
+from .areas_input import without_private
 from .build_adjacency import GRAPH_FILES
-from .inputs import InputProblem, Parameters, check_field, field_of, fields_of, hand_over, same_source, source_of
+from .inputs import (
+    InputProblem,
+    Parameters,
+    absolute_if_file,
+    check_field,
+    field_of,
+    fields_of,
+    source_of,
+)
 from .parameters import ParameterMaker, key, parse_priors, yes_no_value
 from .result_layers import show_layer
+from .table_input import TableAlgorithm
 
 _CHOICES = (
     "variance_type",
@@ -28,7 +37,7 @@ _INTEGERS = ("draws", "min_ess", "seed", "workers")
 _DECIMALS = ("moe_level", "level")
 
 
-class FitFayHerriot(AreasAlgorithm):
+class FitFayHerriot(TableAlgorithm):
     """Fit a Fay-Herriot model and map its estimates."""
 
     NAME = "fitfayherriot"
@@ -46,9 +55,8 @@ class FitFayHerriot(AreasAlgorithm):
         "beside it (Layer Properties > Style > Load Style > From Database). The report shows whether the model can be "
         "trusted."
     )
-    LAYER_INPUTS = ("AREAS", "TABLE")
     LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("report", "csv", "posterior")
+    FILE_OUTPUTS = ("report", "csv", "excel", "posterior")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_SAMPLED": ("n_sampled", "Areas with a direct estimate"),
@@ -60,8 +68,6 @@ class FitFayHerriot(AreasAlgorithm):
         "SECONDS": ("seconds", "Seconds that the engine took"),
     }
     TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FORMULA": ("formula", "Model")}
-    # Whether the estimates are among the polygons' own attributes.
-    _together = False
 
     def add_parameters(self, make: ParameterMaker) -> None:
         """Declare the parameters: what everybody has to say first, the rest under Advanced."""
@@ -73,13 +79,7 @@ class FitFayHerriot(AreasAlgorithm):
                 "Layer or table with the direct estimates, one row for each area. Choose the polygon layer itself if "
                 "they are among its attributes.",
             ),
-            make.field(
-                "table_id_field",
-                "Field of the table with the area ids",
-                "table",
-                optional=True,
-                own_help="Needed only if the table is another layer and the field has another name there.",
-            ),
+            self.table_id_parameter(make),
             make.field("direct", "Direct estimates", "table"),
             make.field("variance", "Sampling variances", "table"),
             make.choice("variance_type", "The variance field holds"),
@@ -96,6 +96,7 @@ class FitFayHerriot(AreasAlgorithm):
         )
         self.add_advanced(
             make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
+            make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
             make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
         )
 
@@ -131,15 +132,10 @@ class FitFayHerriot(AreasAlgorithm):
         super().check(parameters, context)
         table = source_of(self, parameters, "TABLE", context)
         self._check_fields(parameters, context, table)
-        joined = not same_source(self, parameters, "AREAS", "TABLE", context)
-        if joined and not field_of(self, parameters, "ID_FIELD", context):
-            raise InputProblem(
-                "The table is not the polygon layer itself, so it has to be joined: choose the 'Field with the area "
-                "ids'."
-            )
+        self.check_join(parameters, context)
         for name in _DECIMALS:
             if not 0.0 < self.parameterAsDouble(parameters, key(name), context) < 1.0:
-                raise InputProblem(f"{self._label(name)}: a number between 0 and 1, without 0 and 1, is needed.")
+                raise InputProblem(f"{self.label(name)}: a number between 0 and 1, without 0 and 1, is needed.")
         self._check_model(parameters, context)
 
     def _check_fields(
@@ -147,17 +143,17 @@ class FitFayHerriot(AreasAlgorithm):
     ) -> None:
         table_id = field_of(self, parameters, "TABLE_ID_FIELD", context)
         if table_id:
-            check_field(table, table_id, self._label("table_id_field"))
+            check_field(table, table_id, self.label("table_id_field"))
         chosen: dict[str, str] = {}
         for name in ("direct", "variance", "covariates"):
             for field in fields_of(self, parameters, key(name), context):
-                check_field(table, field, self._label(name), numeric=True)
+                check_field(table, field, self.label(name), numeric=True)
                 if field in chosen:
                     raise InputProblem(
-                        f"The field '{field}' is chosen for '{chosen[field]}' and for '{self._label(name)}'. "
+                        f"The field '{field}' is chosen for '{chosen[field]}' and for '{self.label(name)}'. "
                         "Choose another field for one of them."
                     )
-                chosen[field] = self._label(name)
+                chosen[field] = self.label(name)
 
     def _check_model(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         try:
@@ -172,25 +168,15 @@ class FitFayHerriot(AreasAlgorithm):
                 f"method 'bayes' for '{effect}'."
             )
 
-    def _label(self, name: str) -> str:
-        return self.parameterDefinition(key(name)).description()
-
-    def prepareAlgorithm(
-        self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
-    ) -> bool:
-        """Compare the layers while still in their own thread."""
-        self._together = same_source(self, parameters, "AREAS", "TABLE", context)
-        return super().prepareAlgorithm(parameters, context, feedback)
-
     def job_parameters(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
     ) -> dict[str, Any]:
         """Return the job's parameters."""
         wanted = self._table_fields(parameters, context)
-        areas = self.areas_job(parameters, context, feedback, folder, wanted if self._together else [])
+        areas = self.areas_job(parameters, context, feedback, folder, wanted if self.together else [])
         names, table = areas["_names"], {}
-        if not self._together:
-            table, names = self._table_job(parameters, context, feedback, folder, wanted)
+        if not self.together:
+            table, names = self.table_job(parameters, context, feedback, folder, wanted)
         return {
             **without_private(areas),
             **table,
@@ -207,28 +193,6 @@ class FitFayHerriot(AreasAlgorithm):
             for field in fields_of(self, parameters, name, context)
         ]
 
-    def _table_job(
-        self,
-        parameters: Parameters,
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-        folder: Path,
-        wanted: list[str],
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        """Hand the table over; its id field has the polygons' name for it unless another is chosen."""
-        source = source_of(self, parameters, "TABLE", context)
-        id_field = field_of(self, parameters, "TABLE_ID_FIELD", context) or field_of(
-            self, parameters, "ID_FIELD", context
-        )
-        check_field(source, id_field, self._label("table_id_field"))
-        handover = hand_over(source, folder / "table.gpkg", [id_field, *wanted], feedback)
-        job = {
-            "table": str(handover.path),
-            "table_layer": handover.layer,
-            "table_id_field": handover.names[id_field],
-        }
-        return job, handover.names
-
     def _options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
         values: dict[str, Any] = {
             **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
@@ -237,8 +201,8 @@ class FitFayHerriot(AreasAlgorithm):
             "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
             "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
             "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
-            "reliability": _absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
-            "graph": _absolute_if_file(self.parameterAsFile(parameters, "GRAPH", context)) or None,
+            "reliability": absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
+            "graph": absolute_if_file(self.parameterAsFile(parameters, "GRAPH", context)) or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -246,8 +210,3 @@ class FitFayHerriot(AreasAlgorithm):
         """Name the layer after what was estimated."""
         direct = field_of(self, parameters, "DIRECT", context)
         show_layer(context, outputs, "OUTPUT", f"Estimates of {direct}")
-
-
-def _absolute_if_file(text: str) -> str:
-    """Return the absolute path of a file that exists; a preset's name, or a file that is not there, as it is."""
-    return str(Path(text).absolute()) if text and Path(text).is_file() else text

@@ -97,6 +97,11 @@ def check_field(source: QgsProcessingFeatureSource, name: str, what: str, *, num
         raise InputProblem(f"{what}: the field '{name}' of '{layer}' holds no numbers{example}. Choose another one.")
 
 
+def absolute_if_file(text: str) -> str:
+    """Return the absolute path of a file that exists; a preset's name, or a file that is not there, as it is."""
+    return str(Path(text).absolute()) if text and Path(text).is_file() else text
+
+
 def same_source(
     algorithm: QgsProcessingAlgorithm, parameters: Parameters, first: str, second: str, context: QgsProcessingContext
 ) -> bool:

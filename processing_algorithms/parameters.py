@@ -51,10 +51,13 @@ class ParameterMaker:
         definition = QgsProcessingParameterFeatureSource(key(name), label, kinds)
         return self._finished(name, definition, "The polygons, one for each area.")
 
-    def table(self, name: str, label: str, own_help: str) -> QgsProcessingParameterDefinition:
-        """Return a layer or a table without shapes, with a help of its own: a job may leave it out, a dialog not."""
+    def table(
+        self, name: str, label: str, own_help: str = "", *, optional: bool = False
+    ) -> QgsProcessingParameterDefinition:
+        """Return a layer or a table without shapes; its help is its own where the schema speaks of a path."""
         kinds = [QgsProcessing.SourceType.TypeVector]
-        return self._finished(name, QgsProcessingParameterFeatureSource(key(name), label, kinds), own_help)
+        definition = QgsProcessingParameterFeatureSource(key(name), label, kinds, optional=optional)
+        return self._finished(name, definition, own_help)
 
     def field(
         self, name: str, label: str, parent: str, *, many: bool = False, optional: bool = False, own_help: str = ""
@@ -103,14 +106,16 @@ class ParameterMaker:
         """Return a coordinate reference system."""
         return self._finished(name, QgsProcessingParameterCrs(key(name), label, defaultValue=None, optional=True))
 
-    def file(self, name: str, label: str, file_filter: str) -> QgsProcessingParameterDefinition:
+    def file(
+        self, name: str, label: str, file_filter: str, *, optional: bool = True
+    ) -> QgsProcessingParameterDefinition:
         """Return a file to read."""
         definition = QgsProcessingParameterFile(
             key(name),
             label,
             behavior=QgsProcessingParameterFile.Behavior.File,
             defaultValue=None,
-            optional=True,
+            optional=optional,
             fileFilter=file_filter,
         )
         return self._finished(name, definition)
@@ -182,7 +187,7 @@ def parse_priors(text: str) -> dict[str, str]:
         If a part is not of the form name=prior, or a name comes twice.
     """
     priors: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(";"))):
+    for part in parse_list(text):
         name, equals, prior = (piece.strip() for piece in part.partition("="))
         if not (name and equals and prior):
             raise ValueError(f"{part!r} is not of the form name=prior, for example sd_phi=HalfNormal(1)")
@@ -190,6 +195,22 @@ def parse_priors(text: str) -> dict[str, str]:
             raise ValueError(f"{name!r} is given twice")
         priors[name] = prior
     return priors
+
+
+def parse_list(text: str) -> list[str]:
+    """Split at semicolons; empty parts are left out.
+
+    Parameters
+    ----------
+    text : str
+        May be empty.
+
+    Returns
+    -------
+    list of str
+        The parts without blanks at their ends.
+    """
+    return [part.strip() for part in text.split(";") if part.strip()]
 
 
 def _choice(name: str, label: str, options: list[str], default: Any) -> QgsProcessingParameterEnum:

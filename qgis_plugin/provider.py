@@ -34,9 +34,10 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.build_adjacency import BuildAdjacency
         from ..processing_algorithms.check_areas import CheckAreas
         from ..processing_algorithms.engine_status import EngineStatus
+        from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
 
-        for algorithm in (CheckAreas, BuildAdjacency, FitFayHerriot, EngineStatus):
+        for algorithm in (CheckAreas, BuildAdjacency, FitFayHerriot, ExceedanceAndRanks, EngineStatus):
             self.addAlgorithm(algorithm())
 
     # The engine writes the files itself, and it writes GeoPackages.

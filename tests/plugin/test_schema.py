@@ -5,9 +5,14 @@ import subprocess
 
 import pytest
 
-TASKS = {"checkareas": "check_areas", "buildadjacency": "build_adjacency", "fitfayherriot": "fit"}
+TASKS = {
+    "checkareas": "check_areas",
+    "buildadjacency": "build_adjacency",
+    "fitfayherriot": "fit",
+    "exceedanceandranks": "export",
+}
 # A source is a file and a layer in it.
-PART_OF_A_SOURCE = {"layer", "table_layer"}
+PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer"}
 # A dialog needs a layer to offer the fields of, so the table has to be chosen; it may be the polygon layer itself.
 REQUIRED_HERE = {"table", "output"}
 # Layers are chosen here, not named by their path.
@@ -76,6 +81,23 @@ def test_basics_first(provider):
         "AREAS", "ID_FIELD", "TABLE", "TABLE_ID_FIELD", "DIRECT", "VARIANCE", "VARIANCE_TYPE", "COVARIATES",
         "RANDOM_EFFECT", "METHOD", "OUTPUT", "REPORT",
     ]  # fmt: skip
+
+
+def test_basics_first_of_what_is_made_of_draws(provider):
+    from qgis.core import QgsProcessingParameterDefinition
+
+    advanced = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+    definitions = provider.algorithm("exceedanceandranks").parameterDefinitions()
+    assert [d.name() for d in definitions if not d.flags() & advanced] == [
+        "AREAS", "ID_FIELD", "POSTERIOR", "THRESHOLDS", "DIRECTION", "RANKS", "COMPARE", "OUTPUT", "EXCEL",
+    ]  # fmt: skip
+
+
+def test_lists():
+    from smallarea_qgis.processing_algorithms.parameters import parse_list
+
+    assert parse_list("") == []
+    assert parse_list(" 3.5 ; rate = 4;") == ["3.5", "rate = 4"]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ The same steps one by one:
 
 _COMMANDS = {
     "fit": "Fit a Fay-Herriot model and map its estimates.",
+    "export": "Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.",
     "areas": "Check polygons, build their adjacency graph.",
     "run": "Run a job file; events as JSON lines.",
     "status": "Say which engine this is, what it found, and what is missing.",

@@ -44,6 +44,26 @@ The classic model without neighbours, by REML:
   smallarea fit counties.gpkg --direct rate --variance rate_var \\
       --random-effect iid --method reml --csv estimates.csv"""
 
+_EXPORT = f"""Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.
+
+{_LAYER} It may be left out where no map is asked for. The draws come from a fit:
+'smallarea fit ... --posterior draws.nc'.
+
+\b
+How probable is it that a county lies above 3.5, and what is its place:
+  smallarea export counties.gpkg --id-field FIPS --posterior draws.nc \\
+      --threshold 3.5 --output exceedance.gpkg --excel exceedance.xlsx
+
+\b
+Differences from the mean of the neighbours, and between two counties:
+  smallarea export counties.gpkg --id-field FIPS --posterior draws.nc \\
+      --compare neighbours --pair 37001=37003 --csv differences.csv
+
+\b
+Estimates that meet the states' published means, weighted by population:
+  smallarea export counties.gpkg --id-field FIPS --posterior draws.nc \\
+      --benchmark states.csv --group-field STATE --weight-field POP --output benchmarked.gpkg"""
+
 _CHECK = f"""Validate polygons and report what would break an adjacency graph.
 
 {_LAYER} Reported, with the areas' names: repeated ids, missing, empty and invalid shapes, slivers, gaps and
@@ -228,6 +248,7 @@ def _debug_option() -> click.Option:
 
 _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _task_command("fit", "fit", _FIT),
+    "export": lambda: _task_command("export", "export", _EXPORT),
     "areas": areas_group,
     "areas check": lambda: _task_command("check", "check_areas", _CHECK),
     "areas adjacency": lambda: _task_command("adjacency", "build_adjacency", _ADJACENCY),

@@ -46,7 +46,7 @@ def option_name(field: str) -> str:
     """
     if field == LAYER:
         return "LAYER"
-    singular = {"priors": "prior"}.get(field, field)
+    singular = {"priors": "prior", "thresholds": "threshold", "pairs": "pair"}.get(field, field)
     return "--" + singular.replace("_", "-")
 
 
@@ -119,7 +119,7 @@ def _parameter(model: type[TaskParameters], name: str, field: FieldInfo) -> clic
         declaration = f"{option}/--no-{option.removeprefix('--')}"
         attrs.update(default=field.default, show_default=field.default is not None)
     elif kind is list:
-        attrs.update(multiple=True, metavar="FIELD", help=f"{field.description} Repeat for several.")
+        attrs.update(multiple=True, metavar=_list_metavar(field), help=f"{field.description} Repeat for several.")
     elif kind is dict:
         attrs.update(multiple=True, type=NameValue(), help=f"{field.description} Repeat for several.")
     else:
@@ -146,6 +146,11 @@ def _click_type(kind: Any) -> click.ParamType:
         return click.Choice([str(choice) for choice in kind])
     types_by_kind: dict[Any, click.ParamType] = {int: click.INT, float: click.FLOAT}
     return types_by_kind.get(kind, click.STRING)
+
+
+def _list_metavar(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    return str(extra.get("metavar", "FIELD")) if isinstance(extra, dict) else "FIELD"
 
 
 def _metavar(model: type[TaskParameters], name: str, kind: Any) -> str | None:

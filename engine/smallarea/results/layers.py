@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
+    from smallarea.areas import Areas
     from smallarea.results.fit_result import FitResult
 
 _TEXTS = ("flag", "note")
@@ -38,22 +39,45 @@ def estimates_layer(result: FitResult) -> gpd.GeoDataFrame:
     GeometryProblem
         If the fit had no polygons, or estimates an area that is not among them.
     """
-    import geopandas as gpd
-    import pandas as pd
-
     areas = result.areas
     if areas is None:
         raise GeometryProblem(
             "The fit had no polygons, so there is no layer to write. Give it a polygon layer, or write the table "
             "instead."
         )
-    unknown = sorted(set(result.estimates["area"]) - set(areas.ids))
+    return joined_layer(result.estimates, areas)
+
+
+def joined_layer(table: pd.DataFrame, areas: Areas) -> gpd.GeoDataFrame:
+    """Join a table of areas and responses to the polygons.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row for each area and response, with columns ``area`` and ``response``.
+    areas : Areas
+        The polygons.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        As :func:`estimates_layer`.
+
+    Raises
+    ------
+    GeometryProblem
+        If the table has an area that is not among the polygons.
+    """
+    import geopandas as gpd
+    import pandas as pd
+
+    unknown = sorted(set(table["area"]) - set(areas.ids))
     if unknown:
         raise GeometryProblem(
             f"The estimates hold areas that are not among the polygons: {named(unknown)}. Join them to the layer of "
             "the fit."
         )
-    wide = _one_row_an_area(result.estimates).reindex(list(areas.ids))
+    wide = _one_row_an_area(table).reindex(list(areas.ids))
     for column in wide:
         base = str(column).split("_")[0]
         if base in _TEXTS:

@@ -163,12 +163,13 @@ def posterior_tables(
     theta[:, ~data.estimable] = np.nan
     draws = PosteriorDraws(
         data.areas,
+        (response,),
         specification.terms,
-        theta,
-        beta,
+        theta[:, :, None],
+        beta[:, :, None],
         {name: fit.hyperparameters[:, k] * units[k] for k, name in enumerate(specification.hyperparameters)},
-        data.direct,
-        data.variance,
+        data.direct[:, None],
+        data.variance[:, None],
         attributes,
     )
     weighted = fit.weighted

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smallarea.workflows.areas import build_adjacency, check_areas
     from smallarea.workflows.engine import status
+    from smallarea.workflows.export import export
     from smallarea.workflows.fit import fit
 
-__all__ = ["build_adjacency", "check_areas", "fit", "status", "task_function"]
+__all__ = ["build_adjacency", "check_areas", "export", "fit", "status", "task_function"]
 
 _HOMES = {
     "build_adjacency": "smallarea.workflows.areas",
     "check_areas": "smallarea.workflows.areas",
+    "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
     "status": "smallarea.workflows.engine",
 }
@@ -31,7 +33,7 @@ def task_function(task: str) -> Callable[..., Any]:
     Parameters
     ----------
     task : str
-        As in a job: ``check_areas``, ``build_adjacency``, ``fit`` or ``status``.
+        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``export`` or ``status``.
 
     Returns
     -------
@@ -47,5 +49,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     function = task_function(name)
-    globals()[name] = function  # not the module `fit`, which importing it has put there
+    globals()[name] = function  # not the module of the same name, which importing it has put there
     return function

@@ -57,6 +57,7 @@ _FORMATS = {
     "output": ((".gpkg",), "a GeoPackage"),
     "report": ((".html", ".htm"), "HTML"),
     "csv": ((".csv", ".txt"), "comma-separated text"),
+    "excel": ((".xlsx",), "an Excel workbook"),
     "posterior": ((".nc",), "NetCDF"),
 }
 _PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl")
@@ -98,6 +99,7 @@ def fit(
     output: PathLike | None = None,
     report: PathLike | None = None,
     csv: PathLike | None = None,
+    excel: PathLike | None = None,
     posterior: PathLike | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
@@ -130,9 +132,9 @@ def fit(
         What to do with rows and areas that do not fit; see the command line's help.
     reliability : str
         Name or path of a reliability preset.
-    output, report, csv, posterior : path, optional
-        Files to write: GeoPackage with styles, HTML report, CSV, NetCDF. They appear together, after everything has
-        worked.
+    output, report, csv, excel, posterior : path, optional
+        Files to write: GeoPackage with styles, HTML report, CSV, Excel workbook, NetCDF. They appear together, after
+        everything has worked.
     progress : callable, optional
         ``progress(percent, text)``; what it raises stops the fit.
 
@@ -216,7 +218,7 @@ def fit(
         timings,
         _versions(),
     )
-    renamed = write_outputs(result, output, report, csv, posterior, _within(tell, 85.0, 100.0))
+    renamed = write_outputs(result, output, report, csv, excel, posterior, _within(tell, 85.0, 100.0))
     if renamed:
         pairs = ", ".join(f"{old!r} is now {new!r}" for old, new in renamed.items())
         result = replace(result, warnings=(*result.warnings, f"A GeoPackage cannot hold every field name: {pairs}."))

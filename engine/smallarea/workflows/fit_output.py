@@ -17,6 +17,7 @@ def write_outputs(
     output: PathLike | None,
     report: PathLike | None,
     csv: PathLike | None,
+    excel: PathLike | None,
     posterior: PathLike | None,
     tell: Callable[[float, str], None],
 ) -> dict[str, str]:
@@ -26,7 +27,7 @@ def write_outputs(
     ----------
     result : FitResult
         The fit.
-    output, report, csv, posterior : path or None
+    output, report, csv, excel, posterior : path or None
         Where to write; None leaves it out.
     tell : callable
         ``tell(percent, text)``; it may raise to cancel, and then nothing has been written.
@@ -57,6 +58,10 @@ def write_outputs(
             store_styles(path, "estimates", styles)
         if csv is not None:
             result.estimates.to_csv(outputs.path(csv), index=False)
+        if excel is not None:
+            from smallarea.results.excel import write_fit_workbook
+
+            write_fit_workbook(result, outputs.path(excel))
         if posterior is not None and result.posterior is not None:
             tell(30.0, "writing the posterior draws")
             result.posterior.save(outputs.path(posterior))

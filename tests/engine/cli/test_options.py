@@ -18,6 +18,7 @@ COMMANDS = {
     "check_areas": "areas check",
     "build_adjacency": "areas adjacency",
     "fit": "fit",
+    "export": "export",
     "status": "status",
 }
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}

@@ -220,19 +220,21 @@ def test_bayesian_tables(bayes):
     assert (estimates["lower"] < estimates["estimate"])[there].all()
     assert (estimates["upper"] > estimates["estimate"])[there].all()
     draws = tables.posterior
+    assert draws.responses == ("y",)
     # x'beta in the units of the input is the synthetic part; both from the same draws within Monte Carlo error.
     x = np.column_stack([np.ones(40), data.covariates])[there]
-    synthetic = draws.beta @ x.T
+    beta = draws.beta[:, :, 0]
+    synthetic = beta @ x.T
     error = synthetic.std(axis=0) / math.sqrt(len(draws))
     away = tables.area_diagnostics["synthetic"].to_numpy()[there] - synthetic.mean(axis=0)
     assert np.all(np.abs(away) < 5.0 * error)
     # Coefficients come from their conditional distributions, the draws only from them: five Monte Carlo errors, which
     # for an SD of S normal draws is 1 / sqrt(2 S) of it. An SD of the draws and a width in normal units differ by the
     # tails as well, little for independent effects.
-    coefficients, spread = tables.coefficients, draws.beta.std(axis=0, ddof=1)
-    assert np.all(np.abs(coefficients["estimate"] - draws.beta.mean(axis=0)) < 5.0 * spread / math.sqrt(len(draws)))
+    coefficients, spread = tables.coefficients, beta.std(axis=0, ddof=1)
+    assert np.all(np.abs(coefficients["estimate"] - beta.mean(axis=0)) < 5.0 * spread / math.sqrt(len(draws)))
     assert np.all(np.abs(coefficients["se"] / spread - 1.0) < 5.0 / math.sqrt(2 * len(draws)))
-    below = (draws.beta < coefficients["lower"].to_numpy()).mean(axis=0)
+    below = (beta < coefficients["lower"].to_numpy()).mean(axis=0)
     expected = 0.025
     assert np.all(np.abs(below - expected) < 5.0 * math.sqrt(expected * (1.0 - expected) / len(draws)))
     # Draws carry the unit of the response; areas without an estimate have none.

@@ -368,6 +368,7 @@ def outputs(folder) -> dict:
         "output": folder / "map.gpkg",
         "report": folder / "report.html",
         "csv": folder / "table.csv",
+        "excel": folder / "book.xlsx",
         "posterior": folder / "draws.nc",
     }
 
@@ -378,7 +379,8 @@ def test_all_outputs(make_map, tmp_path):
     areas = make_map()
     areas.loc[2, "y"] = np.nan
     result = fit(areas, **FIELDS, **QUICK, **outputs(tmp_path))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["draws.nc", "map.gpkg", "report.html", "table.csv"]
+    names = ["book.xlsx", "draws.nc", "map.gpkg", "report.html", "table.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
     layer = gpd.read_file(tmp_path / "map.gpkg", layer="estimates")
     names = ["code", *(c for c in result.estimates.columns if c != "area"), "geometry"]
     assert layer.columns.tolist() == names
@@ -396,6 +398,8 @@ def test_all_outputs(make_map, tmp_path):
     assert table.columns.tolist() == result.estimates.columns.tolist()
     np.testing.assert_allclose(table["estimate"], result.estimates["estimate"], rtol=1e-15)
     assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    book = pd.read_excel(tmp_path / "book.xlsx", sheet_name="Estimates")
+    np.testing.assert_allclose(book["estimate"], result.estimates["estimate"], rtol=1e-15)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -448,7 +452,13 @@ def test_cancelling_leaves_nothing(make_map, tmp_path):
 def test_outputs_that_cannot_be_written(make_map, tmp_path):
     with pytest.raises(OutputProblem, match="does not exist"):
         fit(make_map(), **FIELDS, **REML, output=tmp_path / "nowhere" / "map.gpkg")
-    for name, wrong in [("output", "x.shp"), ("csv", "x.gpkg"), ("report", "x.csv"), ("posterior", "x.csv")]:
+    for name, wrong in [
+        ("output", "x.shp"),
+        ("csv", "x.gpkg"),
+        ("excel", "x.xls"),
+        ("report", "x.csv"),
+        ("posterior", "x.csv"),
+    ]:
         method = {} if name == "posterior" else REML
         with pytest.raises(OutputProblem, match=r"must end in \."):
             fit(make_map(), **FIELDS, **method, **{name: tmp_path / wrong})
