@@ -41,6 +41,8 @@ class Conditional:
         The sets.
     log_likelihood : ndarray, shape (B,)
         Log density of y with beta integrated over its flat prior; NaN where a matrix is not positive definite.
+    log_profile : ndarray, shape (B,)
+        Log density of y at the estimated beta, which maximum likelihood maximises.
     beta : ndarray, shape (p, B)
         Conditional mean of the coefficients of all responses.
     beta_covariance, beta_root : ndarray, shape (p, p, B)
@@ -53,6 +55,7 @@ class Conditional:
 
     hyper: Hyperparameters
     log_likelihood: Vector
+    log_profile: Vector
     beta: Vector
     beta_covariance: Vector
     beta_root: Vector
@@ -203,12 +206,21 @@ class CollapsedModel:
             gram = gram - inner
             logdet = logdet + factor.logdet - self.field.logdet(hyper)
         beta, root, quadratic, logdet_beta = _generalised_least_squares(np.moveaxis(gram, 2, 0), p)
-        log_likelihood = -0.5 * (
-            (int(self.data.observed.sum()) - p) * math.log(2.0 * math.pi) + logdet + logdet_beta + quadratic
-        )
+        log_profile = -0.5 * (int(self.data.observed.sum()) * math.log(2.0 * math.pi) + logdet + quadratic)
+        log_likelihood = log_profile + 0.5 * (p * math.log(2.0 * math.pi) - logdet_beta)
         covariance = np.moveaxis(root @ root.swapaxes(1, 2), 0, 2)
         return Conditional(
-            hyper, log_likelihood, beta.T, covariance, np.moveaxis(root, 0, 2), weights, iid, factor, white, correction
+            hyper,
+            log_likelihood,
+            log_profile,
+            beta.T,
+            covariance,
+            np.moveaxis(root, 0, 2),
+            weights,
+            iid,
+            factor,
+            white,
+            correction,
         )
 
     def moments(self, given: Conditional) -> Moments:
