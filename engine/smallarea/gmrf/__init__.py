@@ -7,6 +7,7 @@ and never see which backend does the work.
 from smallarea.gmrf.factor import Factor, Factoriser, factoriser
 from smallarea.gmrf.pattern import SymmetricPattern
 from smallarea.gmrf.precision import CarPrecision, LerouxPrecision, Precision
+from smallarea.gmrf.sar import SarPrecision
 
 __all__ = [
     "CarPrecision",
@@ -14,6 +15,7 @@ __all__ = [
     "Factoriser",
     "LerouxPrecision",
     "Precision",
+    "SarPrecision",
     "SymmetricPattern",
     "factoriser",
 ]
