@@ -66,11 +66,10 @@ def maximise(criterion: Criterion, axes: Sequence[Vector], lower: Vector, upper:
     """
     shape = tuple(len(axis) for axis in axes)
     values = np.array([criterion(np.array(point)) for point in itertools.product(*axes)]).reshape(shape)
-    peaks = np.argwhere(values >= maximum_filter(values, size=3, mode="nearest"))
-    peaks = sorted(peaks.tolist(), key=lambda at: -values[tuple(at)])[:STARTS]
+    peaks = np.argwhere(values >= maximum_filter(values, size=3, mode="nearest")).tolist()
     found = [
         climb(criterion, np.array([axis[i] for axis, i in zip(axes, peak, strict=True)]), lower, upper)
-        for peak in peaks
+        for peak in sorted(peaks, key=lambda at: -values[tuple(at)])[:STARTS]
     ]
     return sorted(found, key=lambda maximum: -maximum.value)
 

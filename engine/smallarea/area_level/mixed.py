@@ -1,7 +1,7 @@
 """Generalised least squares of a linear mixed model from its penalised residuals, without the marginal covariance.
 
-With ``y = x beta + L u + e``, ``e ~ N(0, K^{-1})`` and ``u ~ N(0, Q^{-1})``, the marginal quadratic form of a column x is
-a minimum over u, a sum of squares in which nothing cancels (Henderson 1975)::
+With ``y = x beta + L u + e``, ``e ~ N(0, K^{-1})`` and ``u ~ N(0, Q^{-1})``, the marginal quadratic form of a column x
+is a minimum over u, a sum of squares in which nothing cancels (Henderson 1975)::
 
     x' S^{-1} x = min_u (x - L u)' K (x - L u) + u' Q u
 

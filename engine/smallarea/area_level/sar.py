@@ -1,7 +1,7 @@
 """Spatial EBLUP: the Fay-Herriot model with simultaneously autoregressive (SAR) area effects.
 
-Model and estimators: Petrucci and Salvati (2006), Singh, Shukla and Kundu (2005), Molina, Salvati and Pratesi (2009). The
-derivation is in ``docs/methods/spatial-eblup.md``.
+Model and estimators: Petrucci and Salvati (2006), Singh, Shukla and Kundu (2005), Molina, Salvati and Pratesi (2009).
+The derivation is in ``docs/methods/spatial-eblup.md``.
 """
 
 from __future__ import annotations
@@ -79,6 +79,29 @@ class SarEblup:
     def model_variance_error(self) -> float:
         """Asymptotic variance of the estimator of A."""
         return float(self.parameter_covariance[0, 0])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the estimates has to know, empty if nothing is unusual."""
+        notes = []
+        if self.model_variance == 0.0:
+            notes.append(
+                "The model variance is 0: the covariates explain all that the sampling variances leave, every estimate "
+                "is synthetic, and the spatial parameter rho is not identified."
+            )
+        if self.rho_at_bound:
+            notes.append(
+                f"The spatial parameter rho is at the end of its range ({self.rho:.5f}); its standard error and the "
+                "part of the mean squared errors that comes from it are not to be trusted. Use the bootstrap."
+            )
+        negative = int(np.sum(self.mse <= 0.0))
+        if negative:
+            notes.append(
+                f"The analytic mean squared error of {negative} areas is not positive: rho is too uncertain "
+                f"(standard error {np.sqrt(self.parameter_covariance[1, 1]):.2g}) for the approximation. Use the "
+                "bootstrap."
+            )
+        return tuple(notes)
 
     @property
     def information_criteria(self) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The Fay-Herriot model with simultaneously autoregressive area effects, at given (A, rho), by sparse factors.
 
-``y = X beta + v + e``, ``v = rho W v + u``, ``u ~ N(0, A I)``, ``e_i ~ N(0, psi_i)``: Petrucci and Salvati (2006). With ``B = I -
-rho W``, ``Q1 = B'B``, ``K = diag(1 / psi_i)`` (zero where not sampled) and ``F = Q1 + A K``::
+``y = X beta + v + e``, ``v = rho W v + u``, ``u ~ N(0, A I)``, ``e_i ~ N(0, psi_i)``: Petrucci and Salvati (2006).
+With ``B = I - rho W``, ``Q1 = B'B``, ``K = diag(1 / psi_i)`` (zero where not sampled) and ``F = Q1 + A K``::
 
     E[v | y]   = A F^{-1} K (y - X beta)
     Var(v | y) = A F^{-1}
@@ -25,8 +25,8 @@ from smallarea.gmrf.sar import SarOperator
 
 Vector = NDArray[np.float64]
 
-# Closer to its bounds rho changes no estimate, and (1 - rho)^2 would come near rounding.
-RHO_LIMIT = 1.0 - 1e-5
+# Closer to its bounds rho changes no estimate, and what is left of the information on it would drown in rounding.
+RHO_LIMIT = 0.9999
 RHO_SCAN = np.array([-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.8, 0.93, 0.99])
 
 
@@ -172,7 +172,7 @@ def estimate_sar(model: SarModel, method: str) -> SarEstimate:
     Returns
     -------
     SarEstimate
-        The highest maximum over A >= 0 and abs(rho) <= 1 - 1e-5; A = 0 if nothing is higher than that.
+        The highest maximum over A >= 0 and abs(rho) <= 0.9999; A = 0 if nothing is higher than that.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def estimate_sar(model: SarModel, method: str) -> SarEstimate:
 
 
 def variance_axis(y: Vector, v: Vector) -> Vector:
-    """Logs of a variance component, a decade apart, from where it does nothing to where it explains everything.
+    """Return logs of a variance component, a decade apart, from where it does nothing to where it is all.
 
     Parameters
     ----------

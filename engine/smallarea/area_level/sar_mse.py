@@ -1,16 +1,16 @@
 """Mean squared error of the spatial EBLUP: all terms for every area, sampled or not, from columns of F^{-1}.
 
-The best predictor of theta_o has the error ``g1_o = A [F^{-1}]_oo``, and with ``f = F^{-1} e_o``, ``h = F^{-1} K f``, ``t = Q1' f``
-(``Q1' = dQ1/drho = -(W'B + B'W)``) the terms that the estimation of (A, rho) adds follow from::
+The best predictor of theta_o has the error ``g1_o = A [F^{-1}]_oo``. With ``f = F^{-1} e_o``, ``h = F^{-1} K f``, ``t =
+Q1' f``, where ``Q1' = dQ1/drho = -(W'B + B'W)``, the terms that the estimation of (A, rho) adds follow from::
 
     d g1 / dA   = |B f|^2                 M_AA   = (B f)'(B h)
     d g1 / drho = -A f' t                 M_Arho = -A h' t
                                           M_rhorho = A^2 (C t)' K (F^{-1} t)
     D_Arho      = -f' t                   D_rhorho = 2 A (|B'^{-1} t|^2 - |W f|^2)
 
-where M is the covariance of the derivative of the predictor in (A, rho), D the part of the second derivative of g1 that the
-second derivative of the effects' covariance brings, and C = Q1^{-1}. ``docs/methods/spatial-eblup.md`` derives them. Columns are
-solved for in blocks; no n by n matrix exists at any time.
+where M is the covariance of the derivative of the predictor in (A, rho), D the part of the second derivative of g1 that
+the second derivative of the effects' covariance brings, and C = Q1^{-1}; see ``docs/methods/spatial-eblup.md``.
+Columns are solved for in blocks; no n by n matrix exists at any time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.area_level.sar_model import SarConditional, SarModel
+from smallarea.errors import ModelProblem
 from smallarea.gmrf.sar import SarOperator
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
 BLOCK = 64
+# One minus the squared correlation of two estimators below which they are one: rounding of the traces.
+ALIASED = 1e-9
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ def mean_squared_error(
     -------
     MeanSquaredError
         The errors.
+
+    Raises
+    ------
+    ModelProblem
+        If the data hold no information on rho although there are effects.
     """
     columns = _column_sums(model, given, progress)
     trend = _Trend(model, given)
@@ -126,7 +134,13 @@ def _leverage(model: SarModel, given: SarConditional) -> Vector:
 def _inverse(information: Vector, has_effects: bool) -> tuple[Vector, Vector]:
     """Covariance of (A, rho) as reported and with zeros for NaN: at A = 0 nothing is known, or needed, of rho."""
     if has_effects:
-        covariance = np.linalg.inv(information)
+        size = information[0, 0] * max(information[1, 1], 0.0)
+        if not size - information[0, 1] ** 2 > ALIASED * size:
+            raise ModelProblem(
+                "The sampled areas cannot tell the model variance from the spatial parameter rho: hardly any two of "
+                "them are connected on the map. Check the neighbours, or fit independent effects (random_effect 'iid')."
+            )
+        covariance = np.asarray(np.linalg.inv(information), dtype=float)
         return covariance, covariance
     filled = np.array([[1.0 / information[0, 0], 0.0], [0.0, 0.0]])
     return np.array([[filled[0, 0], np.nan], [np.nan, np.nan]]), filled
@@ -174,23 +188,26 @@ def _add_block(sums: _Columns, model: SarModel, given: SarConditional, areas: ND
 class _Trend:
     """Traces that involve the coefficients; all matrices have p rows or columns.
 
-    With ``G_j`` the derivatives of the effects' covariance and ``O = F^{-1} K X``: ``S^{-1} X = Q1 O`` on the sampled areas, so
-    that ``G_A S^{-1} X = O`` and ``G_rho S^{-1} X = -A C Q1' O``.
+    With ``G_j`` the derivatives of the effects' covariance and ``O = F^{-1} K X``: ``S^{-1} X = Q1 O`` on the sampled
+    areas, so that ``G_A S^{-1} X = O`` and ``G_rho S^{-1} X = -A C Q1' O``.
     """
 
     def __init__(self, model: SarModel, given: SarConditional) -> None:
         a, operator, slope = given.a, given.operator, given.slope
         turned = operator.precision_slope_times(slope)
         self._spread = (slope, -a * _covariance_times(operator, turned))
+        # S^{-1} times these, as K F^{-1} Q1 of them: near rho = 1 the plain residual would lose the digits that the
+        # trace below loses already.
         k = model.k[:, None]
-        self._weighted = tuple(k * (s - a * given.factor.solve(k * s)) for s in self._spread)
+        flat = (operator.precision_times(slope), -a * turned)
+        self._weighted = tuple(k * given.factor.solve(side) for side in flat)
         root = operator.times(slope)
         covariance = given.fit.covariance
         self._shares = (covariance @ (root.T @ root), -a * covariance @ (slope.T @ turned))
         self._covariance = covariance
 
     def restriction(self) -> Vector:
-        """What the restricted information, twice over, has beyond that of the likelihood, shape (2, 2)."""
+        """Return twice what the restricted information has beyond that of the likelihood, shape (2, 2)."""
         terms = np.empty((2, 2))
         for i, j in np.ndindex(2, 2):
             linear = np.sum(self._covariance * (self._spread[i].T @ self._weighted[j]))
@@ -198,7 +215,7 @@ class _Trend:
         return 0.5 * (terms + terms.T)
 
     def information_slope(self) -> Vector:
-        """Derivative of log|X'S^{-1}X| in A and rho, shape (2,)."""
+        """Return the derivative of log|X'S^{-1}X| in A and rho, shape (2,)."""
         return -np.array([np.trace(share) for share in self._shares])
 
 
