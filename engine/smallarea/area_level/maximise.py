@@ -26,6 +26,8 @@ MOST_STEPS = 80
 # Gain that a Newton step predicts below which rounding of the criterion hides whether it rose.
 NOISE = 1e-8
 SMALLEST_STEP = 1e-9
+# Steps on trust after that: Newton's method squares the error, so what a third one would mend is rounding.
+FINAL_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def climb(criterion: Criterion, start: Vector, lower: Vector, upper: Vector) -> 
     """
     point, value = np.clip(start, lower, upper), criterion(np.clip(start, lower, upper))
     held = np.zeros(len(point), dtype=bool)
+    final_steps = 0
     for _ in range(MOST_STEPS):
         gradient, hessian = derivatives(criterion, point, value)
         held = ((point <= lower) & (gradient <= 0.0)) | ((point >= upper) & (gradient >= 0.0))
@@ -102,7 +105,8 @@ def climb(criterion: Criterion, start: Vector, lower: Vector, upper: Vector) -> 
             step *= min(1.0, LONGEST_STEP / np.abs(step).max(initial=LONGEST_STEP))
             point = np.clip(point + step, lower, upper)
             value = criterion(point)
-            if np.abs(step).max() < SMALLEST_STEP:
+            final_steps += 1
+            if np.abs(step).max() < SMALLEST_STEP or final_steps == FINAL_STEPS:
                 break
             continue
         step *= min(1.0, LONGEST_STEP / np.abs(step).max())

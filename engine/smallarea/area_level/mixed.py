@@ -73,7 +73,7 @@ def marginal_fit(stacked: Vector, m: int, logdet: float) -> MarginalFit:
     """
     p = stacked.shape[1] - 1
     sizes = np.linalg.norm(stacked, axis=0)
-    r = scipy.linalg.qr(stacked, mode="r", check_finite=False)[0][: p + 1]
+    r = np.asarray(np.linalg.qr(stacked, mode="r"), dtype=float)
     corner = r[:p, :p]
     if np.any(np.abs(np.diag(corner)) <= COLLINEARITY * sizes[:p]):
         raise ModelProblem("The covariates are collinear once weighted by the sampling variances. Leave some out.")

@@ -1,14 +1,14 @@
 """The space-time Fay-Herriot model at given variance parameters, by sparse factors, and their estimation.
 
 ``y_dt = x_dt' beta + u1_d + u2_dt + e_dt`` for areas d and times t (Marhuenda, Molina and Morales 2013): u1 is
-simultaneously autoregressive over areas, u2 autoregressive of order one in time within each area, and e_dt has the known
-variance psi_dt. With effects of unit scale, ``u1 = s1 w1`` and ``u2 = s2 w2``, w has the posterior precision::
+simultaneously autoregressive over areas, u2 autoregressive of order one in time within each area, and e_dt has the
+known variance psi_dt. With effects of unit scale, ``u1 = s1 w1`` and ``u2 = s2 w2``, w has the posterior precision::
 
     P = [ Q1(rho1) + s1^2 sum_t K      s1 s2 K           ]        K = diag(1 / psi_dt), zero where nothing was observed
         [ s1 s2 K'                     H(rho2) + s2^2 K  ]
 
-where Q1 = (I - rho1 W')(I - rho1 W) and H is block diagonal with the tridiagonal precision of an AR(1) of unit innovations.
-Nothing is divided by a variance, so that both may be zero.
+where Q1 = (I - rho1 W')(I - rho1 W) and H is block diagonal with the tridiagonal precision of an AR(1) with unit
+innovations. Nothing is divided by a variance, so that both may be zero.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from smallarea.gmrf import SarPrecision, SymmetricPattern, factoriser
 
 Vector = NDArray[np.float64]
 
-RHO_SCAN = np.arctanh([-0.6, 0.0, 0.5, 0.8, 0.97])
+RHO_SCAN = np.arctanh([-0.6, 0.1, 0.6, 0.93])
 # Variance components of the scan, as shares of what the covariates leave of the direct estimates.
-VARIANCE_SCAN = np.log([0.003, 0.03, 0.3, 1.5])
+VARIANCE_SCAN = np.log([0.01, 0.1, 0.4, 1.5])
 # How far from the scan the search may go before a component counts as zero.
 VARIANCE_RANGE = 20.0
 
