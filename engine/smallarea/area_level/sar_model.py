@@ -27,6 +27,9 @@ Vector = NDArray[np.float64]
 
 # Closer to its bounds rho changes no estimate, and what is left of the information on it would drown in rounding.
 RHO_LIMIT = 0.9999
+# How far beyond the scan (in logs) the search may follow A before it counts as zero: near a bound of rho the effects
+# keep their variance while A falls with the square of the distance to the bound.
+VARIANCE_RANGE = 25.0
 RHO_SCAN = np.array([-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.8, 0.93, 0.99])
 
 
@@ -183,7 +186,7 @@ def estimate_sar(model: SarModel, method: str) -> SarEstimate:
         raise ModelProblem(f"Spatial EBLUPs are fitted by 'reml' or 'ml', not by {method!r}.")
     log_a = variance_axis(model.y[model.sampled], model.v[model.sampled])
     bound = np.arctanh(RHO_LIMIT)
-    lower, upper = np.array([log_a[0] - 10.0, -bound]), np.array([log_a[-1] + 10.0, bound])
+    lower, upper = np.array([log_a[0] - VARIANCE_RANGE, -bound]), np.array([log_a[-1] + VARIANCE_RANGE, bound])
 
     def criterion(point: Vector) -> float:
         return model.criterion(float(np.exp(point[0])), float(np.tanh(point[1])), method)

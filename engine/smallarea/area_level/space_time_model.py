@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from smallarea.area_level.maximise import Maximum, derivatives, maximise
 from smallarea.area_level.mixed import MarginalFit, marginal_fit
-from smallarea.area_level.sar_model import RHO_LIMIT
+from smallarea.area_level.sar_model import RHO_LIMIT, VARIANCE_RANGE
 from smallarea.errors import ModelProblem
 from smallarea.gmrf import SarPrecision, SymmetricPattern, factoriser
 
@@ -29,8 +29,6 @@ Vector = NDArray[np.float64]
 RHO_SCAN = np.arctanh([-0.6, 0.1, 0.6, 0.93])
 # Variance components of the scan, as shares of what the covariates leave of the direct estimates.
 VARIANCE_SCAN = np.log([0.01, 0.1, 0.4, 1.5])
-# How far from the scan the search may go before a component counts as zero.
-VARIANCE_RANGE = 20.0
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ class SarOperator:
     Parameters
     ----------
     weights : scipy.sparse.csr_array, shape (n, n)
-        W, absolute row sums of at most 1.
+        W, non-negative with row sums of at most 1.
+    transposed : scipy.sparse.csr_array, shape (n, n)
+        W'.
     rho : float
         Autoregression parameter, between -1 and 1.
 
@@ -38,9 +40,9 @@ class SarOperator:
     Every row of B is dominated by its diagonal, so elimination without pivoting is stable and all pivots are positive.
     """
 
-    def __init__(self, weights: sp.csr_array, rho: float) -> None:
+    def __init__(self, weights: sp.csr_array, transposed: sp.csr_array, rho: float) -> None:
         self.weights = weights
-        self.transposed = weights.T.tocsr()
+        self.transposed = transposed
         self.rho = rho
 
     @cached_property
@@ -99,7 +101,8 @@ class SarPrecision:
         self.weights = w
         n = w.shape[0]
         both = sp.csr_array(w + w.T)
-        square = sp.csr_array(w.T @ w)
+        transposed = sp.csr_array(w.T)
+        square = sp.csr_array(transposed @ w)
         upper = sp.coo_array(sp.triu(sp.csr_array(abs(both) + abs(square)), k=1))
         upper.eliminate_zeros()
         rows, columns = upper.coords
@@ -108,7 +111,9 @@ class SarPrecision:
         # Fancy indexing of an empty set gives an empty sparse array of another kind.
         self._linear = _entries(both, rows, columns)
         self._quadratic = _entries(square, rows, columns)
-        self.operator: Callable[[float], SarOperator] = lru_cache(OPERATORS_KEPT)(lambda rho: SarOperator(w, rho))
+        self.operator: Callable[[float], SarOperator] = lru_cache(OPERATORS_KEPT)(
+            lambda rho: SarOperator(w, transposed, rho)
+        )
 
     @classmethod
     def from_adjacency(cls, adjacency: Any) -> SarPrecision:

@@ -230,6 +230,17 @@ def test_smooth_field_takes_rho_to_its_bound():
     np.testing.assert_allclose(fit.estimate, y, atol=0.05)
 
 
+def test_errors_that_the_approximation_spoils_are_pointed_out():
+    # Hardly any effects: the second-order term in rho takes more away than there is.
+    y, v, x, precision = simulate(grid(9, 9), a=0.05, rho=0.5, seed=5)
+    fit = fit_sar(y, v, x, precision)
+    assert 0.0 < fit.model_variance < 0.05
+    assert np.any(fit.mse <= 0.0)
+    assert "Use the bootstrap" in fit.notes[0]
+    made = bootstrap_sar(y, v, x, precision, fit, replicates=10)
+    assert np.all(made.mse > 0.0)
+
+
 def test_what_the_data_say_nothing_about_is_refused():
     # Only two areas are linked, and nothing was sampled there; then pairs, one of each sampled: A and rho are one.
     rng = np.random.default_rng(5)
