@@ -16,6 +16,14 @@ from smallarea.area_level.priors import (
     Uniform,
     parse_prior,
 )
+from smallarea.area_level.sar import SarEblup, fit_sar, fit_sar_eblup
+from smallarea.area_level.sar_bootstrap import SarBootstrap, bootstrap_sar
+from smallarea.area_level.space_time import (
+    SpaceTimeBootstrap,
+    SpaceTimeEblup,
+    bootstrap_space_time,
+    fit_space_time,
+)
 from smallarea.area_level.specification import AreaLevelSpecification, specify
 
 __all__ = [
@@ -32,10 +40,19 @@ __all__ = [
     "HalfStudentT",
     "Posterior",
     "Prior",
+    "SarBootstrap",
+    "SarEblup",
+    "SpaceTimeBootstrap",
+    "SpaceTimeEblup",
     "StandardisedData",
     "Uniform",
     "area_level_data",
+    "bootstrap_sar",
+    "bootstrap_space_time",
     "fit_eblup",
+    "fit_sar",
+    "fit_sar_eblup",
+    "fit_space_time",
     "parse_prior",
     "sample_posterior",
     "spatial_field",
