@@ -6,7 +6,6 @@ The derivation is in ``docs/methods/spatial-eblup.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from smallarea.area_level.data import StandardisedData
 from smallarea.area_level.mixed import MarginalFit, information_criteria
-from smallarea.area_level.sar_model import SarModel, estimate_sar
+from smallarea.area_level.sar_model import Progress, SarModel, estimate_sar
 from smallarea.area_level.sar_mse import mean_squared_error
 from smallarea.errors import GraphProblem, ModelProblem, TableProblem, VarianceProblem, named
 from smallarea.gmrf import SarPrecision
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from smallarea.areas import AreaGraph
 
 Vector = NDArray[np.float64]
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -203,9 +201,7 @@ def fit_sar(
         If the method is unknown, there are too few areas, or covariates are collinear.
     """
     model = sar_model(direct, variance, x, weights)
-    if progress is not None:
-        progress(0.0, "model variance and spatial dependence")
-    found = estimate_sar(model, method)
+    found = estimate_sar(model, method, progress)
     # Without effects their correlation is of no matter; that of independent ones makes the errors those of fit_eblup.
     given = model.condition(found.a, found.rho if found.a > 0.0 else 0.0)
     errors = mean_squared_error(model, given, method, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.area_level.sar import SarEblup, sar_model
-from smallarea.area_level.sar_model import SarConditional, SarModel, estimate_sar
+from smallarea.area_level.sar_model import Progress, SarConditional, SarModel, estimate_sar
 from smallarea.area_level.sar_mse import known_parameters_error
 from smallarea.errors import JobProblem
 
 Vector = NDArray[np.float64]
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def bootstrap_sar(
     seed : int
         Seed; the first replicates are the same however many follow.
     progress : callable, optional
-        Called with percent and text after each replicate; what it raises stops the work.
+        Called with percent and text, often; what it raises stops the work.
 
     Returns
     -------
@@ -86,7 +84,7 @@ def bootstrap_sar(
     for b in range(replicates):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(b,)))
         theta, again = _simulate(model, a, rho, fit.synthetic, rng)
-        found = estimate_sar(again, method)
+        found = estimate_sar(again, method, replicate_progress(progress, b, replicates))
         parameters[b] = found.a, found.rho
         best = _predict(again, again.condition(a, rho))
         given = again.condition(found.a, found.rho if found.a > 0.0 else 0.0)
@@ -94,10 +92,23 @@ def bootstrap_sar(
         squared += (estimate - theta) ** 2
         refitted += (estimate - best) ** 2
         known += sum(known_parameters_error(again, given))
-        if progress is not None:
-            progress(100.0 * (b + 1) / replicates, f"bootstrap replicate {b + 1} of {replicates}")
     corrected = 2.0 * (fit.g1 + fit.g2) + (refitted - known) / replicates
     return SarBootstrap(squared / replicates, corrected, parameters)
+
+
+def replicate_progress(progress: Progress | None, b: int, replicates: int) -> Progress | None:
+    """Return what the search within replicate b calls: the percentage is that of the whole bootstrap.
+
+    Parameters
+    ----------
+    progress : callable or None
+        What the caller of the bootstrap gave.
+    b, replicates : int
+        Replicate, from 0, and how many there are.
+    """
+    if progress is None:
+        return None
+    return lambda _percent, _text: progress(100.0 * b / replicates, f"bootstrap replicate {b + 1} of {replicates}")
 
 
 def _simulate(

@@ -12,6 +12,7 @@ F has the pattern of neighbours of neighbours, and nothing is divided by A, so t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from smallarea.gmrf import Factor, SarPrecision, factoriser
 from smallarea.gmrf.sar import SarOperator
 
 Vector = NDArray[np.float64]
+Progress = Callable[[float, str], None]
 
 # Closer to its bounds rho changes no estimate, and what is left of the information on it would drown in rounding.
 RHO_LIMIT = 0.9999
@@ -162,7 +164,7 @@ class SarEstimate:
     rho_at_bound: bool
 
 
-def estimate_sar(model: SarModel, method: str) -> SarEstimate:
+def estimate_sar(model: SarModel, method: str, progress: Progress | None = None) -> SarEstimate:
     """Estimate A and rho.
 
     Parameters
@@ -171,6 +173,8 @@ def estimate_sar(model: SarModel, method: str) -> SarEstimate:
         The model.
     method : {'reml', 'ml'}
         What to maximise.
+    progress : callable, optional
+        Called with 0 percent and text at every evaluation; what it raises stops the search.
 
     Returns
     -------
@@ -189,6 +193,8 @@ def estimate_sar(model: SarModel, method: str) -> SarEstimate:
     lower, upper = np.array([log_a[0] - VARIANCE_RANGE, -bound]), np.array([log_a[-1] + VARIANCE_RANGE, bound])
 
     def criterion(point: Vector) -> float:
+        if progress is not None:
+            progress(0.0, "model variance and spatial dependence")
         return model.criterion(float(np.exp(point[0])), float(np.tanh(point[1])), method)
 
     maxima = maximise(criterion, [log_a, np.arctanh(RHO_SCAN)], lower, upper)

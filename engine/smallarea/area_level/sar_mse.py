@@ -15,18 +15,16 @@ Columns are solved for in blocks; no n by n matrix exists at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.area_level.sar_model import SarConditional, SarModel
+from smallarea.area_level.sar_model import Progress, SarConditional, SarModel
 from smallarea.errors import ModelProblem
 from smallarea.gmrf.sar import SarOperator
 
 Vector = NDArray[np.float64]
-Progress = Callable[[float, str], None]
 
 BLOCK = 64
 # One minus the squared correlation of two estimators below which they are one: rounding of the traces.

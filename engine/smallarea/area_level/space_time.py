@@ -5,7 +5,6 @@ Marhuenda, Molina and Morales (2013); the derivation is in ``docs/methods/spatia
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.area_level.mixed import MarginalFit, information_criteria
+from smallarea.area_level.sar_bootstrap import replicate_progress
+from smallarea.area_level.sar_model import Progress
 from smallarea.area_level.space_time_model import SpaceTimeModel, SpaceTimeParameters, estimate_space_time
 from smallarea.errors import GraphProblem, JobProblem, ModelProblem, TableProblem, VarianceProblem, named
 from smallarea.gmrf import SarPrecision
 
 Vector = NDArray[np.float64]
-Progress = Callable[[float, str], None]
 
 STRUCTURES = ("ST", "S")
 
@@ -89,7 +89,14 @@ class SpaceTimeBootstrap:
 
 
 def fit_space_time(
-    direct: Vector, variance: Vector, x: Vector, weights: Any, *, structure: str = "ST", method: str = "reml"
+    direct: Vector,
+    variance: Vector,
+    x: Vector,
+    weights: Any,
+    *,
+    structure: str = "ST",
+    method: str = "reml",
+    progress: Progress | None = None,
 ) -> SpaceTimeEblup:
     """Fit the space-time Fay-Herriot model and predict every cell.
 
@@ -105,6 +112,8 @@ def fit_space_time(
         'ST': u2 is autoregressive in time; 'S': u2 is independent over time.
     method : {'reml', 'ml'}
         What to maximise.
+    progress : callable, optional
+        Called with percent and text, often; what it raises stops the work.
 
     Returns
     -------
@@ -121,7 +130,7 @@ def fit_space_time(
         If the method is unknown, there are too few direct estimates, or covariates are collinear.
     """
     model = _model(direct, variance, x, weights, structure)
-    found = estimate_space_time(model, method)
+    found = estimate_space_time(model, method, progress)
     given = model.condition(found.parameters)
     synthetic = model.x @ given.fit.beta
     return SpaceTimeEblup(
@@ -167,7 +176,7 @@ def bootstrap_space_time(
     seed : int
         Seed; the first replicates are the same however many follow.
     progress : callable, optional
-        Called with percent and text after each replicate; what it raises stops the work.
+        Called with percent and text, often; what it raises stops the work.
 
     Returns
     -------
@@ -188,12 +197,11 @@ def bootstrap_space_time(
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(b,)))
         theta = fit.synthetic + simulate_effects(fit.parameters, model.precision, model.y.shape[1], rng)
         again = model.with_direct(theta + np.sqrt(model.v) * rng.standard_normal(theta.shape))
-        estimates.append(estimate_space_time(again, method).parameters)
+        within = replicate_progress(progress, b, replicates)
+        estimates.append(estimate_space_time(again, method, within).parameters)
         given = again.condition(estimates[-1])
         estimate = model.x @ given.fit.beta + given.area_effect[:, None] + given.time_effect
         squared += (estimate - theta) ** 2
-        if progress is not None:
-            progress(100.0 * (b + 1) / replicates, f"bootstrap replicate {b + 1} of {replicates}")
     return SpaceTimeBootstrap(squared / replicates, tuple(estimates))
 
 

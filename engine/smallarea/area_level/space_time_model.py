@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from smallarea.area_level.maximise import Maximum, derivatives, maximise
 from smallarea.area_level.mixed import MarginalFit, marginal_fit
-from smallarea.area_level.sar_model import RHO_LIMIT, VARIANCE_RANGE
+from smallarea.area_level.sar_model import RHO_LIMIT, VARIANCE_RANGE, Progress
 from smallarea.errors import ModelProblem
 from smallarea.gmrf import SarPrecision, SymmetricPattern, factoriser
 
@@ -154,7 +154,6 @@ class SpaceTimeModel:
         """Diagonal and edges of P, in the order of its pattern."""
         areas, times = self.y.shape
         chain = np.full(times, 1.0 + at.rho_time**2)
-        # Written so that a chain of a single time has the precision 1 - rho^2.
         chain[0] -= at.rho_time**2
         chain[-1] -= at.rho_time**2
         diagonal = np.concatenate(
@@ -197,7 +196,7 @@ _NAMES = ("area_variance", "rho_area", "time_variance", "rho_time")
 _IS_VARIANCE = np.array([True, False, True, False])
 
 
-def estimate_space_time(model: SpaceTimeModel, method: str) -> SpaceTimeEstimate:
+def estimate_space_time(model: SpaceTimeModel, method: str, progress: Progress | None = None) -> SpaceTimeEstimate:
     """Estimate the variance parameters.
 
     The model and its limits without one or both effects are maximised each from a coarse scan; the highest wins, the
@@ -209,6 +208,8 @@ def estimate_space_time(model: SpaceTimeModel, method: str) -> SpaceTimeEstimate
         The model.
     method : {'reml', 'ml'}
         What to maximise.
+    progress : callable, optional
+        Called with 0 percent and text at every evaluation; what it raises stops the search.
 
     Returns
     -------
@@ -226,7 +227,7 @@ def estimate_space_time(model: SpaceTimeModel, method: str) -> SpaceTimeEstimate
     empty = Maximum(np.empty(0), model.criterion(_natural(np.empty(0), []), method), np.empty(0, dtype=bool))
     best, chosen = empty, list[int]()
     for used in ([0, 1], time, [0, 1, *time]):
-        found = _maximum(model, method, used)
+        found = _maximum(model, method, used, progress)
         if found is not None and found.value > best.value:
             best, chosen = found, used
     parameters = _natural(best.point, chosen)
@@ -244,13 +245,19 @@ def _natural(point: Vector, used: list[int]) -> SpaceTimeParameters:
     return SpaceTimeParameters(*values.tolist())
 
 
-def _maximum(model: SpaceTimeModel, method: str, used: list[int]) -> Maximum | None:
+def _maximum(model: SpaceTimeModel, method: str, used: list[int], progress: Progress | None) -> Maximum | None:
     """Return the highest maximum with these parameters in which no variance is at the end of its range."""
     size = np.log(max(_residual_variance(model), float(np.median(model.v[model.observed]))))
     bound = np.arctanh(RHO_LIMIT)
     is_variance = _IS_VARIANCE[used]
+
+    def criterion(point: Vector) -> float:
+        if progress is not None:
+            progress(0.0, "variances and correlations")
+        return model.criterion(_natural(point, used), method)
+
     found = maximise(
-        lambda point: model.criterion(_natural(point, used), method),
+        criterion,
         [size + VARIANCE_SCAN if variance else RHO_SCAN for variance in is_variance],
         np.where(is_variance, size - VARIANCE_RANGE, -bound),
         np.where(is_variance, size + VARIANCE_RANGE, bound),
