@@ -1,14 +1,15 @@
 """The collapsed model: coefficients and random effects integrated out, given the hyperparameters.
 
-With the cells of all responses stacked, ``y = X beta + H u + tau + e``, u the unknowns of a spatial field with precision
-Q, ``tau_i ~ N(0, T)`` independent between areas, ``e_i ~ N(0, V_i)`` the known sampling error. With ``M_i = V_i + T`` and
-its inverse W (zero in cells that are not observed), ``P = Q + H' W H`` and ``S = M + H Q^{-1} H'``::
+With the cells of all responses stacked, ``y = X beta + H u + tau + e``, u the unknowns of a spatial field with
+precision Q, ``tau_i ~ N(0, T)`` independent between areas, ``e_i ~ N(0, V_i)`` the known sampling error. With ``M_i =
+V_i + T`` and its inverse W (zero in cells that are not observed), ``P = Q + H' W H`` and ``S = M + H Q^{-1} H'``::
 
     a' S^{-1} b = a' W b - (H' W a)' P^{-1} (H' W b)
     log|S|      = log|M| - log|Q| + log|P|
 
 beta has a flat prior, so the restricted likelihood is the marginal one. The same factor of P gives exact draws of beta,
-u and theta = X beta + H u + tau. Everything is done for many sets of hyperparameters at once; they are on the last axis.
+u and theta = X beta + H u + tau. Everything is done for many sets of hyperparameters at once; they are on the last
+axis.
 """
 
 from __future__ import annotations
@@ -256,7 +257,11 @@ def _constrain(gram: Vector, limits: Constraints, m: int) -> tuple[Vector, Vecto
     cross = np.moveaxis(gram[m:, :m], 2, 0)
     solved = np.linalg.solve(own, cross)
     corrected = gram[:m, :m] - np.moveaxis(cross.swapaxes(1, 2) @ solved, 0, 2)
-    return corrected, np.moveaxis(solved, 0, 2), np.linalg.slogdet(own)[1] + limits.log_constant
+    return (
+        corrected,
+        np.moveaxis(np.asarray(solved, dtype=float), 0, 2),
+        np.linalg.slogdet(own)[1] + limits.log_constant,
+    )
 
 
 def _generalised_least_squares(gram: Vector, p: int) -> tuple[Vector, Vector, Vector, Vector]:

@@ -1,8 +1,8 @@
 """Restricted and full maximum likelihood for the models with spatial effects or several responses.
 
-The likelihood is that of the collapsed model. Hyperparameters are searched in unbounded coordinates (the quantiles of the
-default priors serve as a change of variable; the priors themselves play no part), so a standard deviation that the data
-put at zero ends at the far side of its coordinate and is reported as zero.
+The likelihood is that of the collapsed model. Hyperparameters are searched in unbounded coordinates (the quantiles of
+the default priors serve as a change of variable; the priors themselves play no part), so a standard deviation that the
+data put at zero ends at the far side of its coordinate and is reported as zero.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def fit_likelihood(
     Returns
     -------
     LikelihoodFit
-        The fit. ``g3`` is by the delta method: the sensitivity of the predictor to the hyperparameters at the data, times
-        their asymptotic covariance (Kackar and Harville 1984).
+        The fit. ``g3`` is by the delta method: the sensitivity of the predictor to the hyperparameters at the data,
+        times their asymptotic covariance (Kackar and Harville 1984).
 
     Raises
     ------
@@ -148,7 +148,7 @@ def fit_likelihood(
 
 
 def _coordinates(specification: AreaLevelSpecification) -> dict[str, Prior]:
-    """Changes of variable: the default priors, but rho may be negative where the precision allows it."""
+    """Return changes of variable: the default priors, but rho may be negative where the precision allows it."""
     out = {parameter.name: DEFAULT_PRIORS[parameter.kind] for parameter in specification.layout}
     if specification.random_effect == "car":
         out |= {name: Uniform(-1.0, 1.0) for name in out if name.startswith("rho")}

@@ -71,7 +71,7 @@ class Moments:
         return self._regression(self._given.beta)
 
     def _regression(self, beta: Vector) -> Vector:
-        """x'beta of each response, shape (N, K, ...), for coefficients of shape (p, ...)."""
+        """X'beta of each response, shape (N, K, ...), for coefficients of shape (p, ...)."""
         return np.stack(
             [
                 np.tensordot(response.x, beta[at], axes=1)
@@ -109,7 +109,7 @@ class Moments:
         return known + np.einsum("nkqb,nlqb->nklb", half, half), known
 
     def _constrained_part(self) -> Vector:
-        """What the constraints take from the covariance of phi, shape (N, K, K, B)."""
+        """Return what the constraints take from the covariance of phi, shape (N, K, K, B)."""
         field, given = self._model.field, self._given
         if field is None or field.constraints is None or self._solved is None or given.factor is None:
             raise ValueError("no constraints")
@@ -187,7 +187,7 @@ class Moments:
 
 
 def _sandwich(outer: Vector, inner: Vector) -> Vector:
-    """A C A' for each area and set, shape (N, K, K, B)."""
+    """Return A C A' for each area and set, shape (N, K, K, B)."""
     if outer.shape[1] == 1:
         return outer**2 * inner
     return np.einsum("nklb,nlmb,njmb->nkjb", outer, inner, outer, optimize=True)

@@ -25,6 +25,7 @@ EFFECT_NAMES: Mapping[str, str] = {
     "leroux": "Leroux area effects",
     "bym2": "BYM2 area effects",
     "icar": "intrinsic CAR area effects",
+    "sar": "SAR area effects",
 }
 LINK_NAMES: Mapping[str, str] = {
     "independent": "responses independent of each other",
@@ -35,7 +36,8 @@ _FIELDS: Mapping[str, str] = {
     "car": "(D - rho W)^-1",
     "leroux": "(rho (D - W) + (1 - rho) I)^-1",
     "icar": "(D - W)^-, summing to zero in each component",
-    "bym2": "rho (scaled (D - W)^-) + (1 - rho) I",
+    "bym2": "(rho (scaled (D - W)^-) + (1 - rho) I)",
+    "sar": "((I - rho B)'(I - rho B))^-1, B the rows of W divided by their sums",
 }
 
 
@@ -49,10 +51,11 @@ class AreaLevelSpecification:
     ----------
     responses : tuple of str, length K
         Names of the responses.
-    random_effect : {'iid', 'car', 'leroux', 'bym2', 'icar'}
+    random_effect : {'iid', 'car', 'leroux', 'bym2', 'icar', 'sar'}
         The spatial part phi: none (iid), proper CAR with precision (D - rho W) / sd_phi^2, Leroux with precision
-        (rho (D - W) + (1 - rho) I) / sd_phi^2, BYM2 (Riebler et al. 2016; scaled by component, rho the share of the variance
-        that is spatial), or intrinsic CAR.
+        (rho (D - W) + (1 - rho) I) / sd_phi^2, BYM2 (Riebler et al. 2016; scaled by component, rho the share of the
+        variance that is spatial), intrinsic CAR, or simultaneously autoregressive (one response, maximum likelihood
+        only).
     link : {'independent', 'separable', 'chain'}
         How responses hang together: not at all, by one covariance matrix between the effects of an area (with iid: of
         delta; the unstructured multivariate Fay-Herriot model), or as a chain of conditional CARs.
@@ -108,20 +111,20 @@ class AreaLevelSpecification:
         lines = [f"direct_{at} ~ N(theta_{at}, variance_{at})", f"theta_{at} = {right}"]
         if several:
             lines.append(f"k = {', '.join(self.responses)}; coefficients for each response")
-        lines += self._effect_lines(of, several)
+        lines += self._effect_lines(several)
         if self.iid_part and not (several and not self.spatial and self.link == "separable"):
             lines.append(f"delta_{at} ~ N(0, sd_delta{of}^2)")
         lines += [f"{name} ~ {prior}" for name, prior in self.priors.items()]
         return "\n".join(lines)
 
-    def _effect_lines(self, of: str, several: bool) -> list[str]:
+    def _effect_lines(self, several: bool) -> list[str]:
         if not self.spatial:
             if several and self.link == "separable":
                 return ["delta_i ~ N(0, Sigma), Sigma from sd_delta_k and correlation"]
             return []
         shape = _FIELDS[self.random_effect]
         if not several:
-            return [f"phi ~ N(0, sd_phi^2 {shape})".replace("sd_phi^2 rho", "sd_phi^2 x rho")]
+            return [f"phi ~ N(0, sd_phi^2 {shape})"]
         if self.link == "separable":
             return [f"phi ~ N(0, Sigma x {shape}), Sigma from sd_phi_k and correlation"]
         if self.link == "independent":
@@ -153,7 +156,7 @@ def specify(
         Names of the covariates.
     responses : sequence of str
         Names of the responses.
-    random_effect : {'car', 'leroux', 'bym2', 'icar', 'iid'}
+    random_effect : {'car', 'leroux', 'bym2', 'icar', 'iid', 'sar'}
         The area random effect.
     link : {'separable', 'independent', 'chain'}
         How several responses hang together.
@@ -216,21 +219,27 @@ def specify(
     )
 
 
-def _check_parts(
-    responses: tuple[str, ...], random_effect: str, link: str, iid_part: bool | None, method: str
-) -> None:
+def _check_parts(responses: tuple[str, ...], random_effect: str, link: str, iid_part: bool | None, method: str) -> None:
     if not responses or len(set(responses)) != len(responses):
         raise ModelProblem(f"A model needs responses with different names; got {named(responses)}.")
     if method not in ("bayes", "reml", "ml") and (random_effect != "iid" or len(responses) > 1):
         raise ModelProblem(
-            f"Method {method!r} fits one response with independent area effects only. Choose random_effect 'iid' and one "
+            f"Method {method!r} fits one response with independent area effects only. Choose random_effect 'iid' and "
+            f"one "
             "response, or method 'bayes' or 'reml'."
+        )
+    if random_effect == "sar" and (method not in ("reml", "ml") or len(responses) > 1 or iid_part):
+        raise ModelProblem(
+            "SAR area effects are fitted by method 'reml' or 'ml', for one response and without an iid part. Choose "
+            "these, "
+            "or another random_effect."
         )
     if random_effect == "iid" and iid_part is False:
         raise ModelProblem("A model with random_effect 'iid' is its iid part; leave iid_part out or set it to true.")
     if link == "chain" and len(responses) > 1 and random_effect not in ("car", "leroux"):
         raise ModelProblem(
-            f"A chain of responses needs random_effect 'car' or 'leroux'; got {random_effect!r}. Choose one of them, or "
+            f"A chain of responses needs random_effect 'car' or 'leroux'; got {random_effect!r}. Choose one of them, "
+            f"or "
             "link 'separable'."
         )
 
@@ -238,7 +247,9 @@ def _check_parts(
 def _chain_order(responses: tuple[str, ...], link: str, order: tuple[str, ...]) -> tuple[str, ...]:
     if link != "chain" or len(responses) == 1:
         if order:
-            raise ModelProblem("An order of responses belongs to link 'chain' with two responses or more. Leave it out.")
+            raise ModelProblem(
+                "An order of responses belongs to link 'chain' with two responses or more. Leave it out."
+            )
         return ()
     if order and sorted(order) != sorted(responses):
         raise ModelProblem(
@@ -271,6 +282,7 @@ def _priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]) -> d
         all(isinstance(prior, LKJ) for prior in correlations) and len({str(prior) for prior in correlations}) == 1
     ):
         raise PriorProblem(
-            "The correlations of three responses or more form one matrix and share one LKJ prior: give it as 'correlation'."
+            "The correlations of three responses or more form one matrix and share one LKJ prior: give it as "
+            "'correlation'."
         )
     return chosen

@@ -60,7 +60,7 @@ class _Symbolic:
 
         n, edges = pattern.n, pattern.edges
         # The ordering (approximate minimum degree) and the filled pattern come from one factor of a harmless matrix.
-        degrees = np.bincount(edges.ravel(), minlength=n) + 1.0
+        degrees = np.bincount(edges.ravel(), minlength=n).astype(float) + 1.0
         solver = qdldl.Solver(pattern.upper(degrees, -1e-3), upper=True)
         lower, _, order = solver.factors()
         lower = sp.csc_matrix(lower)
@@ -93,8 +93,8 @@ class CompiledFactoriser:
 
     Notes
     -----
-    The factors of a batch lie in work space that the next batch overwrites: asking the system for so much memory anew each
-    time costs more than filling it.
+    The factors of a batch lie in work space that the next batch overwrites: asking the system for so much memory anew
+    each time costs more than filling it.
     """
 
     def __init__(self, pattern: SymmetricPattern, symbolic: _Symbolic | None = None) -> None:
@@ -306,7 +306,8 @@ def batch_factoriser(pattern: SymmetricPattern, solver: str = "auto") -> BatchFa
     except ImportError as error:
         if solver == "compiled":
             raise EngineUnavailable(
-                "The solver 'compiled' needs the package numba. Install it (pip install numba) or choose solver 'qdldl'."
+                "The solver 'compiled' needs the package numba. Install it (pip install numba) or choose solver "
+                "'qdldl'."
             ) from error
         return LoopFactoriser(pattern, "qdldl")
     return CompiledFactoriser(pattern)

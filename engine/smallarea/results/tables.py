@@ -45,7 +45,7 @@ class FitTables:
 
 
 def description(specification: AreaLevelSpecification, parameter: Parameter) -> str:
-    """What a hyperparameter is, in words."""
+    """Say what a hyperparameter is."""
     if specification.random_effect == "bym2" and parameter.kind in _BYM2:
         return _BYM2[parameter.kind]
     return _DESCRIPTIONS[parameter.kind]
@@ -166,10 +166,10 @@ def diagnostics_table(
 def leave_one_out(stacked: StackedData, mean: Vector, covariance: Vector) -> tuple[Vector, Vector]:
     """Residual of each cell against its prediction from all other cells, by algebra and not by refitting.
 
-    With S the covariance of all direct estimates given the hyperparameters, beta integrated out, the residual of leaving
-    cell c out is ``[S^{-1} r]_c / [S^{-1}]_cc`` with variance ``1 / [S^{-1}]_cc`` (Dubrule 1983), and on the block of an
-    area ``S^{-1} = V^{-1} - V^{-1} C V^{-1}``, ``S^{-1} r = V^{-1} (y - E[theta])``, where C is the area's posterior
-    covariance. One response: ``(y - E[theta]) v / (v - c)`` with variance ``v^2 / (v - c)``.
+    With S the covariance of all direct estimates given the hyperparameters, beta integrated out, the residual of
+    leaving cell c out is ``[S^{-1} r]_c / [S^{-1}]_cc`` with variance ``1 / [S^{-1}]_cc`` (Dubrule 1983), and on the
+    block of an area ``S^{-1} = V^{-1} - V^{-1} C V^{-1}``, ``S^{-1} r = V^{-1} (y - E[theta])``, where C is the area's
+    posterior covariance. One response: ``(y - E[theta]) v / (v - c)`` with variance ``v^2 / (v - c)``.
 
     Parameters
     ----------
