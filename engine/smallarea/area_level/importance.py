@@ -383,7 +383,7 @@ def sample(
     rng : numpy.random.Generator
         Source of randomness.
     quantities : callable, optional
-        What the sample is for, (m, d) points to (m, q) values; the size is reached for these too.
+        What the sample is for, (m, d) points to (m, q) values; the size is reached for these instead of coordinates.
     progress : callable, optional
         ``progress(percent, text)``.
 
@@ -407,7 +407,7 @@ def sample(
         used.append(proposal)
         points, log_weights = np.concatenate(batches), _mixture_log_weights(batches, heights, used)
         result = _summarise(points, log_weights, spent + len(points))
-        watched = points if quantities is None else np.hstack([points, quantities(points)])
+        watched = points if quantities is None else quantities(points)
         reached = float(np.min(result.ess(watched)))
         if progress is not None:
             progress(
