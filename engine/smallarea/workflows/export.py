@@ -208,7 +208,7 @@ def export(
         adjusted,
         polygons,
         export_settings(draws, call),
-        export_warnings(draws, polygons, adjustments, benchmark_method, weight_field),
+        export_warnings(draws, polygons, estimates, level, adjustments, benchmark_method, weight_field),
         tuple(polygons.repairs) if polygons is not None else (),
     )
     write_products(result, output, csv, excel, tell)

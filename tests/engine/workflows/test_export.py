@@ -288,6 +288,14 @@ def test_targets_in_other_units_are_noticed(draws, polygons):
     assert any("all areas (100)" in text and "units" in text for text in found.warnings)
 
 
+def test_draws_with_long_tails_are_noticed(draws):
+    theta = draws.theta.copy()
+    theta[:, 6, 0] += 1e3 * np.random.default_rng(1).standard_cauchy(len(theta))
+    found = smallarea.export(replace(draws, theta=theta), ranks=False)
+    assert any("1 areas have very long tails: 'A006'" in text for text in found.warnings)
+    assert smallarea.export(draws, ranks=False, level=0.5).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("targets", "said"),
     [
