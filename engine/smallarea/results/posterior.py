@@ -219,7 +219,7 @@ class PosteriorDraws:
     def _of_groups(cls, posterior: xarray.Dataset, observed: xarray.Dataset) -> PosteriorDraws:
         def draws(name: str) -> Vector:
             values = np.asarray(posterior[name].to_numpy(), dtype=np.float64)
-            return values.reshape(-1, *values.shape[2:])
+            return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
 
         def names(dimension: str) -> tuple[str, ...]:
             return tuple(str(value) for value in posterior[dimension].to_numpy().tolist())
@@ -243,6 +243,8 @@ class PosteriorDraws:
 
 
 def _storable(value: Any) -> str | int | float:
+    if isinstance(value, np.generic):
+        value = value.item()
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else str(value)
 
 

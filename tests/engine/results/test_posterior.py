@@ -117,6 +117,17 @@ def test_round_trip(draws, tmp_path):
     same(single, PosteriorDraws.load(tmp_path / "one.nc"))
 
 
+def test_round_trip_of_the_least_there_can_be(tmp_path):
+    pytest.importorskip("arviz")
+    pytest.importorskip("h5netcdf")
+    one = np.ones((1, 1))
+    least = PosteriorDraws(
+        ("a",), ("y",), (), np.ones((1, 1, 1)), np.empty((1, 0, 1)), {}, one, one, {"n": np.int64(3)}
+    )
+    least.save(tmp_path / "least.nc")
+    same(replace(least, attributes={"n": 3}), PosteriorDraws.load(tmp_path / "least.nc"))
+
+
 def test_arviz_reads_the_file(draws, tmp_path):
     arviz = pytest.importorskip("arviz")
     pytest.importorskip("h5netcdf")
