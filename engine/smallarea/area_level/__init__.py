@@ -1,10 +1,12 @@
 """The Fay-Herriot family: specification, data, frequentist and exact Bayesian fits."""
 
-from smallarea.area_level.collapsed import CollapsedModel, spatial_field
+from smallarea.area_level.build import build_model
+from smallarea.area_level.collapsed import CollapsedModel
 from smallarea.area_level.data import AreaLevelData, StandardisedData, area_level_data, standardise
 from smallarea.area_level.eblup import Eblup, fit_eblup
 from smallarea.area_level.posterior import Posterior, sample_posterior
 from smallarea.area_level.priors import (
+    LKJ,
     PC,
     Beta,
     Exponential,
@@ -12,13 +14,24 @@ from smallarea.area_level.priors import (
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
+    Normal,
     Prior,
     Uniform,
     parse_prior,
 )
+from smallarea.area_level.sar import SarEblup, fit_sar, fit_sar_eblup
+from smallarea.area_level.sar_bootstrap import SarBootstrap, bootstrap_sar
+from smallarea.area_level.space_time import (
+    SpaceTimeBootstrap,
+    SpaceTimeEblup,
+    bootstrap_space_time,
+    fit_space_time,
+)
 from smallarea.area_level.specification import AreaLevelSpecification, specify
+from smallarea.area_level.stacked import StackedData, stack
 
 __all__ = [
+    "LKJ",
     "PC",
     "AreaLevelData",
     "AreaLevelSpecification",
@@ -30,15 +43,27 @@ __all__ = [
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
+    "Normal",
     "Posterior",
     "Prior",
+    "SarBootstrap",
+    "SarEblup",
+    "SpaceTimeBootstrap",
+    "SpaceTimeEblup",
+    "StackedData",
     "StandardisedData",
     "Uniform",
     "area_level_data",
+    "bootstrap_sar",
+    "bootstrap_space_time",
+    "build_model",
     "fit_eblup",
+    "fit_sar",
+    "fit_sar_eblup",
+    "fit_space_time",
     "parse_prior",
     "sample_posterior",
-    "spatial_field",
     "specify",
+    "stack",
     "standardise",
 ]

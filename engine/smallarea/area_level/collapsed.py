@@ -1,124 +1,70 @@
 """The collapsed model: coefficients and random effects integrated out, given the hyperparameters.
 
-With ``y = x beta + phi + delta + e`` on the standardised scale, ``S = V + Q^{-1}`` on the sampled areas and ``P = Q +
-V^{-1}``::
+With the cells of all responses stacked, ``y = X beta + H u + tau + e``, u the unknowns of a spatial field with
+precision Q, ``tau_i ~ N(0, T)`` independent between areas, ``e_i ~ N(0, V_i)`` the known sampling error. With ``M_i =
+V_i + T`` and its inverse W (zero in cells that are not observed), ``P = Q + H' W H`` and ``S = M + H Q^{-1} H'``::
 
-    a' S^{-1} b = a' V^{-1} b - (V^{-1} a)' P^{-1} (V^{-1} b)
-    log|S|      = log|V| - log|Q| + log|P|
+    a' S^{-1} b = a' W b - (H' W a)' P^{-1} (H' W b)
+    log|S|      = log|M| - log|Q| + log|P|
 
-where ``V = diag(v_i + sd_delta^2)`` and ``V^{-1} = 0`` where an area is not sampled. beta has a flat prior, so the
-restricted likelihood is the marginal one. The same factor of P gives exact draws of beta, phi and delta.
+beta has a flat prior, so the restricted likelihood is the marginal one. The same factor of P gives exact draws of beta,
+u and theta = X beta + H u + tau. Everything is done for many sets of hyperparameters at once; they are on the last
+axis.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
-from smallarea.area_level.data import StandardisedData
-from smallarea.errors import GraphProblem, ModelProblem
-from smallarea.gmrf import CarPrecision, Factor, Factoriser, LerouxPrecision, Precision, factoriser
-
-if TYPE_CHECKING:
-    from smallarea.areas import AreaGraph
+from smallarea.area_level.fields import Constraints, Field
+from smallarea.area_level.hyperparameters import Hyperparameters, inverse_and_logdet
+from smallarea.area_level.moments import Moments
+from smallarea.area_level.stacked import StackedData
+from smallarea.gmrf import BatchFactor, BatchFactoriser, batch_factoriser
 
 Vector = NDArray[np.float64]
-Hyperparameters = Mapping[str, float]
 
 COLLINEARITY = 1e-13
 
 
 @dataclass(frozen=True)
-class SpatialField:
-    """The spatial effect phi: its precision and the areas on which it lives (all but islands for a CAR).
-
-    Attributes
-    ----------
-    precision : Precision
-        Unit-scale precision on the field's nodes.
-    nodes : ndarray of int, shape (M,)
-        Area index of each node.
-    """
-
-    precision: Precision
-    nodes: NDArray[np.int64]
-
-
-def spatial_field(random_effect: str, iid_part: bool, graph: AreaGraph) -> SpatialField:
-    """Set up phi on a graph.
-
-    Parameters
-    ----------
-    random_effect : {'car', 'leroux'}
-        Which precision.
-    iid_part : bool
-        Whether there is an independent effect as well.
-    graph : AreaGraph
-        The adjacency graph.
-
-    Returns
-    -------
-    SpatialField
-        A CAR leaves islands out (there phi = 0); a Leroux effect keeps every area.
-
-    Raises
-    ------
-    GraphProblem
-        If the graph has no edge at all, or islands would be left without any random effect.
-    """
-    if len(graph.edges) == 0:
-        raise GraphProblem(
-            "The adjacency graph has no edge: no two areas are neighbours. Check the polygons (smallarea areas check), "
-            "link islands to their nearest area (islands 'nearest'), or choose random_effect 'iid'."
-        )
-    edges = np.asarray(graph.edges, dtype=np.int64)
-    if random_effect == "leroux":
-        return SpatialField(LerouxPrecision(len(graph.ids), edges), np.arange(len(graph.ids)))
-    linked = np.asarray(graph.degrees) > 0
-    if not iid_part and not linked.all():
-        raise GraphProblem(
-            f"Areas without neighbours ({', '.join(graph.islands[:5])}) would have no random effect in a CAR "
-            "without an iid part. Keep the iid part, link islands to their nearest area (islands 'nearest'), or "
-            "choose 'leroux'."
-        )
-    index = np.cumsum(linked) - 1
-    return SpatialField(CarPrecision(int(linked.sum()), index[edges]), np.flatnonzero(linked))
-
-
-@dataclass(frozen=True)
 class Conditional:
-    """Everything that is Gaussian once the hyperparameters are given.
+    """Everything that is Gaussian once the hyperparameters are given, for B sets of them.
 
     Attributes
     ----------
-    log_likelihood : float
-        Log density of y with beta integrated over its flat prior.
-    beta : ndarray, shape (p,)
-        Conditional mean of the coefficients.
-    beta_factor : ndarray, shape (p, p)
-        Lower Cholesky factor of their precision.
-    phi : ndarray, shape (N,)
-        Conditional mean of the spatial effect.
-    phi_slope : ndarray, shape (N, p)
-        ``E[phi | beta] = phi + phi_slope (beta_hat - beta)``.
-    factor : Factor or None
-        Factor of P on the field's nodes; None without a field. Valid until the model is conditioned again.
+    hyper : Hyperparameters
+        The sets.
+    log_likelihood : ndarray, shape (B,)
+        Log density of y with beta integrated over its flat prior; NaN where a matrix is not positive definite.
+    log_profile : ndarray, shape (B,)
+        Log density of y at the estimated beta, which maximum likelihood maximises.
+    beta : ndarray, shape (p, B)
+        Conditional mean of the coefficients of all responses.
+    beta_covariance, beta_root : ndarray, shape (p, p, B)
+        Their conditional covariance, and a matrix R with R R' equal to it.
+    weights : ndarray, shape (N, K, B) or (N, K, K, B)
+        W.
+    iid : ndarray, shape (K, K, B)
+        T.
     """
 
-    hyperparameters: Hyperparameters
-    log_likelihood: float
+    hyper: Hyperparameters
+    log_likelihood: Vector
+    log_profile: Vector
     beta: Vector
-    beta_factor: Vector
-    phi: Vector
-    phi_slope: Vector
-    factor: Factor | None
+    beta_covariance: Vector
+    beta_root: Vector
+    weights: Vector
+    iid: Vector
+    factor: BatchFactor | None
+    white: Vector | None
+    correction: Vector | None
 
 
 class CollapsedModel:
@@ -126,116 +72,160 @@ class CollapsedModel:
 
     Parameters
     ----------
-    data : StandardisedData
+    data : StackedData
         The data.
-    field : SpatialField or None
-        The spatial effect, None for the iid model.
-    iid_part : bool
-        Whether delta is in the model.
+    field : Field or None
+        The spatial effect, None for independent areas.
+    correlated_iid : bool
+        Whether the independent effects of an area are correlated between responses (``hyper.correlation``).
     solver : str
-        Backend, see :func:`smallarea.gmrf.factoriser`.
+        Backend, see :func:`smallarea.gmrf.batch_factoriser`.
     """
 
     def __init__(
-        self, data: StandardisedData, field: SpatialField | None, iid_part: bool, solver: str = "auto"
+        self, data: StackedData, field: Field | None, *, correlated_iid: bool = False, solver: str = "auto"
     ) -> None:
         self.data = data
         self.field = field
-        self.iid_part = iid_part
-        self._solver_name = solver
-        self._factoriser: Factoriser | None = factoriser(field.precision.pattern, solver) if field else None
-        y = np.where(data.sampled, data.y, 0.0)
-        self._columns = np.column_stack([data.x, y])
-        self._v = np.where(data.sampled, data.v, 1.0)
-
-    @cached_property
-    def without_data(self) -> NDArray[np.bool_]:
-        """Areas of the field in whose part of the map nothing was sampled, shape (N,)."""
-        far = np.zeros(len(self.data.y), dtype=bool)
-        if self.field is not None:
-            labels = self.field.precision.component_labels
-            sampled = np.bincount(labels, weights=self.data.sampled[self.field.nodes])
-            far[self.field.nodes] = sampled[labels] == 0
-        return far
+        self.correlated_iid = correlated_iid
+        self._solver = solver
+        self._factoriser: BatchFactoriser | None = batch_factoriser(field.pattern, solver) if field else None
 
     def clone(self) -> CollapsedModel:
         """Return the same model with work space of its own, for another thread."""
-        return CollapsedModel(self.data, self.field, self.iid_part, self._solver_name)
+        twin = CollapsedModel.__new__(CollapsedModel)
+        twin.__dict__.update(self.__dict__)
+        twin._factoriser = self._factoriser.clone() if self._factoriser else None
+        return twin
 
-    def _iid_variance(self, hyper: Hyperparameters) -> float:
-        return hyper["sd_delta"] ** 2 if self.iid_part else 0.0
+    @cached_property
+    def without_data(self) -> NDArray[np.bool_]:
+        """Cells of the field in whose part of the map the response was never observed, shape (N, K)."""
+        far = np.zeros(self.data.shape, dtype=bool)
+        if self.field is not None:
+            for k in range(self.data.shape[1]):
+                observed = np.bincount(self.field.labels, weights=self.data.observed[self.field.nodes, k])
+                far[self.field.nodes, k] = observed[self.field.labels] == 0
+        return far
 
-    def log_likelihood(self, hyper: Hyperparameters) -> float:
-        """Log density of y given the hyperparameters, beta integrated over its flat prior.
+    @cached_property
+    def _columns(self) -> Vector:
+        """Design and y side by side, zero where not observed, shape (N, K, p + 1)."""
+        columns = np.concatenate([self.data.design, self.data.y[:, :, None]], axis=2)
+        return columns * self.data.observed[:, :, None]
+
+    def _iid_covariance(self, hyper: Hyperparameters) -> Vector:
+        k = self.data.shape[1]
+        if self.correlated_iid:
+            iid = hyper.covariance(hyper.sd_delta)
+        else:
+            iid = np.einsum("kb,kl->klb", hyper.sd_delta**2, np.eye(k))
+        extra = self.field.extra_covariance(hyper) if self.field is not None else None
+        return iid if extra is None else iid + extra
+
+    @cached_property
+    def _coupled(self) -> bool:
+        """Whether M has entries between responses."""
+        return couples(self.data, self.field, self.correlated_iid)
+
+    def _weights(self, iid: Vector) -> tuple[Vector, Vector]:
+        """W and the log determinant of M over all observed cells, shape (B,)."""
+        observed = self.data.observed
+        if not self._coupled:
+            v = np.einsum("nkk->nk", self.data.covariance)
+            m = np.where(observed[:, :, None], v[:, :, None] + np.einsum("kkb->kb", iid), 1.0)
+            return observed[:, :, None] / m, np.sum(np.log(m), axis=(0, 1))
+        both = observed[:, :, None, None] & observed[:, None, :, None]
+        m = np.where(both, self.data.covariance[:, :, :, None] + iid, 0.0)
+        diagonal = np.arange(self.data.shape[1])
+        m[:, diagonal, diagonal] += ~observed[:, :, None]
+        inverse, logdet = inverse_and_logdet(np.moveaxis(m, 0, 2))
+        return np.where(both, np.moveaxis(inverse, 2, 0), 0.0), np.sum(logdet, axis=0)
+
+    def _weigh(self, weights: Vector, columns: Vector) -> Vector:
+        """W times columns of shape (N, K, m) or (N, K, m, B), shape (N, K, m, B)."""
+        if columns.ndim == 3:
+            columns = columns[..., None]
+        if not self._coupled:
+            return weights[:, :, None] * columns
+        return sum(weights[:, :, k, None] * columns[:, None, k] for k in range(self.data.shape[1]))  # type: ignore[return-value]
+
+    def log_likelihood(self, hyper: Hyperparameters) -> Vector:
+        """Log density of y given hyperparameters, beta integrated over its flat prior.
 
         Parameters
         ----------
-        hyper : mapping
-            ``sd_phi``, ``rho``, ``sd_delta``, as far as the model has them.
+        hyper : Hyperparameters
+            B sets of hyperparameters.
 
         Returns
         -------
-        float
-            The log density, on the standardised scale.
+        ndarray, shape (B,)
+            The log densities on the standardised scale; NaN where a matrix is not positive definite in floating point
+            numbers, or covariates are collinear once weighted.
         """
         return self.condition(hyper).log_likelihood
 
     def condition(self, hyper: Hyperparameters) -> Conditional:
-        """Compute the Gaussian conditional given the hyperparameters.
+        """Compute the Gaussian conditional given hyperparameters.
 
         Parameters
         ----------
-        hyper : mapping
-            ``sd_phi``, ``rho``, ``sd_delta``, as far as the model has them.
+        hyper : Hyperparameters
+            B sets of hyperparameters.
 
         Returns
         -------
         Conditional
             Its moments. The factor in it is valid until the next call.
-
-        Raises
-        ------
-        ModelProblem
-            If a matrix is not positive definite.
         """
-        data = self.data
-        weight = np.where(data.sampled, 1.0 / (self._v + self._iid_variance(hyper)), 0.0)
-        weighted = weight[:, None] * self._columns
-        logdet = -float(np.sum(np.log(weight[data.sampled])))
-        solved = np.zeros_like(self._columns)
-        factor = None
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            return self._condition(hyper)
+
+    def _condition(self, hyper: Hyperparameters) -> Conditional:
+        iid = self._iid_covariance(hyper)
+        weights, logdet = self._weights(iid)
+        columns = self._columns
+        p = columns.shape[2] - 1
+        weighted = self._weigh(weights, columns)
+        flat = columns.reshape(-1, p + 1)
+        gram = (flat.T @ weighted.reshape(len(flat), -1)).reshape(p + 1, p + 1, -1)
+        factor = white = correction = None
         if self.field is not None and self._factoriser is not None:
-            precision, nodes = self.field.precision, self.field.nodes
-            scale = hyper["sd_phi"] ** -2
-            rho = hyper["rho"]
-            factor = self._factoriser.factor(
-                scale * precision.diagonal(rho) + weight[nodes], scale * precision.off_diagonal(rho)
-            )
-            solved[nodes] = factor.solve(weighted[nodes])
-            logdet += factor.logdet - precision.logdet(rho) - len(nodes) * math.log(scale)
-        # S^{-1} b = V^{-1} (b - P^{-1} V^{-1} b): subtracting first keeps digits when variances are tiny.
-        inverse_times = weight[:, None] * (self._columns - solved)
-        p = data.x.shape[1]
-        beta, lower = _generalised_least_squares(self._columns.T @ inverse_times, p)
-        residual = self._columns[:, p] - data.x @ beta
-        quadratic = float(residual @ (inverse_times[:, p] - inverse_times[:, :p] @ beta))
-        log_likelihood = -0.5 * (
-            (int(data.sampled.sum()) - p) * math.log(2.0 * math.pi)
-            + logdet
-            + 2.0 * float(np.sum(np.log(np.diag(lower))))
-            + quadratic
+            values = self.field.assemble(hyper, weights)
+            factor = self._factoriser.factor(values)
+            right = self.field.adjoint(weighted, hyper)
+            limits = self.field.constraints
+            if limits is not None:
+                held = np.broadcast_to(limits.columns[:, :, None], (*limits.columns.shape, hyper.size))
+                right = np.concatenate([right, held], axis=1)
+            white = factor.whiten(right)
+            inner = factor.gram(white)
+            if limits is not None:
+                inner, correction, extra = _constrain(inner, limits, p + 1)
+                logdet = logdet + extra
+            gram = gram - inner
+            logdet = logdet + factor.logdet - self.field.logdet(hyper)
+        beta, root, quadratic, logdet_beta = _generalised_least_squares(np.moveaxis(gram, 2, 0), p)
+        log_profile = -0.5 * (int(self.data.observed.sum()) * math.log(2.0 * math.pi) + logdet + quadratic)
+        log_likelihood = log_profile + 0.5 * (p * math.log(2.0 * math.pi) - logdet_beta)
+        covariance = np.moveaxis(root @ root.swapaxes(1, 2), 0, 2)
+        return Conditional(
+            hyper,
+            log_likelihood,
+            log_profile,
+            beta.T,
+            covariance,
+            np.moveaxis(root, 0, 2),
+            weights,
+            iid,
+            factor,
+            white,
+            correction,
         )
-        slope = solved[:, :p]
-        return Conditional(hyper, log_likelihood, beta, lower, solved[:, p] - slope @ beta, slope, factor)
 
-    def _shrink(self, hyper: Hyperparameters) -> tuple[Vector, Vector]:
-        """Weight of y in E[delta | rest] and the conditional variance of delta, shapes (N,)."""
-        iid = self._iid_variance(hyper)
-        weight = np.where(self.data.sampled, iid / (iid + self._v), 0.0)
-        return weight, np.where(self.data.sampled, weight * self._v, iid)
-
-    def mean(self, given: Conditional) -> tuple[Vector, Vector]:
-        """Conditional mean of theta and of its regression part.
+    def moments(self, given: Conditional) -> Moments:
+        """Compute conditional means of area effects and quantities.
 
         Parameters
         ----------
@@ -244,74 +234,51 @@ class CollapsedModel:
 
         Returns
         -------
-        theta, synthetic : ndarray, shape (N,)
-            Means of theta and of x'beta.
+        Moments
+            Means for each of the B sets.
         """
-        shrink, _ = self._shrink(given.hyperparameters)
-        synthetic = self.data.x @ given.beta
-        smooth = synthetic + given.phi
-        y = np.where(self.data.sampled, self.data.y, smooth)
-        return smooth + shrink * (y - smooth), synthetic
-
-    def variance(self, given: Conditional) -> tuple[Vector, Vector]:
-        """Conditional variance of theta, with and without the uncertainty of beta.
-
-        Parameters
-        ----------
-        given : Conditional
-            The conditional, straight from :meth:`condition`.
-
-        Returns
-        -------
-        total, known_beta : ndarray, shape (N,)
-            Var(theta | y, hyperparameters) and Var(theta | y, beta, hyperparameters).
-        """
-        shrink, rest = self._shrink(given.hyperparameters)
-        field = np.zeros(len(self.data.y))
-        if given.factor is not None and self.field is not None:
-            field[self.field.nodes] = given.factor.diag_inverse()
-        reach = scipy.linalg.solve_triangular(given.beta_factor, (self.data.x - given.phi_slope).T, lower=True)
-        known = rest + (1.0 - shrink) ** 2 * field
-        return known + (1.0 - shrink) ** 2 * np.sum(reach**2, axis=0), known
-
-    def draw(self, given: Conditional, rng: np.random.Generator) -> tuple[Vector, Vector, Vector]:
-        """Draw beta, phi and theta exactly from their joint conditional.
-
-        Parameters
-        ----------
-        given : Conditional
-            The conditional, straight from :meth:`condition`.
-        rng : numpy.random.Generator
-            Source of randomness; always the same number of normals is taken.
-
-        Returns
-        -------
-        beta : ndarray, shape (p,)
-            Coefficients.
-        phi : ndarray, shape (N,)
-            Spatial effect; zero where there is none.
-        theta : ndarray, shape (N,)
-            Area quantities.
-        """
-        data = self.data
-        step = scipy.linalg.solve_triangular(
-            given.beta_factor, rng.standard_normal(len(given.beta)), lower=True, trans="T"
-        )
-        beta = given.beta + step
-        phi = given.phi - given.phi_slope @ step
-        if given.factor is not None and self.field is not None:
-            phi[self.field.nodes] += given.factor.half_solve(rng.standard_normal(len(self.field.nodes)))
-        smooth = data.x @ beta + phi
-        shrink, rest = self._shrink(given.hyperparameters)
-        y = np.where(data.sampled, data.y, smooth)
-        theta = smooth + shrink * (y - smooth) + np.sqrt(rest) * rng.standard_normal(len(smooth))
-        return beta, phi, theta
+        return Moments(self, given)
 
 
-def _generalised_least_squares(gram: Vector, p: int) -> tuple[Vector, Vector]:
-    """Coefficients and the Cholesky factor of their precision from the Gram matrix of [x, y] under S^{-1}."""
-    lower, failed = scipy.linalg.lapack.dpotrf(gram[:p, :p], lower=1, clean=1)
-    # A pivot that is rounding of what was there means that earlier columns explain this one.
-    if failed or np.any(np.diag(lower) ** 2 <= COLLINEARITY * np.diag(gram)[:p]):
-        raise ModelProblem("The covariates are collinear once weighted by the sampling variances. Leave some out.")
-    return scipy.linalg.cho_solve((lower, True), gram[:p, p]), lower
+def couples(data: StackedData, field: Field | None, correlated_iid: bool) -> bool:
+    """Whether the noise of an area's cells is correlated between responses once the field is given."""
+    if data.shape[1] == 1:
+        return False
+    return data.coupled or correlated_iid or (field is not None and field.couples)
+
+
+def _constrain(gram: Vector, limits: Constraints, m: int) -> tuple[Vector, Vector, Vector]:
+    """Condition on the constraints.
+
+    Returns the corrected products of the m data columns, the matrix C (c, m, B) such that P^{-1}b becomes
+    ``P^{-1}b - P^{-1}U C``, and what log|P| gains.
+    """
+    own = np.moveaxis(gram[m:, m:], 2, 0) + np.diag(limits.inverse_scale)
+    cross = np.moveaxis(gram[m:, :m], 2, 0)
+    solved = np.linalg.solve(own, cross)
+    corrected = gram[:m, :m] - np.moveaxis(cross.swapaxes(1, 2) @ solved, 0, 2)
+    return (
+        corrected,
+        np.moveaxis(np.asarray(solved, dtype=float), 0, 2),
+        np.linalg.slogdet(own)[1] + limits.log_constant,
+    )
+
+
+def _generalised_least_squares(gram: Vector, p: int) -> tuple[Vector, Vector, Vector, Vector]:
+    """Coefficients, a root of their covariance, the residual quadratic form and the log determinant of their precision.
+
+    ``gram`` of shape (B, p + 1, p + 1) holds the products of [X, y] under S^{-1}. Where a pivot is rounding of what was
+    there, earlier columns explain this one: the covariates are collinear, and the quadratic form is NaN.
+    """
+    information = 0.5 * (gram[:, :p, :p] + gram[:, :p, :p].swapaxes(1, 2))
+    size = np.sqrt(np.einsum("bii->bi", information))
+    good = np.all(np.isfinite(information), axis=(1, 2)) & np.all(size > 0.0, axis=1)
+    scaled = np.where(good[:, None, None], information / (size[:, :, None] * size[:, None, :]), np.eye(p))
+    values, vectors = np.linalg.eigh(scaled)
+    good &= values[:, 0] > COLLINEARITY if p else True
+    safe = np.where(good[:, None], values, 1.0)
+    root = vectors / np.sqrt(safe)[:, None, :] / np.where(good[:, None], size, 1.0)[:, :, None]
+    half = np.einsum("bij,bi->bj", root, gram[:, :p, p])
+    beta = np.einsum("bij,bj->bi", root, half)
+    quadratic = np.where(good, gram[:, p, p] - np.sum(half**2, axis=1), np.nan)
+    return beta, root, quadratic, np.sum(np.log(safe) + 2.0 * np.log(np.where(good[:, None], size, 1.0)), axis=1)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from smallarea.area_level.pareto import pareto_k
 from smallarea.errors import ModelProblem
@@ -41,6 +41,13 @@ PILOT_BATCHES = 5
 LARGEST_BATCH = 4000
 # The sampler gives up after this many times the evaluations that a perfect proposal would need.
 PATIENCE = 25.0
+# The search for the mode.
+MOST_STEPS = 80
+DIFFERENCE = 1e-3
+GRADIENT_TOLERANCE = 1e-4
+SMALLEST_GAIN = 1e-10
+LONGEST_STEP = 1.5
+LINE_SEARCH = np.array([2.0, 1.0, 0.6, 0.35, 0.2, 0.1, 0.04, 0.01])
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ class WeightedSample:
         return rng.permutation(order[chosen])
 
 
-def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]:
+def find_mode(target: BatchTarget, dimension: int, *, flat: bool = False) -> tuple[Vector, Vector, int]:
     """Find the mode and the covariance that the curvature there implies.
 
     Parameters
@@ -162,13 +169,15 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
         Log target of each row of an (m, d) array.
     dimension : int
         d.
+    flat : bool
+        Whether the target is a bare likelihood: without a prior of variance 1 in it, it may be flat in a direction.
 
     Returns
     -------
     mode : ndarray, shape (d,)
         Where the target is highest.
     covariance : ndarray, shape (d, d)
-        Inverse of the negative Hessian, with eigenvalues kept between 1e-6 and 2: the prior has variance 1.
+        Inverse of the negative Hessian, with eigenvalues of at most 2 (100 if flat) and at least 1e-6.
     evaluations : int
         Evaluations spent.
 
@@ -184,13 +193,6 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
         spent += len(points)
         return target(points)
 
-    step = 1e-3 * np.eye(dimension)
-
-    def value_and_slope(x: Vector) -> tuple[float, Vector]:
-        values = evaluate(np.vstack([x, x + step, x - step]))
-        slope = (values[1 : dimension + 1] - values[dimension + 1 :]) / 2e-3
-        return -values[0], np.where(np.isfinite(slope), -slope, 0.0)
-
     # A coarse look first: a likelihood with two modes should not be entered from the wrong side.
     starts = np.vstack([np.zeros(dimension), 1.5 * np.eye(dimension), -1.5 * np.eye(dimension)])
     heights = evaluate(starts)
@@ -199,21 +201,76 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
             "The likelihood is not finite at any starting point. Check for sampling variances that are many orders of "
             "magnitude smaller or larger than the differences between areas."
         )
-    best = starts[int(np.nanargmax(np.where(np.isfinite(heights), heights, -np.inf)))]
-    found = optimize.minimize(
-        value_and_slope,
-        best,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(-8.0, 8.0)] * dimension,
-        options={"maxiter": 60, "ftol": 1e-10, "gtol": 1e-4},
-    )
-    covariance = _covariance_at(evaluate, found.x)
-    return found.x, covariance, spent
+    ranked = np.argsort(-np.where(np.isfinite(heights), heights, -np.inf))
+    # A bare likelihood may have a plateau at a boundary: several climbs, and the highest end counts.
+    ends = [_climb(evaluate, starts[at], float(heights[at])) for at in ranked[: 4 if flat else 1].tolist()]
+    mode, _ = max(ends, key=lambda end: end[1])
+    least = 0.01 if flat else 0.5
+    if flat:
+        mode = _polish(evaluate, mode, least)
+    return mode, _covariance_at(evaluate, mode, least), spent
 
 
-def _covariance_at(evaluate: BatchTarget, mode: Vector) -> Vector:
-    """Inverse negative Hessian by central differences, made positive definite."""
+def _polish(evaluate: BatchTarget, mode: Vector, least: float) -> Vector:
+    """Newton steps with the whole Hessian until they gain nothing."""
+    height = float(evaluate(mode[None])[0])
+    for _ in range(MOST_STEPS):
+        slope, _ = _slopes(evaluate, mode, height)
+        direction = _covariance_at(evaluate, mode, least) @ slope
+        direction *= min(1.0, LONGEST_STEP / max(float(np.max(np.abs(direction))), 1e-300))
+        ahead = mode + LINE_SEARCH[:, None] * direction
+        heights = evaluate(ahead)
+        best = int(np.argmax(np.where(np.isfinite(heights), heights, -np.inf)))
+        if not heights[best] > height + SMALLEST_GAIN:
+            break
+        mode, height = ahead[best], float(heights[best])
+    return mode
+
+
+def _climb(evaluate: BatchTarget, start: Vector, height: float) -> tuple[Vector, float]:
+    """Quasi-Newton ascent (BFGS) whose line searches evaluate all steps at once.
+
+    A step into a region where the target is zero (its logarithm minus infinity) is just a bad step, which the line
+    searches of library routines do not survive.
+    """
+    d = len(start)
+    x, slope, curvature = start, *_slopes(evaluate, start, height)
+    inverse = np.diag(1.0 / np.maximum(curvature, 1.0))
+    for _ in range(MOST_STEPS):
+        direction = inverse @ slope
+        if slope @ direction < GRADIENT_TOLERANCE:  # twice what a full step would gain
+            break
+        direction *= min(1.0, LONGEST_STEP / float(np.max(np.abs(direction))))
+        ahead = x + LINE_SEARCH[:, None] * direction
+        heights = evaluate(ahead)
+        best = int(np.argmax(np.where(np.isfinite(heights), heights, -np.inf)))
+        if not heights[best] > height:
+            break
+        moved = ahead[best] - x
+        x, height = ahead[best], float(heights[best])
+        new_slope, curvature = _slopes(evaluate, x, height)
+        change = slope - new_slope
+        slope = new_slope
+        along = float(moved @ change)
+        if along <= 1e-12 * float(np.linalg.norm(moved) * np.linalg.norm(change)):
+            inverse = np.diag(1.0 / np.maximum(curvature, 1.0))  # not concave along the step: start afresh
+            continue
+        shift = np.eye(d) - np.outer(moved, change) / along
+        inverse = shift @ inverse @ shift.T + np.outer(moved, moved) / along
+    return x, height
+
+
+def _slopes(evaluate: BatchTarget, x: Vector, height: float) -> tuple[Vector, Vector]:
+    """Gradient and negative second derivatives along the axes by central differences."""
+    d = len(x)
+    step = DIFFERENCE * np.eye(d)
+    values = evaluate(np.vstack([x + step, x - step]))
+    up, down = (np.where(np.isfinite(part), part, height) for part in (values[:d], values[d:]))
+    return (up - down) / (2.0 * DIFFERENCE), -(up - 2.0 * height + down) / DIFFERENCE**2
+
+
+def _covariance_at(evaluate: BatchTarget, mode: Vector, least: float) -> Vector:
+    """Inverse negative Hessian by central differences, its eigenvalues at least ``least`` before it is inverted."""
     d = len(mode)
     h = 0.05
     shifts = [np.zeros(d)]
@@ -231,7 +288,7 @@ def _covariance_at(evaluate: BatchTarget, mode: Vector) -> Vector:
         second = (block[0] - block[1] - block[2] + block[3]) / (4.0 * h * h)
         hessian[i, j] = hessian[j, i] = second if math.isfinite(second) else -float(i == j)
     eigenvalues, vectors = np.linalg.eigh(-hessian)
-    variances = np.clip(1.0 / np.maximum(eigenvalues, 0.5), 1e-6, None)
+    variances = np.clip(1.0 / np.maximum(eigenvalues, least), 1e-6, None)
     return (vectors * variances) @ vectors.T
 
 

@@ -6,47 +6,59 @@ Hyperparameters by importance sampling, everything else by exact Gaussian algebr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from smallarea.area_level.collapsed import CollapsedModel
 from smallarea.area_level.importance import WeightedSample, importance_of_nothing, sample
+from smallarea.area_level.parameters import as_arrays, inside, natural_values
 from smallarea.area_level.specification import AreaLevelSpecification
-from smallarea.area_level.summaries import AtPoint, area_moments
+from smallarea.area_level.summaries import Mixture, RunningMoments, area_summaries
 from smallarea.area_level.threads import ModelPool
-from smallarea.errors import ModelProblem
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
+Array = TypeVar("Array", bound=NDArray[Any])
+
+# Sets of hyperparameters that are worked on at once: many on small maps, where Python's overhead counts, and one group
+# of compiled lanes on large ones, where memory does.
+LANES = 8
+CELLS_AT_ONCE = 40_000
+MOST_GROUPS = 32
+# Above this many numbers the draws are kept in single precision: seven digits say more than a draw knows.
+DOUBLE_PRECISION_UP_TO = 150_000_000
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Posterior of one model on the standardised scale.
+    """Posterior of one model on the standardised scale, for N areas and K responses.
 
     Attributes
     ----------
-    mean, sd : ndarray, shape (N,)
+    mean, sd : ndarray, shape (N, K)
         Posterior mean and SD of theta.
-    lower, upper : ndarray, shape (N,)
+    lower, upper : ndarray, shape (N, K)
         Equal-tailed interval of theta.
-    synthetic : ndarray, shape (N,)
+    synthetic : ndarray, shape (N, K)
         Posterior mean of x'beta.
-    shrinkage : ndarray, shape (N,)
-        Weight of the area's own direct estimate, Var(theta | y, beta, hyperparameters) / v averaged over the
-        posterior; NaN where not sampled. For iid effects this is the mean of sd_delta^2 / (sd_delta^2 + v).
-    theta, beta : ndarray, shapes (S, N), (S, p)
-        Equally weighted exact draws.
+    shrinkage : ndarray, shape (N, K)
+        Weight of the area's own direct estimate, averaged over the posterior; NaN where not observed. Without sampling
+        covariances it is Var(theta | y, beta, hyperparameters) / v; for iid effects the mean of
+        sd_delta^2 / (sd_delta^2 + v).
+    theta : ndarray, shape (S, N, K)
+        Equally weighted exact draws, **in the units of the input** (large arrays are not copied to change units).
+    beta : ndarray, shape (S, p)
+        Draws of the coefficients of all responses, one after the other.
     hyperparameters : ndarray, shape (S, q)
         The hyperparameters that go with them.
     beta_mean, beta_covariance : ndarray, shapes (S, p), (S, p, p)
         Conditional moments of the coefficients at these hyperparameters.
-    conditional_variance : ndarray, shape (N,)
-        Var(theta | y, hyperparameters) averaged over the posterior of the hyperparameters.
+    mixture : Mixture
+        Conditional moments of every area at a few sets of hyperparameters.
     weighted : WeightedSample
         The importance sample of the hyperparameters.
     weighted_values : ndarray, shape (m, q)
@@ -66,7 +78,7 @@ class Posterior:
     hyperparameters: Vector
     beta_mean: Vector
     beta_covariance: Vector
-    conditional_variance: Vector
+    mixture: Mixture
     weighted: WeightedSample
     weighted_values: Vector
     seconds: Mapping[str, float]
@@ -109,38 +121,205 @@ def sample_posterior(
     Posterior
         Moments, intervals, draws and the weighted sample.
     """
-    report = _Reporter(progress)
-    if model.field is not None:
-        model.field.precision.logdet(0.5)  # prepares the determinant once, before threads share it
-    pool = ModelPool(model, workers)
-    clock = [time.perf_counter()]
-    try:
-        weighted, values = _sample_hyperparameters(pool, specification, min_ess, seed, report)
+    return _Sampler(model, specification, seed, workers, progress).run(draws, min_ess, level)
+
+
+class _Sampler:
+    """One run: the model, its threads, and who is told about progress."""
+
+    def __init__(
+        self,
+        model: CollapsedModel,
+        specification: AreaLevelSpecification,
+        seed: int,
+        workers: int,
+        progress: Progress | None,
+    ) -> None:
+        self._model = model
+        self._specification = specification
+        self._layout = specification.layout
+        self._order = tuple(specification.responses.index(name) for name in specification.order)
+        self._k = len(specification.responses)
+        self._seed = seed
+        self._report = _Reporter(progress)
+        n, k = model.data.shape
+        self._at_once = LANES * int(np.clip(CELLS_AT_ONCE // (n * k * LANES), 1, MOST_GROUPS))
+        if model.field is not None:
+            # Prepares determinants once, before threads share them.
+            model.field.logdet(as_arrays(self._layout, self._order, self._k, self.values(np.zeros((1, self._free)))))
+        self._pool = ModelPool(model, workers)
+
+    @property
+    def _free(self) -> int:
+        return sum(not prior.fixed for prior in self._specification.priors.values())
+
+    def values(self, x: Vector) -> Vector:
+        """Hyperparameters at standard normal coordinates, shape (B, q)."""
+        return natural_values(self._layout, self._specification.priors, self._k, x)
+
+    def run(self, draws: int, min_ess: int, level: float) -> Posterior:
+        """Sample; see :func:`sample_posterior`."""
+        clock = [time.perf_counter()]
+        try:
+            weighted, values = self._sample_hyperparameters(min_ess)
+            clock.append(time.perf_counter())
+            rng = np.random.default_rng([self._seed, 1])
+            chosen = weighted.resample(draws, rng)
+            few = weighted.resample(_mixture_size(self._model.data.shape[0]), rng)
+            drawn = self._draw(values, chosen)
+            clock.append(time.perf_counter())
+            mixture = self._mixture(values, few)
+        finally:
+            self._pool.close()
+        self._report.within(95.0, 100.0)(50.0, "areas: intervals")
+        summaries = area_summaries(self._model, drawn.means, mixture, level)
         clock.append(time.perf_counter())
-        rng = np.random.default_rng([seed, 1])
-        chosen = weighted.resample(draws, rng)
-        mixture = weighted.resample(_mixture_size(len(model.data.y)), rng)
-        at = _draw_effects(pool, list(specification.priors), values, chosen, mixture, seed, report)
-    finally:
-        pool.close()
-    clock.append(time.perf_counter())
-    report.within(95.0, 100.0)(0.0, "areas: intervals")
-    moments = area_moments(model, at, chosen, mixture, level)
-    theta, beta = _ordered_draws(at, chosen)
-    clock.append(time.perf_counter())
-    stages = ("hyperparameters", "area draws", "area intervals")
-    seconds = {stage: end - start for stage, start, end in zip(stages, clock, clock[1:], strict=False)}
-    return Posterior(
-        **moments,
-        theta=theta,
-        beta=beta,
-        hyperparameters=values[chosen],
-        beta_mean=np.array([at[index].beta_mean for index in chosen.tolist()]),
-        beta_covariance=np.array([at[index].beta_covariance for index in chosen.tolist()]),
-        weighted=weighted,
-        weighted_values=values,
-        seconds=seconds,
-    )
+        stages = ("hyperparameters", "area draws", "area intervals")
+        return Posterior(
+            **summaries,
+            synthetic=drawn.synthetic.mean,
+            theta=drawn.theta,
+            beta=drawn.beta,
+            hyperparameters=values[chosen],
+            beta_mean=drawn.beta_mean,
+            beta_covariance=drawn.beta_covariance,
+            mixture=mixture,
+            weighted=weighted,
+            weighted_values=values,
+            seconds={stage: end - start for stage, start, end in zip(stages, clock, clock[1:], strict=False)},
+        )
+
+    def _log_posterior(self, model: CollapsedModel, x: Vector) -> Vector:
+        values = self.values(x)
+        good = inside(self._layout, values)
+        out = np.full(len(x), -np.inf)
+        if good.any():
+            hyper = as_arrays(self._layout, self._order, self._k, values[good])
+            log_likelihood = model.log_likelihood(hyper)
+            out[good] = np.where(np.isfinite(log_likelihood), log_likelihood, -np.inf)
+        return out - 0.5 * np.sum(x**2, axis=1) - 0.5 * x.shape[1] * np.log(2.0 * np.pi)
+
+    def _sample_hyperparameters(self, min_ess: int) -> tuple[WeightedSample, Vector]:
+        def target(points: Vector) -> Vector:
+            parts = []
+            for part in self._pool.stream(self._log_posterior, _split(points, self._at_once)):
+                parts.append(part)
+                self._report.again()
+            return np.concatenate(parts)
+
+        if self._free == 0:
+            weighted = importance_of_nothing(float(target(np.zeros((1, 0)))[0]))
+        else:
+            weighted = sample(
+                target,
+                self._free,
+                min_ess=min_ess,
+                rng=np.random.default_rng([self._seed, 0]),
+                quantities=self.values,
+                progress=self._report.within(0.0, 55.0),
+            )
+        return weighted, self.values(weighted.x)
+
+    def _draw(self, values: Vector, chosen: NDArray[np.int64]) -> _Drawn:
+        """Condition on each chosen point once, and draw there as often as it was chosen."""
+        points, turns, repeats = np.unique(chosen, return_inverse=True, return_counts=True)
+        # Points that were chosen equally often stand together: a batch draws as often as its most frequent point.
+        order = np.argsort(-repeats, kind="stable")
+        batches = _split(order, self._at_once)
+        rows = np.argsort(turns, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(repeats)])
+
+        def work(model: CollapsedModel, item: tuple[int, NDArray[np.int64]]) -> _Batch:
+            number, members = item
+            given = model.condition(as_arrays(self._layout, self._order, self._k, values[points[members]]))
+            moments = model.moments(given)
+            rng = np.random.default_rng([self._seed, 2, number])
+            beta, theta = moments.draw(int(repeats[members].max()), rng)
+            return _Batch(moments.theta, moments.synthetic, given.beta, given.beta_covariance, beta, theta)
+
+        out = _Drawn.empty(self._model, len(chosen))
+        tell = self._report.within(55.0, 90.0)
+        done = 0
+        for members, batch in zip(batches, self._pool.stream(work, list(enumerate(batches))), strict=True):
+            out.means.add(batch.mean, repeats[members])
+            out.synthetic.add(batch.synthetic, repeats[members])
+            for lane, member in enumerate(members.tolist()):
+                mine = rows[starts[member] : starts[member + 1]]
+                out.take(mine, lane, batch)
+            done += len(members)
+            tell(100.0 * done / len(points), f"areas: drawn at {done} of {len(points)} sets of hyperparameters")
+        return out
+
+    def _mixture(self, values: Vector, few: NDArray[np.int64]) -> Mixture:
+        """Exact conditional moments of every area at a few equally weighted points."""
+
+        def work(model: CollapsedModel, members: NDArray[np.int64]) -> tuple[Vector, Vector, Vector]:
+            given = model.condition(as_arrays(self._layout, self._order, self._k, values[members]))
+            moments = model.moments(given)
+            return moments.theta, *moments.covariances
+
+        tell = self._report.within(90.0, 95.0)
+        means, totals, known = [], [], 0.0
+        for number, part in enumerate(self._pool.stream(work, _split(few, self._at_once))):
+            means.append(part[0])
+            totals.append(part[1])
+            known = known + part[2].sum(axis=-1)
+            tell(100.0 * number * self._at_once / len(few), "areas: exact variances")
+        return Mixture(
+            np.moveaxis(np.concatenate(means, axis=-1), -1, 0),
+            np.moveaxis(np.concatenate(totals, axis=-1), -1, 0),
+            np.asarray(known) / len(few),
+        )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What a thread found at some sets of hyperparameters (last axis)."""
+
+    mean: Vector
+    synthetic: Vector
+    beta_mean: Vector
+    beta_covariance: Vector
+    beta: Vector
+    theta: Vector
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Draws and running moments, filled batch by batch."""
+
+    means: RunningMoments
+    synthetic: RunningMoments
+    theta: Vector
+    beta: Vector
+    beta_mean: Vector
+    beta_covariance: Vector
+    location: Vector
+    scale: Vector
+
+    @classmethod
+    def empty(cls, model: CollapsedModel, draws: int) -> _Drawn:
+        n, k = model.data.shape
+        p = model.data.design.shape[2]
+        kind = np.float64 if draws * n * k <= DOUBLE_PRECISION_UP_TO else np.float32
+        return cls(
+            RunningMoments(),
+            RunningMoments(),
+            np.empty((draws, n, k), dtype=kind),
+            np.empty((draws, p)),
+            np.empty((draws, p)),
+            np.empty((draws, p, p)),
+            np.array([response.location for response in model.data.responses]),
+            np.array([response.scale for response in model.data.responses]),
+        )
+
+    def take(self, rows: NDArray[np.int64], lane: int, batch: _Batch) -> None:
+        """Put the draws of one set of hyperparameters where they belong."""
+        for turn, row in enumerate(rows.tolist()):
+            self.theta[row] = self.location + self.scale * batch.theta[:, :, turn, lane]
+            self.beta[row] = batch.beta[:, turn, lane]
+        self.beta_mean[rows] = batch.beta_mean[:, lane]
+        self.beta_covariance[rows] = batch.beta_covariance[:, :, lane]
 
 
 class _Reporter:
@@ -165,101 +344,8 @@ class _Reporter:
             self._progress(*self._last)
 
 
-def _values(specification: AreaLevelSpecification, x: Vector) -> dict[str, float]:
-    """Hyperparameters at standard normal coordinates; fixed ones take none."""
-    coordinates = iter(x)
-    return {
-        name: prior.from_normal(0.0 if prior.fixed else float(next(coordinates)))
-        for name, prior in specification.priors.items()
-    }
-
-
-def _sample_hyperparameters(
-    pool: ModelPool, specification: AreaLevelSpecification, min_ess: int, seed: int, report: _Reporter
-) -> tuple[WeightedSample, Vector]:
-    free = sum(not prior.fixed for prior in specification.priors.values())
-
-    def one(model: CollapsedModel, x: Vector) -> float:
-        hyper = _values(specification, x)
-        if any(value <= 0.0 for name, value in hyper.items() if name != "rho") or abs(hyper.get("rho", 0.0)) >= 1.0:
-            return -np.inf  # so far in a tail that the parameter has rounded to its boundary
-        try:
-            log_likelihood = model.log_likelihood(hyper)
-        except ModelProblem:
-            return -np.inf
-        return log_likelihood - 0.5 * float(x @ x) - 0.5 * len(x) * np.log(2.0 * np.pi)
-
-    def target(points: Vector) -> Vector:
-        return np.array(pool.map(one, list(points), lambda _: report.again()))
-
-    def quantities(points: Vector) -> Vector:
-        return np.array([list(_values(specification, x).values()) for x in points]).reshape(len(points), -1)
-
-    if free == 0:
-        weighted = importance_of_nothing(float(target(np.zeros((1, 0)))[0]))
-    else:
-        weighted = sample(
-            target,
-            free,
-            min_ess=min_ess,
-            rng=np.random.default_rng([seed, 0]),
-            quantities=quantities,
-            progress=report.within(0.0, 55.0),
-        )
-    return weighted, quantities(weighted.x)
-
-
-def _draw_effects(
-    pool: ModelPool,
-    names: Sequence[str],
-    values: Vector,
-    chosen: NDArray[np.int64],
-    mixture: NDArray[np.int64],
-    seed: int,
-    report: _Reporter,
-) -> dict[int, AtPoint]:
-    """Condition on each hyperparameter point once, and draw there as often as it was chosen."""
-    repeats = np.bincount(chosen, minlength=len(values))
-    needs_variance = np.zeros(len(values), dtype=bool)
-    needs_variance[mixture] = True
-    needed = np.flatnonzero((repeats > 0) | needs_variance).tolist()
-
-    def one(model: CollapsedModel, index: int) -> AtPoint:
-        given = model.condition(dict(zip(names, values[index].tolist(), strict=True)))
-        mean, synthetic = model.mean(given)
-        rng = np.random.default_rng([seed, 2, index])
-        drawn = [model.draw(given, rng) for _ in range(repeats[index])]
-        total, known = model.variance(given) if needs_variance[index] else (None, None)
-        return AtPoint(
-            mean,
-            synthetic,
-            total,
-            known,
-            given.beta,
-            scipy.linalg.cho_solve((given.beta_factor, True), np.eye(len(given.beta))),
-            np.array([beta for beta, _, _ in drawn]),
-            np.array([theta for _, _, theta in drawn]),
-        )
-
-    step = report.within(55.0, 95.0)
-
-    def between(done: int) -> None:
-        step(100.0 * done / len(needed), f"areas: drawn at {done} of {len(needed)} sets of hyperparameters")
-
-    return dict(zip(needed, pool.map(one, needed, between), strict=True))
-
-
-def _ordered_draws(at: dict[int, AtPoint], chosen: NDArray[np.int64]) -> tuple[Vector, Vector]:
-    """Draws of theta and beta in the order of ``chosen``."""
-    first = at[int(chosen[0])]
-    theta = np.empty((len(chosen), first.theta.shape[1]))
-    beta = np.empty((len(chosen), first.beta.shape[1]))
-    used: dict[int, int] = {}
-    for row, index in enumerate(chosen.tolist()):
-        turn = used.get(index, 0)
-        theta[row], beta[row] = at[index].theta[turn], at[index].beta[turn]
-        used[index] = turn + 1
-    return theta, beta
+def _split(items: Array, size: int) -> list[Array]:
+    return [cast(Array, items[start : start + size]) for start in range(0, len(items), size)]
 
 
 def _mixture_size(n: int) -> int:

@@ -156,6 +156,45 @@ class Beta(Prior):
 
 
 @dataclass(frozen=True)
+class Normal(Prior):
+    """N(mean, sd^2)."""
+
+    mean: float = 0.0
+    sd: float = 1.0
+
+    def quantile(self, lower: float, upper: float) -> float:
+        return self.mean + self.sd * float(special.ndtri(lower) if lower < 0.5 else -special.ndtri(upper))
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class LKJ(Prior):
+    """Correlation matrix with density proportional to its determinant to the power eta - 1.
+
+    Drawn through canonical partial correlations, each a symmetric beta variable (Lewandowski, Kurowicka and Joe 2009).
+    As it stands it is the prior of the one correlation of two responses.
+    """
+
+    eta: float = 2.0
+
+    def quantile(self, lower: float, upper: float) -> float:
+        if lower < 0.5:
+            return 2.0 * float(special.betaincinv(self.eta, self.eta, lower)) - 1.0
+        return 1.0 - 2.0 * float(special.betaincinv(self.eta, self.eta, upper))
+
+    def partial(self, given: int, responses: int) -> LKJ:
+        """Prior of a partial correlation given that many of the responses."""
+        return LKJ(self.eta + 0.5 * (responses - 2 - given))
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return (-1.0, 1.0)
+
+
+@dataclass(frozen=True)
 class Fixed(Prior):
     """A known value; the sampler leaves it alone."""
 
@@ -175,7 +214,7 @@ class Fixed(Prior):
 
 _KNOWN: dict[str, Callable[..., Prior]] = {
     prior.__name__.lower(): prior
-    for prior in (HalfNormal, HalfStudentT, HalfCauchy, Exponential, PC, Uniform, Beta, Fixed)
+    for prior in (HalfNormal, HalfStudentT, HalfCauchy, Exponential, PC, Uniform, Beta, Normal, LKJ, Fixed)
 }
 
 # methods: default specification of the area-level models, on the standardised scale.
@@ -183,6 +222,9 @@ DEFAULT_PRIORS: Mapping[str, Prior] = {
     "sd_phi": HalfNormal(1.0),
     "rho": Uniform(0.0, 1.0),
     "sd_delta": HalfNormal(1.0),
+    "correlation": LKJ(2.0),
+    "eta0": Normal(0.0, 1.0),
+    "eta1": Normal(0.0, 1.0),
 }
 
 
@@ -191,8 +233,8 @@ def parse_prior(name: str, text: str | Prior) -> Prior:
 
     Parameters
     ----------
-    name : {'sd_phi', 'rho', 'sd_delta'}
-        The hyperparameter that it is for.
+    name : str
+        The hyperparameter that it is for: a key of ``DEFAULT_PRIORS``, with the responses in brackets if it has any.
     text : str or Prior
         The prior; a Prior is checked and passed on.
 
@@ -206,18 +248,19 @@ def parse_prior(name: str, text: str | Prior) -> Prior:
     PriorProblem
         If the hyperparameter or the prior is unknown, an argument is not a number, or the support does not fit.
     """
-    if name not in DEFAULT_PRIORS:
+    kind = name.partition("[")[0]
+    if kind not in DEFAULT_PRIORS:
         raise PriorProblem(f"Unknown hyperparameter {name!r} in priors; there are {', '.join(DEFAULT_PRIORS)}.")
     if not isinstance(text, Prior | str):
         raise PriorProblem(f"The prior of {name} must be a text such as 'HalfNormal(1)' or a Prior, got {text!r}.")
     prior = text if isinstance(text, Prior) else _parse(name, text)
     low, high = prior.support
-    if name == "rho":
+    if kind in ("rho", "correlation"):
         # At exactly 1 a CAR is improper; a fixed rho must stay inside, a continuous prior never reaches its ends.
         inside = -1.0 < low <= high < 1.0 if prior.fixed else -1.0 <= low < high <= 1.0
         if not inside:
-            raise PriorProblem(f"The prior of rho must lie between -1 and 1, got {prior}.")
-    elif low < 0.0 or (prior.fixed and low == 0.0):
+            raise PriorProblem(f"The prior of {name} must lie between -1 and 1, got {prior}.")
+    elif kind.startswith("sd_") and (low < 0.0 or (prior.fixed and low == 0.0)):
         raise PriorProblem(f"The prior of {name}, a standard deviation, must be positive, got {prior}.")
     return prior
 
@@ -250,5 +293,8 @@ def _check_arguments(name: str, prior: Prior) -> None:
     elif isinstance(prior, PC):
         if not (0.0 < prior.tail < 1.0 and prior.upper > 0.0):
             raise PriorProblem(f"The prior {prior} of {name} needs upper > 0 and a tail probability between 0 and 1.")
+    elif isinstance(prior, Normal):
+        if prior.sd <= 0.0:
+            raise PriorProblem(f"The prior {prior} of {name} needs a positive sd.")
     elif not isinstance(prior, Fixed) and min(values.values()) <= 0.0:
         raise PriorProblem(f"The arguments of {prior}, the prior of {name}, must be positive.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from smallarea.area_level.priors import DEFAULT_PRIORS, Prior, parse_prior
-from smallarea.errors import ModelProblem, PriorProblem
+from smallarea.area_level.parameters import Parameter, hyperparameter_layout
+from smallarea.area_level.priors import DEFAULT_PRIORS, LKJ, Prior, parse_prior
+from smallarea.errors import ModelProblem, PriorProblem, named
 
 METHOD_NAMES: Mapping[str, str] = {
     "bayes": "exact Bayesian inference",
@@ -22,22 +23,46 @@ EFFECT_NAMES: Mapping[str, str] = {
     "iid": "independent area effects",
     "car": "proper CAR area effects",
     "leroux": "Leroux area effects",
+    "bym2": "BYM2 area effects",
+    "icar": "intrinsic CAR area effects",
+    "sar": "SAR area effects",
+}
+LINK_NAMES: Mapping[str, str] = {
+    "independent": "responses independent of each other",
+    "separable": "one covariance between responses (separable)",
+    "chain": "a chain of conditional responses (GMCAR)",
+}
+_FIELDS: Mapping[str, str] = {
+    "car": "(D - rho W)^-1",
+    "leroux": "(rho (D - W) + (1 - rho) I)^-1",
+    "icar": "(D - W)^-, summing to zero in each component",
+    "bym2": "(rho (scaled (D - W)^-) + (1 - rho) I)",
+    "sar": "((I - rho B)'(I - rho B))^-1, B the rows of W divided by their sums",
 }
 
 
 @dataclass(frozen=True)
 class AreaLevelSpecification:
-    """A univariate Fay-Herriot model with known sampling variances.
+    """A Fay-Herriot model with known sampling variances for one or several responses.
 
-    ``direct_i ~ N(theta_i, variance_i)`` and ``theta_i = x_i' beta + phi_i + delta_i``.
+    ``direct_ik ~ N(theta_ik, variance_ik)`` and ``theta_ik = x_i' beta_k + phi_ik + delta_ik``.
 
     Attributes
     ----------
-    random_effect : {'iid', 'car', 'leroux'}
-        The spatial part phi: none (iid), proper CAR with precision (D - rho W) / sd_phi^2, or Leroux with precision
-        (rho (D - W) + (1 - rho) I) / sd_phi^2.
+    responses : tuple of str, length K
+        Names of the responses.
+    random_effect : {'iid', 'car', 'leroux', 'bym2', 'icar', 'sar'}
+        The spatial part phi: none (iid), proper CAR with precision (D - rho W) / sd_phi^2, Leroux with precision
+        (rho (D - W) + (1 - rho) I) / sd_phi^2, BYM2 (Riebler et al. 2016; scaled by component, rho the share of the
+        variance that is spatial), intrinsic CAR, or simultaneously autoregressive (one response, maximum likelihood
+        only).
+    link : {'independent', 'separable', 'chain'}
+        How responses hang together: not at all, by one covariance matrix between the effects of an area (with iid: of
+        delta; the unstructured multivariate Fay-Herriot model), or as a chain of conditional CARs.
+    order : tuple of str, length K
+        Responses of a chain from the most conditional one to the marginal one.
     iid_part : bool
-        Whether the independent effect delta ~ N(0, sd_delta^2) is there; always for iid.
+        Whether the independent effects delta_k ~ N(0, sd_delta_k^2) are there; always for iid.
     intercept : bool
         Whether there is an intercept.
     covariates : tuple of str
@@ -48,7 +73,10 @@ class AreaLevelSpecification:
         Prior of each hyperparameter of the model, on the standardised scale; empty for a frequentist method.
     """
 
+    responses: tuple[str, ...]
     random_effect: str
+    link: str
+    order: tuple[str, ...]
     iid_part: bool
     intercept: bool
     covariates: tuple[str, ...]
@@ -56,34 +84,65 @@ class AreaLevelSpecification:
     priors: Mapping[str, Prior]
 
     @property
+    def layout(self) -> tuple[Parameter, ...]:
+        """The hyperparameters, in the order that is used everywhere."""
+        return hyperparameter_layout(self)
+
+    @property
     def hyperparameters(self) -> tuple[str, ...]:
         """Names of the hyperparameters, in the order that is used everywhere."""
-        spatial = () if self.random_effect == "iid" else ("sd_phi", "rho")
-        return spatial + (("sd_delta",) if self.iid_part else ())
+        return tuple(parameter.name for parameter in self.layout)
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the regression coefficients."""
+        """Names of the regression coefficients of each response."""
         return (("intercept",) if self.intercept else ()) + self.covariates
 
+    @property
+    def spatial(self) -> bool:
+        """Whether there is an effect that depends on neighbours."""
+        return self.random_effect != "iid"
+
     def __str__(self) -> str:
-        effects = {"iid": "", "car": " + phi_i", "leroux": " + phi_i"}[self.random_effect]
-        right = " + ".join(self.terms) + effects + (" + delta_i" if self.iid_part else "")
-        lines = ["direct_i ~ N(theta_i, variance_i)", f"theta_i = {right}"]
-        if self.random_effect == "car":
-            lines.append("phi ~ N(0, sd_phi^2 (D - rho W)^-1)")
-        if self.random_effect == "leroux":
-            lines.append("phi ~ N(0, sd_phi^2 (rho (D - W) + (1 - rho) I)^-1)")
-        if self.iid_part:
-            lines.append("delta_i ~ N(0, sd_delta^2)")
+        several = len(self.responses) > 1
+        at, of = ("ik", "_k") if several else ("i", "")
+        right = " + ".join(self.terms)
+        right += (f" + phi_{at}" if self.spatial else "") + (f" + delta_{at}" if self.iid_part else "")
+        lines = [f"direct_{at} ~ N(theta_{at}, variance_{at})", f"theta_{at} = {right}"]
+        if several:
+            lines.append(f"k = {', '.join(self.responses)}; coefficients for each response")
+        lines += self._effect_lines(several)
+        if self.iid_part and not (several and not self.spatial and self.link == "separable"):
+            lines.append(f"delta_{at} ~ N(0, sd_delta{of}^2)")
         lines += [f"{name} ~ {prior}" for name, prior in self.priors.items()]
         return "\n".join(lines)
+
+    def _effect_lines(self, several: bool) -> list[str]:
+        if not self.spatial:
+            if several and self.link == "separable":
+                return ["delta_i ~ N(0, Sigma), Sigma from sd_delta_k and correlation"]
+            return []
+        shape = _FIELDS[self.random_effect]
+        if not several:
+            return [f"phi ~ N(0, sd_phi^2 {shape})"]
+        if self.link == "separable":
+            return [f"phi ~ N(0, Sigma x {shape}), Sigma from sd_phi_k and correlation"]
+        if self.link == "independent":
+            return [f"phi_k ~ N(0, sd_phi_k^2 {shape})"]
+        steps = [
+            f"phi[{a}] | phi[{b}] ~ N((eta0 I + eta1 W) phi[{b}], sd_phi^2 {shape})"
+            for a, b in zip(self.order, self.order[1:], strict=False)
+        ]
+        return [*steps, f"phi[{self.order[-1]}] ~ N(0, sd_phi^2 {shape})"]
 
 
 def specify(
     covariates: Sequence[str] = (),
     *,
+    responses: Sequence[str] = ("direct",),
     random_effect: str = "car",
+    link: str = "separable",
+    order: Sequence[str] = (),
     iid_part: bool | None = None,
     intercept: bool = True,
     method: str = "bayes",
@@ -95,17 +154,26 @@ def specify(
     ----------
     covariates : sequence of str
         Names of the covariates.
-    random_effect : {'car', 'leroux', 'iid'}
+    responses : sequence of str
+        Names of the responses.
+    random_effect : {'car', 'leroux', 'bym2', 'icar', 'iid', 'sar'}
         The area random effect.
+    link : {'separable', 'independent', 'chain'}
+        How several responses hang together.
+    order : sequence of str
+        Order of a chain, the most conditional response first; as in ``responses`` if empty.
     iid_part : bool, optional
-        Whether an independent effect stands beside the spatial one; by default with car, not with leroux.
+        Whether an independent effect stands beside the spatial one; by default with car and icar, not with leroux and
+        bym2, which hold one.
     intercept : bool
         Whether to include an intercept.
     method : str
-        ``bayes``, or for iid effects ``reml``, ``ml``, ``fh``, ``amrl``, ``ampl``, ``amrl_yl``, ``ampl_yl``.
+        ``bayes``, ``reml``, ``ml``; for one response with iid effects also ``fh``, ``amrl``, ``ampl``, ``amrl_yl``,
+        ``ampl_yl``.
     priors : mapping, optional
-        Priors that replace the defaults (HalfNormal(1) for standard deviations, Uniform(0, 1) for rho; standardised
-        scale).
+        Priors that replace the defaults (HalfNormal(1) for standard deviations, Uniform(0, 1) for rho, LKJ(2) for
+        correlations, Normal(0, 1) for eta0 and eta1; standardised scale). ``sd_phi`` is for all responses,
+        ``sd_phi[income]`` for one.
 
     Returns
     -------
@@ -119,24 +187,26 @@ def specify(
     PriorProblem
         If a prior does not fit the model.
     """
-    if random_effect not in EFFECT_NAMES:
-        raise ModelProblem(f"Unknown random effect {random_effect!r}; there are {', '.join(EFFECT_NAMES)}.")
-    if method not in METHOD_NAMES:
-        raise ModelProblem(f"Unknown method {method!r}; there are {', '.join(METHOD_NAMES)}.")
-    if method != "bayes" and random_effect != "iid":
-        raise ModelProblem(
-            f"Method {method!r} fits independent area effects only. Choose random_effect 'iid', or method 'bayes' for "
-            f"{random_effect!r}."
-        )
-    if random_effect == "iid" and iid_part is False:
-        raise ModelProblem("A model with random_effect 'iid' is its iid part; leave iid_part out or set it to true.")
+    names = tuple(responses)
+    for value, known, what in (
+        (random_effect, EFFECT_NAMES, "random effect"),
+        (method, METHOD_NAMES, "method"),
+        (link, LINK_NAMES, "link between responses"),
+    ):
+        if value not in known:
+            raise ModelProblem(f"Unknown {what} {value!r}; there are {', '.join(known)}.")
+    _check_parts(names, random_effect, link, iid_part, method)
     if not intercept and not covariates:
         raise ModelProblem("The model has neither an intercept nor a covariate. Add one of them.")
     repeated = sorted({name for name in covariates if list(covariates).count(name) > 1})
     if repeated:
         raise ModelProblem(f"Covariates are named twice: {', '.join(repeated)}. Name each once.")
-    with_iid = iid_part if iid_part is not None else random_effect != "leroux"
-    bare = AreaLevelSpecification(random_effect, with_iid, intercept, tuple(covariates), method, {})
+    chain = _chain_order(names, link, tuple(order))
+    with_iid = iid_part if iid_part is not None else random_effect in ("iid", "car", "icar")
+    single = "independent" if len(names) == 1 else link
+    bare = AreaLevelSpecification(
+        names, random_effect, single, chain, with_iid, intercept, tuple(covariates), method, {}
+    )
     if not isinstance(priors, Mapping | None):
         raise PriorProblem("Priors must be a dictionary, for example {'sd_phi': 'HalfNormal(1)'}.")
     given = dict(priors or {})
@@ -144,13 +214,75 @@ def specify(
         if given:
             raise PriorProblem(f"Priors were given ({', '.join(given)}), but method {method!r} has none.")
         return bare
+    return AreaLevelSpecification(
+        names, random_effect, single, chain, with_iid, intercept, tuple(covariates), method, _priors(bare, given)
+    )
+
+
+def _check_parts(responses: tuple[str, ...], random_effect: str, link: str, iid_part: bool | None, method: str) -> None:
+    if not responses or len(set(responses)) != len(responses):
+        raise ModelProblem(f"A model needs responses with different names; got {named(responses)}.")
+    if method not in ("bayes", "reml", "ml") and (random_effect != "iid" or len(responses) > 1):
+        raise ModelProblem(
+            f"Method {method!r} fits one response with independent area effects only. Choose random_effect 'iid' and "
+            f"one "
+            "response, or method 'bayes' or 'reml'."
+        )
+    if random_effect == "sar" and (method not in ("reml", "ml") or len(responses) > 1 or iid_part):
+        raise ModelProblem(
+            "SAR area effects are fitted by method 'reml' or 'ml', for one response and without an iid part. Choose "
+            "these, "
+            "or another random_effect."
+        )
+    if random_effect == "iid" and iid_part is False:
+        raise ModelProblem("A model with random_effect 'iid' is its iid part; leave iid_part out or set it to true.")
+    if link == "chain" and len(responses) > 1 and random_effect not in ("car", "leroux"):
+        raise ModelProblem(
+            f"A chain of responses needs random_effect 'car' or 'leroux'; got {random_effect!r}. Choose one of them, "
+            f"or "
+            "link 'separable'."
+        )
+
+
+def _chain_order(responses: tuple[str, ...], link: str, order: tuple[str, ...]) -> tuple[str, ...]:
+    if link != "chain" or len(responses) == 1:
+        if order:
+            raise ModelProblem(
+                "An order of responses belongs to link 'chain' with two responses or more. Leave it out."
+            )
+        return ()
+    if order and sorted(order) != sorted(responses):
+        raise ModelProblem(
+            f"The order of a chain must name each response once: {named(responses)}; got {named(order)}."
+        )
+    return order or responses
+
+
+def _priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]) -> dict[str, Prior]:
+    """Prior of each hyperparameter: its own if given, that of its kind, or the default."""
+    layout = bare.layout
+    known = {parameter.name for parameter in layout} | {parameter.kind for parameter in layout}
     read = {name: parse_prior(name, prior) for name, prior in given.items()}
-    surplus = [name for name in read if name not in bare.hyperparameters]
+    surplus = [name for name in read if name not in known]
     if surplus:
         raise PriorProblem(
             f"Priors were given for {', '.join(surplus)}, but this model has only {', '.join(bare.hyperparameters)}."
         )
-    chosen = {name: read.get(name, DEFAULT_PRIORS[name]) for name in bare.hyperparameters}
-    if random_effect == "leroux" and chosen["rho"].support[0] < 0.0:
-        raise PriorProblem(f"A Leroux model needs rho between 0 and 1, got the prior {chosen['rho']}.")
-    return AreaLevelSpecification(random_effect, with_iid, intercept, tuple(covariates), method, chosen)
+    chosen = {
+        parameter.name: read.get(parameter.name, read.get(parameter.kind, DEFAULT_PRIORS[parameter.kind]))
+        for parameter in layout
+    }
+    for name, prior in chosen.items():
+        if name.startswith("rho") and bare.random_effect in ("leroux", "bym2") and prior.support[0] < 0.0:
+            raise PriorProblem(f"A {bare.random_effect} model needs rho between 0 and 1, got the prior {prior}.")
+        if isinstance(prior, LKJ) and not name.startswith("correlation"):
+            raise PriorProblem(f"LKJ is a prior of correlations, not of {name}.")
+    correlations = [prior for name, prior in chosen.items() if name.startswith("correlation")]
+    if len(correlations) > 1 and not (
+        all(isinstance(prior, LKJ) for prior in correlations) and len({str(prior) for prior in correlations}) == 1
+    ):
+        raise PriorProblem(
+            "The correlations of three responses or more form one matrix and share one LKJ prior: give it as "
+            "'correlation'."
+        )
+    return chosen

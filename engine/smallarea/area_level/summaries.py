@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,100 +10,119 @@ from numpy.typing import NDArray
 from scipy import special
 
 from smallarea.area_level.collapsed import CollapsedModel
+from smallarea.area_level.stacked import StackedData
 
 Vector = NDArray[np.float64]
 
 
+class RunningMoments:
+    """Weighted mean and variance of arrays that come in batches (Chan, Golub and LeVeque 1983)."""
+
+    def __init__(self) -> None:
+        self._weight = 0.0
+        self.mean: Vector = np.zeros(1)
+        self._square: Vector = np.zeros(1)
+
+    def add(self, values: Vector, counts: NDArray[np.int64]) -> None:
+        """Add values of shape (..., B), each counted that many times."""
+        weight = float(counts.sum())
+        mean = values @ (counts / weight)
+        square = (values - mean[..., None]) ** 2 @ counts
+        total = self._weight + weight
+        step = mean - self.mean
+        self._square = self._square + square + step**2 * (self._weight * weight / total)
+        self.mean = self.mean + step * (weight / total)
+        self._weight = total
+
+    @property
+    def variance(self) -> Vector:
+        """Variance with the total weight as divisor."""
+        return self._square / self._weight
+
+
 @dataclass(frozen=True)
-class AtPoint:
-    """What is kept of one set of hyperparameters: conditional moments and the draws made there.
+class Mixture:
+    """Conditional moments of theta at M equally weighted sets of hyperparameters.
 
     Attributes
     ----------
-    mean, synthetic : ndarray, shape (N,)
-        E[theta] and E[x'beta], given y and the hyperparameters.
-    variance, variance_known_beta : ndarray, shape (N,), or None
-        Var(theta) given y and the hyperparameters, and with beta given as well; at some points only.
-    beta_mean, beta_covariance : ndarray, shapes (p,), (p, p)
-        Moments of the coefficients.
-    beta, theta : ndarray, shapes (k, p), (k, N)
-        The draws made here.
+    means : ndarray, shape (M, N, K)
+        E[theta | y, hyperparameters].
+    covariances : ndarray, shape (M, N, K, K)
+        Cov(theta_i | y, hyperparameters) of each area.
+    known_beta : ndarray, shape (N, K, K)
+        The same with beta given as well, averaged.
     """
 
-    mean: Vector
-    synthetic: Vector
-    variance: Vector | None
-    variance_known_beta: Vector | None
-    beta_mean: Vector
-    beta_covariance: Vector
-    beta: Vector
-    theta: Vector
+    means: Vector
+    covariances: Vector
+    known_beta: Vector
 
 
-def area_moments(
-    model: CollapsedModel,
-    at: Mapping[int, AtPoint],
-    chosen: NDArray[np.int64],
-    mixture: NDArray[np.int64],
-    level: float,
+def area_summaries(
+    model: CollapsedModel, conditional_means: RunningMoments, mixture: Mixture, level: float
 ) -> dict[str, Vector]:
     """Moments and intervals of theta from conditional moments (Rao-Blackwell).
 
-    The mixture over ``mixture`` gives the shape of each area's posterior; its centre and spread are set to those from
-    all
-    of ``chosen``. Where a part of the map holds no data, the variance of a spatial effect is infinite under a prior
-    of rho
-    that reaches 1 (it grows like 1 / (1 - rho)); there the interval is that of the mixture and the SD its width in
-    normal units.
+    The mixture gives the shape of each cell's posterior; its centre and spread are set to those from all conditional
+    means. Where a part of the map holds no data, the variance of a spatial effect is infinite under a prior of rho that
+    reaches 1 (it grows like 1 / (1 - rho)); there the interval is that of the mixture and the SD its width in normal
+    units.
 
     Parameters
     ----------
     model : CollapsedModel
         The model.
-    at : mapping
-        Point index to moments; with variances at the points of ``mixture``.
-    chosen, mixture : ndarray of int
-        Equally weighted point indices, the second a smaller choice.
+    conditional_means : RunningMoments
+        Of E[theta | y, hyperparameters] over the posterior, shape (N, K).
+    mixture : Mixture
+        Moments at a smaller choice of hyperparameters.
     level : float
         Coverage of the intervals.
 
     Returns
     -------
     dict
-        ``mean``, ``sd``, ``lower``, ``upper``, ``synthetic``, ``shrinkage``, ``conditional_variance``, each of shape
-        (N,).
+        ``mean``, ``sd``, ``lower``, ``upper``, ``shrinkage``, each of shape (N, K).
     """
-    points, counts = np.unique(chosen, return_counts=True)
-    share = counts / counts.sum()
-    mean, between, synthetic = (np.zeros(len(model.data.y)) for _ in range(3))
-    for weight, index in zip(share, points.tolist(), strict=True):
-        mean += weight * at[index].mean
-        synthetic += weight * at[index].synthetic
-    for weight, index in zip(share, points.tolist(), strict=True):
-        between += weight * (at[index].mean - mean) ** 2
-    kept = mixture.tolist()
-    centres = np.array([at[i].mean for i in kept])
-    within = np.array([at[i].variance for i in kept])
-    known = np.array([at[i].variance_known_beta for i in kept]).mean(axis=0)
-    sd = np.sqrt(within.mean(axis=0) + between)
-    raw_sd = np.sqrt(within.mean(axis=0) + centres.var(axis=0))
-    raw_mean = centres.mean(axis=0)
+    mean = conditional_means.mean
+    within = np.einsum("mnkk->mnk", mixture.covariances)
+    sd = np.sqrt(within.mean(axis=0) + conditional_means.variance)
+    raw_sd = np.sqrt(within.mean(axis=0) + mixture.means.var(axis=0))
+    raw_mean = mixture.means.mean(axis=0)
     far = model.without_data
     stretch = np.where(far, 1.0, sd / raw_sd)
     lower, upper = (
-        mean + stretch * (mixture_quantile(centres, np.sqrt(within), tail) - raw_mean) for tail in tails(level)
+        mean + stretch * (mixture_quantile(mixture.means, np.sqrt(within), tail) - raw_mean) for tail in tails(level)
     )
-    sampled = model.data.sampled
     return {
         "mean": mean,
         "sd": np.where(far, normal_width(lower, upper, level), sd),
         "lower": lower,
         "upper": upper,
-        "synthetic": synthetic,
-        # A ratio of two variances that can agree to rounding.
-        "shrinkage": np.where(sampled, np.minimum(known / np.where(sampled, model.data.v, 1.0), 1.0), np.nan),
-        "conditional_variance": within.mean(axis=0),
+        "shrinkage": shrinkage_weights(model.data, mixture.known_beta),
     }
+
+
+def shrinkage_weights(data: StackedData, known_beta: Vector) -> Vector:
+    """Weight of each cell's own direct estimate in its estimate.
+
+    Parameters
+    ----------
+    data : StackedData
+        The data.
+    known_beta : ndarray, shape (N, K, K)
+        Cov(theta_i | y, beta).
+
+    Returns
+    -------
+    ndarray, shape (N, K)
+        Derivative of E[theta_ik | y, beta] in the cell's direct estimate, the diagonal of Cov(theta_i) V_i^{-1}; NaN
+        where not observed.
+    """
+    weight = np.einsum("nkl,nlk->nk", known_beta, data.precision)
+    # Without sampling covariances it is a ratio of two variances, which can agree to rounding.
+    return np.where(data.observed, weight if data.coupled else np.minimum(weight, 1.0), np.nan)
 
 
 def tails(level: float) -> tuple[float, float]:
@@ -117,18 +136,18 @@ def normal_width(lower: Vector, upper: Vector, level: float) -> Vector:
 
 
 def mixture_quantile(means: Vector, sds: Vector, probability: float) -> Vector:
-    """Quantile of equally weighted normal mixtures, one for each column.
+    """Quantile of equally weighted normal mixtures.
 
     Parameters
     ----------
-    means, sds : ndarray, shape (M, N)
+    means, sds : ndarray, shape (M, ...)
         Components.
     probability : float
         Between 0 and 1.
 
     Returns
     -------
-    ndarray, shape (N,)
+    ndarray, shape (...)
         Quantiles, to 1e-9 of the mixture's width.
     """
     z = special.ndtri(probability)

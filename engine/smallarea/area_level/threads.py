@@ -1,11 +1,12 @@
-"""Several threads on one model: factorisations release Python's lock, so large maps gain from them."""
+"""Several threads on one model: compiled loops release Python's lock, so large maps gain from them."""
 
 from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 import threadpoolctl
@@ -15,8 +16,6 @@ from smallarea.area_level.collapsed import CollapsedModel
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-# Items between two looks at the caller's callback, which is where a run can be cancelled.
-CHUNK = 48
 THREADS_FROM = 2000
 
 
@@ -32,22 +31,18 @@ class ModelPool:
     """
 
     def __init__(self, model: CollapsedModel, workers: int) -> None:
+        n, k = model.data.shape
         # On small maps threads only wait for each other.
-        count = workers or (_available_cores() if len(model.data.y) >= THREADS_FROM else 1)
+        self._count = workers or (available_cores() if n * k >= THREADS_FROM else 1)
         self._models: queue.SimpleQueue[CollapsedModel] = queue.SimpleQueue()
-        for k in range(count):
-            self._models.put(model if k == 0 else model.clone())
-        self._threads = ThreadPoolExecutor(max_workers=count)
+        for i in range(self._count):
+            self._models.put(model if i == 0 else model.clone())
+        self._threads = ThreadPoolExecutor(max_workers=self._count)
         # The parallelism is here: BLAS threads of their own would fight with these over many tiny matrices.
         self._blas = threadpoolctl.threadpool_limits(limits=1, user_api="blas")
 
-    def map(
-        self,
-        work: Callable[[CollapsedModel, Item], Answer],
-        items: Sequence[Item],
-        between: Callable[[int], None] | None = None,
-    ) -> list[Answer]:
-        """Apply ``work(model, item)`` to every item.
+    def stream(self, work: Callable[[CollapsedModel, Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
+        """Apply ``work(model, item)`` to every item, and hand the answers over one by one.
 
         Parameters
         ----------
@@ -55,13 +50,11 @@ class ModelPool:
             Must depend on the item alone, so that the number of threads does not show in the answers.
         items : sequence
             What to work on.
-        between : callable, optional
-            Called in the caller's thread every few items with the number that is done; what it raises stops the work.
 
-        Returns
-        -------
-        list
-            Answers in the order of the items.
+        Yields
+        ------
+        Answer
+            Answers in the order of the items. Only few are kept waiting, since each may be large.
         """
 
         def one(item: Item) -> Answer:
@@ -71,12 +64,15 @@ class ModelPool:
             finally:
                 self._models.put(model)
 
-        answers: list[Answer] = []
-        for start in range(0, len(items), CHUNK):
-            answers += self._threads.map(one, items[start : start + CHUNK])
-            if between is not None:
-                between(len(answers))
-        return answers
+        if self._count == 1:
+            yield from map(one, items)
+            return
+        rest = iter(items)
+        waiting = [self._threads.submit(one, item) for item in islice(rest, self._count + 1)]
+        while waiting:
+            answer = waiting.pop(0).result()
+            waiting += [self._threads.submit(one, item) for item in islice(rest, 1)]
+            yield answer
 
     def close(self) -> None:
         """Let the threads go."""
@@ -84,7 +80,8 @@ class ModelPool:
         self._blas.restore_original_limits()
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)

@@ -42,6 +42,9 @@ class Factor(Protocol):
     def diag_inverse(self) -> Vector:
         """Return the diagonal of A^{-1}, shape (n,)."""
 
+    def inverse_entries(self) -> Vector:
+        """Return A^{-1} on the pattern of A, shape (n + E,): diagonal, then edges."""
+
 
 class Factoriser(Protocol):
     """Factors matrices that share one pattern."""
@@ -63,16 +66,21 @@ def _not_positive_definite() -> ModelProblem:
 class _TriangularFactor(ABC):
     """Shared by the sparse backends: A[p][:, p] = (I + L) diag(d) (I + L)'."""
 
-    def __init__(self, d: Vector, permutation: NDArray[np.int64]) -> None:
+    def __init__(self, d: Vector, permutation: NDArray[np.int64], edges: NDArray[np.int64]) -> None:
         if not np.all(d > 0.0):
             raise _not_positive_definite()
         self._d = d
         self._permutation = permutation
+        self._edges = edges
 
     @property
     @abstractmethod
     def _strict_lower(self) -> sp.csc_matrix:
         """L."""
+
+    @abstractmethod
+    def _plan(self) -> SelectedInverse:
+        """Return the index plan of the selected inverse."""
 
     @abstractmethod
     def solve(self, b: Vector) -> Vector:
@@ -90,11 +98,20 @@ class _TriangularFactor(ABC):
         b[self._permutation] = scaled + self._strict_lower @ scaled
         return self.solve(b)
 
+    def inverse_entries(self) -> Vector:
+        rank = np.empty_like(self._permutation)
+        rank[self._permutation] = np.arange(len(rank))
+        diagonal, entries = self._plan().entries(self._strict_lower, self._d, rank[self._edges])
+        return np.concatenate([diagonal[rank], entries])
+
+    def diag_inverse(self) -> Vector:
+        return self.inverse_entries()[: len(self._d)]
+
 
 class _QdldlFactor(_TriangularFactor):
     def __init__(self, solver: Any, owner: QdldlFactoriser) -> None:
         strict_lower, d, permutation = solver.factors()
-        super().__init__(np.asarray(d), np.asarray(permutation))
+        super().__init__(np.asarray(d), np.asarray(permutation, dtype=np.int64), owner.pattern.edges)
         self._solver = solver
         self._owner = owner
         self._lower = strict_lower
@@ -108,12 +125,8 @@ class _QdldlFactor(_TriangularFactor):
             return self._solver.solve(b)
         return np.column_stack([self._solver.solve(np.ascontiguousarray(column)) for column in b.T])
 
-    def diag_inverse(self) -> Vector:
-        diagonal = np.empty_like(self._d)
-        diagonal[self._permutation] = self._owner.selected_inverse(self._strict_lower).diagonal(
-            self._strict_lower, self._d
-        )
-        return diagonal
+    def _plan(self) -> SelectedInverse:
+        return self._owner.selected_inverse(self._strict_lower)
 
 
 class QdldlFactoriser:
@@ -126,12 +139,12 @@ class QdldlFactoriser:
     """
 
     def __init__(self, pattern: SymmetricPattern) -> None:
-        self._pattern = pattern
+        self.pattern = pattern
         self._solver: Any = None
         self._selected: SelectedInverse | None = None
 
     def factor(self, diagonal: Vector, off_diagonal: Vector | float) -> Factor:
-        upper = self._pattern.upper(diagonal, off_diagonal)
+        upper = self.pattern.upper(diagonal, off_diagonal)
         try:
             if self._solver is None:
                 import qdldl
@@ -150,12 +163,12 @@ class QdldlFactoriser:
         return self._selected
 
     def clone(self) -> QdldlFactoriser:
-        return QdldlFactoriser(self._pattern)
+        return QdldlFactoriser(self.pattern)
 
 
 class _SuperLuFactor(_TriangularFactor):
-    def __init__(self, lu: Any) -> None:
-        super().__init__(lu.U.diagonal(), np.argsort(lu.perm_c))
+    def __init__(self, lu: Any, edges: NDArray[np.int64]) -> None:
+        super().__init__(lu.U.diagonal(), np.argsort(lu.perm_c), edges)
         self._lu = lu
 
     @cached_property
@@ -165,11 +178,8 @@ class _SuperLuFactor(_TriangularFactor):
     def solve(self, b: Vector) -> Vector:
         return self._lu.solve(np.ascontiguousarray(b))
 
-    def diag_inverse(self) -> Vector:
-        lower = self._strict_lower
-        diagonal = np.empty_like(self._d)
-        diagonal[self._permutation] = SelectedInverse(lower).diagonal(lower, self._d)
-        return diagonal
+    def _plan(self) -> SelectedInverse:
+        return SelectedInverse(self._strict_lower)
 
 
 class SuperLuFactoriser:
@@ -187,15 +197,16 @@ class SuperLuFactoriser:
             raise _not_positive_definite() from error
         if not np.array_equal(lu.perm_r, lu.perm_c):
             raise _not_positive_definite()
-        return _SuperLuFactor(lu)
+        return _SuperLuFactor(lu, self._pattern.edges)
 
     def clone(self) -> SuperLuFactoriser:
         return SuperLuFactoriser(self._pattern)
 
 
 class _DenseFactor:
-    def __init__(self, lower: Vector) -> None:
+    def __init__(self, lower: Vector, edges: NDArray[np.int64]) -> None:
         self._lower = lower
+        self._edges = edges
 
     @cached_property
     def logdet(self) -> float:
@@ -207,9 +218,12 @@ class _DenseFactor:
     def half_solve(self, e: Vector) -> Vector:
         return scipy.linalg.solve_triangular(self._lower, e, lower=True, trans="T", check_finite=False)
 
-    def diag_inverse(self) -> Vector:
+    def inverse_entries(self) -> Vector:
         inverse, _ = scipy.linalg.lapack.dpotri(self._lower, lower=1)
-        return np.diag(inverse).copy()
+        return np.concatenate([np.diag(inverse), inverse[self._edges[:, 1], self._edges[:, 0]]])
+
+    def diag_inverse(self) -> Vector:
+        return self.inverse_entries()[: len(self._lower)]
 
 
 class DenseFactoriser:
@@ -226,7 +240,7 @@ class DenseFactoriser:
         lower, failed = scipy.linalg.lapack.dpotrf(full, lower=1, overwrite_a=1)
         if failed:
             raise _not_positive_definite()
-        return _DenseFactor(lower)
+        return _DenseFactor(lower, edges)
 
     def clone(self) -> DenseFactoriser:
         return DenseFactoriser(self._pattern)

@@ -1,8 +1,7 @@
-"""Spatial precision matrices on the areas' graph: proper CAR and Leroux.
+"""Spatial precision matrices on the areas' graph: proper CAR, Leroux and intrinsic CAR.
 
-Both have unit scale; a model divides by its variance. Both are ``diagonal(rho)`` on the diagonal and
-``off_diagonal(rho)`` on
-every edge, so that adding the precision of the data changes the diagonal only and the pattern never changes.
+All have unit scale; a model divides by its variance. CAR and Leroux are ``a D + b I + c W`` with coefficients that
+depend on rho, D the degrees and W the adjacency, so the pattern never changes.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ class Precision(Protocol):
     def diagonal(self, rho: float) -> Vector:
         """Diagonal of Q(rho), shape (n,)."""
 
-    def off_diagonal(self, rho: float) -> float:
-        """Value of Q(rho) on every edge."""
+    def off_diagonal(self, rho: float) -> float | Vector:
+        """Value of Q(rho) on every edge, one for all or of shape (E,)."""
 
     def logdet(self, rho: float) -> float:
-        """Log determinant of Q(rho)."""
+        """Log determinant of Q(rho); of an intrinsic one, the product of the eigenvalues that are not zero."""
 
 
 class _GraphPrecision(ABC):
@@ -59,11 +58,15 @@ class _GraphPrecision(ABC):
         self.degrees = np.bincount(self.pattern.edges.ravel(), minlength=n).astype(float)
 
     @abstractmethod
+    def coefficients(self, rho: float) -> tuple[float, float, float]:
+        """Return a, b, c of Q(rho) = a D + b I + c W."""
+
     def diagonal(self, rho: float) -> Vector:
-        """Diagonal of Q(rho), shape (n,)."""
+        a, b, _ = self.coefficients(rho)
+        return a * self.degrees + b
 
     def off_diagonal(self, rho: float) -> float:
-        return -rho
+        return self.coefficients(rho)[2]
 
     @property
     def n_components(self) -> int:
@@ -73,9 +76,7 @@ class _GraphPrecision(ABC):
     @cached_property
     def component_labels(self) -> NDArray[np.int64]:
         """Component of each node, numbered from 0, shape (n,)."""
-        edges = self.pattern.edges
-        graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(self.pattern.n,) * 2)
-        return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+        return _component_labels(self.pattern)
 
     def logdet(self, rho: float) -> float:
         if self.pattern.n <= EIGENVALUE_LIMIT:
@@ -147,8 +148,8 @@ class CarPrecision(_GraphPrecision):
                 "Leave them out of the field or link them to their nearest area."
             )
 
-    def diagonal(self, rho: float) -> Vector:  # noqa: ARG002 - the CAR diagonal does not depend on rho
-        return self.degrees
+    def coefficients(self, rho: float) -> tuple[float, float, float]:
+        return 1.0, 0.0, -rho
 
     @cached_property
     def _eigenvalues(self) -> Vector:
@@ -178,8 +179,8 @@ class LerouxPrecision(_GraphPrecision):
         Neighbour pairs i < j.
     """
 
-    def diagonal(self, rho: float) -> Vector:
-        return rho * self.degrees + (1.0 - rho)
+    def coefficients(self, rho: float) -> tuple[float, float, float]:
+        return rho, 1.0 - rho, -rho
 
     @cached_property
     def _eigenvalues(self) -> Vector:
@@ -193,3 +194,71 @@ class LerouxPrecision(_GraphPrecision):
 
     def _logdet_from_eigenvalues(self, rho: float) -> float:
         return float(np.sum(np.log(rho * self._eigenvalues + (1.0 - rho))))
+
+
+class IcarPrecision:
+    """Intrinsic CAR: D - W, scaled by component if asked, with effects that sum to zero in each component.
+
+    Parameters
+    ----------
+    n : int
+        Number of areas.
+    edges : ndarray of int, shape (E, 2)
+        Neighbour pairs i < j.
+    scaled : bool
+        Whether each component is scaled so that the geometric mean of its marginal variances is 1 (Sorbye and Rue 2014;
+        by component as in Freni-Sterrantino, Ventrucci and Rue 2018). An area without neighbours then has precision 1.
+
+    Raises
+    ------
+    GraphProblem
+        If an area has no neighbour and the precision is not scaled.
+    """
+
+    def __init__(self, n: int, edges: NDArray[np.int64], scaled: bool) -> None:
+        self.pattern = SymmetricPattern(n, np.asarray(edges, dtype=np.int64).reshape(-1, 2))
+        self.degrees = np.bincount(self.pattern.edges.ravel(), minlength=n).astype(float)
+        if not scaled and np.any(self.degrees == 0):
+            raise GraphProblem("An intrinsic CAR needs a neighbour for every node. Leave the others out of the field.")
+        labels = _component_labels(self.pattern)
+        self.component_labels = labels
+        sizes = np.bincount(labels)
+        # Tying one node of each component down turns the Laplacian into a matrix whose determinant and inverse give
+        # those of the intrinsic precision exactly: |Q + e e'| = (product of non-zero eigenvalues) / size.
+        anchor = np.zeros(n)
+        anchor[np.unique(labels, return_index=True)[1]] = 1.0
+        factor = factoriser(self.pattern).factor(self.degrees + anchor, -1.0)
+        # Components do not touch, so one solve serves all of them.
+        sums = factor.solve(np.ones(n))
+        totals = np.bincount(labels, weights=sums)
+        centred = factor.diag_inverse() - 2.0 * sums / sizes[labels] + (totals / sizes**2)[labels]
+        single = sizes[labels] == 1
+        if scaled:
+            log_mean = np.bincount(labels, weights=np.log(np.where(single, 1.0, centred))) / sizes
+            self._scale = np.exp(log_mean)[labels]
+        else:
+            self._scale = np.ones(n)
+        self._single = single
+        # Singletons of a scaled precision have the variance 1 and contribute nothing to the determinant.
+        several = sizes > 1
+        self._logdet = factor.logdet + float(
+            np.sum(np.log(sizes))
+            + np.sum(((sizes - 1) * np.log(self._scale[np.unique(labels, return_index=True)[1]]))[several])
+        )
+        #: Components with two areas or more, whose effects sum to zero; their labels.
+        self.constrained = np.flatnonzero(several)
+
+    def diagonal(self, rho: float) -> Vector:  # noqa: ARG002 - there is no parameter
+        return np.where(self._single, 1.0, self._scale * self.degrees)
+
+    def off_diagonal(self, rho: float) -> Vector:  # noqa: ARG002 - there is no parameter
+        return -self._scale[self.pattern.edges[:, 0]]
+
+    def logdet(self, rho: float) -> float:  # noqa: ARG002 - there is no parameter
+        return self._logdet
+
+
+def _component_labels(pattern: SymmetricPattern) -> NDArray[np.int64]:
+    edges = pattern.edges
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(pattern.n,) * 2)
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)

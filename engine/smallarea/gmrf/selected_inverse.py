@@ -1,4 +1,4 @@
-"""Diagonal of the inverse from an LDL' factor, without forming the inverse.
+"""Entries of the inverse from an LDL' factor, on the factor's pattern and without forming the inverse.
 
 The recursion is that of Takahashi, Fagan and Chin (1973): with A = (I + L) D (I + L)' and Z = A^{-1},
 ``Z_rj = -Z_rr L_rj`` and ``Z_jj = 1 / d_j - L_rj' Z_rj``, where r are the rows of column j of L. Rows r form a clique
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class SelectedInverse:
-    """Index plan for one pattern of L; the numeric pass is ``diagonal``.
+    """Index plan for one pattern of L; the numeric pass is ``entries``.
 
     Parameters
     ----------
@@ -30,6 +30,7 @@ class SelectedInverse:
         counts = np.diff(self._pointers)
         columns = np.repeat(np.arange(n), counts)
         keys = columns * n + self._rows
+        self._keys = keys
         # One block of |r| x |r| positions for each column: where Z[r_a, r_b] is stored (off-diagonals, then diagonals).
         self._blocks = np.concatenate([[0], np.cumsum(counts**2)])
         positions = np.empty(int(self._blocks[-1]), dtype=np.int32 if len(keys) + n < 2**31 else np.int64)
@@ -42,8 +43,10 @@ class SelectedInverse:
             positions[self._blocks[j] : self._blocks[j + 1]] = at.ravel()
         self._positions = positions
 
-    def diagonal(self, lower: sp.csc_matrix, d: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the diagonal of A^{-1} in the order of the factor.
+    def entries(
+        self, lower: sp.csc_matrix, d: NDArray[np.float64], pairs: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the diagonal of A^{-1}, in the order of the factor, and its entries at pairs.
 
         Parameters
         ----------
@@ -51,11 +54,13 @@ class SelectedInverse:
             Strictly lower triangular factor with the planned pattern.
         d : ndarray, shape (n,)
             The positive diagonal D.
+        pairs : ndarray of int, shape (E, 2)
+            Row and column of each entry, both in the order of the factor; each must lie on the pattern of L.
 
         Returns
         -------
-        ndarray, shape (n,)
-            Diagonal of the inverse.
+        diagonal, entries : ndarray, shapes (n,), (E,)
+            Diagonal and entries of the inverse.
         """
         values = _sorted(lower).data
         n, pointers, blocks, positions = self._n, self._pointers, self._blocks, self._positions
@@ -71,7 +76,8 @@ class SelectedInverse:
             off = -(block @ column)
             z[start:stop] = off
             z[len(values) + j] = 1.0 / d[j] - column @ off
-        return z[len(values) :]
+        at = np.searchsorted(self._keys, pairs.min(axis=1) * n + pairs.max(axis=1))
+        return z[len(values) :], z[at]
 
 
 def _sorted(lower: sp.csc_matrix) -> sp.csc_matrix:

@@ -1,0 +1,104 @@
+"""From a specification, data and a graph to the model that is evaluated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smallarea.area_level.chain import ChainField
+from smallarea.area_level.collapsed import CollapsedModel
+from smallarea.area_level.fields import Field, SeparableField
+from smallarea.area_level.specification import AreaLevelSpecification
+from smallarea.area_level.stacked import StackedData
+from smallarea.errors import GraphProblem
+from smallarea.gmrf import CarPrecision, IcarPrecision, LerouxPrecision, Precision
+
+if TYPE_CHECKING:
+    from smallarea.areas import AreaGraph
+
+# Effects that are proper on an area without neighbours; the others leave such areas out (there phi = 0).
+_KEEPS_ISLANDS = ("leroux", "bym2")
+
+
+def build_model(
+    specification: AreaLevelSpecification, data: StackedData, graph: AreaGraph | None, solver: str = "auto"
+) -> CollapsedModel:
+    """Set up the collapsed model of a specification.
+
+    Parameters
+    ----------
+    specification : AreaLevelSpecification
+        The model.
+    data : StackedData
+        The data, in the order of the graph's areas.
+    graph : AreaGraph or None
+        The adjacency graph; None for independent area effects.
+    solver : str
+        Backend, see :func:`smallarea.gmrf.batch_factoriser`.
+
+    Returns
+    -------
+    CollapsedModel
+        The model.
+
+    Raises
+    ------
+    GraphProblem
+        If a spatial effect has no graph, the graph has no edge, or islands would be left without any random effect.
+    """
+    correlated_iid = not specification.spatial and specification.link == "separable"
+    field = None
+    if specification.spatial:
+        if graph is None:
+            raise GraphProblem(
+                f"A {specification.random_effect!r} random effect needs to know which areas are neighbours. Give a "
+                f"graph."
+            )
+        field = _field(specification, data, graph)
+    return CollapsedModel(data, field, correlated_iid=correlated_iid, solver=solver)
+
+
+def _field(specification: AreaLevelSpecification, data: StackedData, graph: AreaGraph) -> Field:
+    effect = specification.random_effect
+    if len(graph.edges) == 0:
+        raise GraphProblem(
+            "The adjacency graph has no edge: no two areas are neighbours. Check the polygons (smallarea areas check), "
+            "link islands to their nearest area (islands 'nearest'), or choose random_effect 'iid'."
+        )
+    linked = np.asarray(graph.degrees) > 0
+    if effect not in _KEEPS_ISLANDS and not specification.iid_part and not linked.all():
+        raise GraphProblem(
+            f"Areas without neighbours ({', '.join(graph.islands[:5])}) would have no random effect in a {effect!r} "
+            f"model "
+            "without an iid part. Keep the iid part, link islands to their nearest area (islands 'nearest'), or "
+            "choose 'leroux'."
+        )
+    nodes = np.arange(len(graph.ids)) if effect in _KEEPS_ISLANDS else np.flatnonzero(linked)
+    index = np.full(len(graph.ids), -1)
+    index[nodes] = np.arange(len(nodes))
+    edges = index[np.asarray(graph.edges, dtype=np.int64)]
+    n, k = data.shape
+    if specification.link == "chain":
+        order = [specification.responses.index(name) for name in specification.order]
+        proper = CarPrecision(len(nodes), edges) if effect == "car" else LerouxPrecision(len(nodes), edges)
+        return ChainField(proper, nodes, n, order, coupled=data.coupled)
+    shared = specification.link == "separable"
+    mixed = effect == "bym2"
+    precision: Precision
+    if effect == "car":
+        precision = CarPrecision(len(nodes), edges)
+    elif effect == "leroux":
+        precision = LerouxPrecision(len(nodes), edges)
+    else:
+        precision = IcarPrecision(len(nodes), edges, scaled=mixed)
+    return SeparableField(
+        precision,
+        nodes,
+        n,
+        k,
+        shared=shared,
+        coupled=data.coupled or (mixed and shared and k > 1),
+        observed=data.observed,
+        mixed=mixed,
+    )

@@ -1,0 +1,76 @@
+"""Hyperparameters of many models at once: the arrays that the algebra takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """B sets of hyperparameters for K responses; parts that a model lacks are zero.
+
+    Attributes
+    ----------
+    sd_phi : ndarray, shape (K, B)
+        Scale of the spatial effect of each response.
+    rho : ndarray, shape (K, B)
+        Spatial dependence of each response (one value repeated where they share it).
+    correlation : ndarray, shape (K, K, B)
+        Correlation between responses of the effect that they share; the identity where there is none.
+    eta0, eta1 : ndarray, shape (K - 1, B)
+        Links of a chain of responses: of position j in the chain to position j + 1, in the area and to its neighbours.
+    sd_delta : ndarray, shape (K, B)
+        SD of the independent effect.
+    """
+
+    sd_phi: Vector
+    rho: Vector
+    correlation: Vector
+    eta0: Vector
+    eta1: Vector
+    sd_delta: Vector
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return self.sd_delta.shape[1]
+
+    def covariance(self, sd: Vector) -> Vector:
+        """Covariance between responses, shape (K, K, B), for standard deviations of shape (K, B)."""
+        return self.correlation * sd[:, None] * sd[None, :]
+
+
+def inverse_and_logdet(matrices: Vector) -> tuple[Vector, Vector]:
+    """Inverse and log determinant of symmetric positive definite K x K matrices on the leading axes.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (K, K, ...)
+        The matrices, one for each place on the other axes.
+
+    Returns
+    -------
+    inverse, logdet : ndarray, shapes (K, K, ...), (...)
+        NaN where a matrix is not positive definite.
+    """
+    k = len(matrices)
+    if k == 1:
+        positive = np.where(matrices[0, 0] > 0.0, matrices[0, 0], np.nan)
+        return (1.0 / positive)[None, None], np.log(positive)
+    if k == 2:
+        a, b, c = matrices[0, 0], matrices[0, 1], matrices[1, 1]
+        determinant = a * c - b * b
+        determinant = np.where((determinant > 0.0) & (a > 0.0), determinant, np.nan)
+        inverse = np.stack([np.stack([c, -b]), np.stack([-b, a])]) / determinant
+        return inverse, np.log(determinant)
+    moved = np.moveaxis(matrices, (0, 1), (-2, -1))
+    sign, logdet = np.linalg.slogdet(moved)
+    definite = (sign > 0.0) & (np.linalg.eigvalsh(moved)[..., 0] > 0.0)
+    safe = np.where(definite[..., None, None], moved, np.eye(k))
+    inverse = np.where(definite[..., None, None], np.linalg.inv(safe), np.nan)
+    return np.moveaxis(inverse, (-2, -1), (0, 1)), np.where(definite, logdet, np.nan)

@@ -1,0 +1,185 @@
+"""The hyperparameters of a specification: their names, and the ways from normal coordinates to numbers and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea.area_level.hyperparameters import Hyperparameters
+from smallarea.area_level.priors import LKJ, Prior
+
+if TYPE_CHECKING:
+    from smallarea.area_level.specification import AreaLevelSpecification
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyperparameter.
+
+    Attributes
+    ----------
+    name : str
+        Its name: the kind, with the responses in brackets where there are several.
+    kind : {'sd_phi', 'rho', 'sd_delta', 'correlation', 'eta0', 'eta1'}
+        What it is.
+    responses : tuple of int
+        Indices of the responses that it belongs to; all of them if empty.
+    """
+
+    name: str
+    kind: str
+    responses: tuple[int, ...] = ()
+
+    @property
+    def is_sd(self) -> bool:
+        """Whether it is a standard deviation, on the scale of one response."""
+        return self.kind in ("sd_phi", "sd_delta")
+
+
+def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...]:
+    """List the hyperparameters of a model, in the order that is used everywhere.
+
+    Parameters
+    ----------
+    model : AreaLevelSpecification
+        The model.
+
+    Returns
+    -------
+    tuple of Parameter
+        The hyperparameters.
+    """
+    names = model.responses
+    k = len(names)
+
+    def each(kind: str) -> list[Parameter]:
+        return [Parameter(f"{kind}[{name}]" if k > 1 else kind, kind, (i,)) for i, name in enumerate(names)]
+
+    out: list[Parameter] = []
+    if model.spatial:
+        out += each("sd_phi")
+        if model.random_effect != "icar":
+            out += each("rho") if model.link != "separable" else [Parameter("rho", "rho")]
+    if model.iid_part:
+        out += each("sd_delta")
+    if k > 1 and model.link == "separable":
+        out += [
+            Parameter(f"correlation[{names[i]},{names[j]}]", "correlation", (i, j))
+            for i in range(k)
+            for j in range(i + 1, k)
+        ]
+    for a, b in zip(model.order, model.order[1:], strict=False):
+        pair = (names.index(a), names.index(b))
+        out += [Parameter(f"{kind}[{a},{b}]", kind, pair) for kind in ("eta0", "eta1")]
+    return tuple(out)
+
+
+def natural_values(layout: tuple[Parameter, ...], priors: Mapping[str, Prior], responses: int, x: Vector) -> Vector:
+    """Hyperparameters at standard normal coordinates.
+
+    Parameters
+    ----------
+    layout : tuple of Parameter, length q
+        The hyperparameters.
+    priors : mapping
+        Their priors; a fixed one takes no coordinate.
+    responses : int
+        K.
+    x : ndarray, shape (B, d)
+        Coordinates.
+
+    Returns
+    -------
+    ndarray, shape (B, q)
+        Values, correlations as such and not as partial ones.
+    """
+    out = np.empty((len(x), len(layout)))
+    column = 0
+    for at, parameter in enumerate(layout):
+        prior = priors[parameter.name]
+        if isinstance(prior, LKJ):
+            prior = prior.partial(parameter.responses[0], responses)
+        if prior.fixed:
+            out[:, at] = prior.from_normal(0.0)
+        else:
+            out[:, at] = [prior.from_normal(value) for value in x[:, column].tolist()]
+            column += 1
+    where = [at for at, parameter in enumerate(layout) if parameter.kind == "correlation"]
+    if len(where) > 1:
+        out[:, where] = _from_partial(out[:, where], responses)
+    return out
+
+
+def _from_partial(partial: Vector, responses: int) -> Vector:
+    """Correlations (upper triangle by rows) from canonical partial correlations, both of shape (B, K (K - 1) / 2)."""
+    upper = np.triu_indices(responses, 1)
+    z = np.zeros((len(partial), responses, responses))
+    z[:, upper[0], upper[1]] = partial
+    root = np.zeros_like(z)
+    root[:, 0, 0] = 1.0
+    for j in range(1, responses):
+        left = np.ones(len(partial))
+        for i in range(j):
+            root[:, j, i] = z[:, i, j] * np.sqrt(left)
+            left = left * (1.0 - z[:, i, j] ** 2)
+        root[:, j, j] = np.sqrt(left)
+    return (root @ root.swapaxes(1, 2))[:, upper[0], upper[1]]
+
+
+def as_arrays(layout: tuple[Parameter, ...], order: tuple[int, ...], responses: int, values: Vector) -> Hyperparameters:
+    """Arrange values for the collapsed model.
+
+    Parameters
+    ----------
+    layout : tuple of Parameter, length q
+        The hyperparameters.
+    order : tuple of int
+        Responses of a chain, the most conditional one first; empty without a chain.
+    responses : int
+        K.
+    values : ndarray, shape (B, q)
+        Values.
+
+    Returns
+    -------
+    Hyperparameters
+        The arrays.
+    """
+    lanes = len(values)
+    parts = {kind: np.zeros((responses, lanes)) for kind in ("sd_phi", "rho", "sd_delta")}
+    links = {kind: np.zeros((max(responses - 1, 0), lanes)) for kind in ("eta0", "eta1")}
+    correlation = np.repeat(np.eye(responses)[:, :, None], lanes, axis=2)
+    for parameter, column in zip(layout, values.T, strict=True):
+        if parameter.kind in parts:
+            parts[parameter.kind][list(parameter.responses) or slice(None)] = column
+        elif parameter.kind == "correlation":
+            i, j = parameter.responses
+            correlation[i, j] = correlation[j, i] = column
+        else:
+            links[parameter.kind][order.index(parameter.responses[0])] = column
+    return Hyperparameters(parts["sd_phi"], parts["rho"], correlation, links["eta0"], links["eta1"], parts["sd_delta"])
+
+
+def inside(layout: tuple[Parameter, ...], values: Vector) -> NDArray[np.bool_]:
+    """Whether values have not rounded to a boundary of their range, shape (B,).
+
+    Parameters
+    ----------
+    layout : tuple of Parameter, length q
+        The hyperparameters.
+    values : ndarray, shape (B, q)
+        Values.
+    """
+    good = np.all(np.isfinite(values), axis=1)
+    for parameter, column in zip(layout, values.T, strict=True):
+        if parameter.is_sd:
+            good &= column > 0.0
+        elif parameter.kind in ("rho", "correlation"):
+            good &= np.abs(column) < 1.0
+    return good
