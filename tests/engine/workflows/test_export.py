@@ -421,3 +421,21 @@ def test_excel_needs_openpyxl(draws, tmp_path, monkeypatch):
     with pytest.raises(EngineUnavailable, match="openpyxl"):
         smallarea.export(draws, excel=tmp_path / "w.xlsx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fit_of_two_responses_all_the_way(polygons, tmp_path):
+    pytest.importorskip("arviz")
+    polygons["income/1000"] = 10 + 2 * polygons["y"]
+    polygons["v2"] = 4 * polygons["v"]
+    fitted = smallarea.fit(
+        polygons, id_field="code", direct=["y", "income/1000"], variance=["v", "v2"], random_effect="iid", draws=300,
+        min_ess=200, posterior=tmp_path / "d.nc", excel=tmp_path / "f.xlsx",
+    )  # fmt: skip
+    found = smallarea.export(
+        tmp_path / "d.nc", areas=polygons, id_field="code", thresholds=["income/1000=22"], output=tmp_path / "m.gpkg"
+    )
+    layer = gpd.read_file(tmp_path / "m.gpkg", layer=LAYER)
+    np.testing.assert_allclose(layer["p_above_22_income/1000"], (fitted.posterior.theta[:, :, 1] > 22).mean(axis=0))
+    assert "p_above_22_y" not in layer
+    assert set(found.draws.hyperparameters) == set(fitted.posterior.hyperparameters)
+    assert len(pd.read_excel(tmp_path / "f.xlsx", sheet_name="Estimates")) == 24
