@@ -93,17 +93,17 @@ class Unstructured:
         return (half + half.transpose(1, 0, 2, 3)).reshape(k, k, k * k)
 
     def curvature(self, coordinates: Vector, weight: Vector) -> Vector:
-        turned: Vector = 2.0 * np.kron(weight, np.eye(len(_square(coordinates))))
-        return turned
+        return np.asarray(np.kron(2.0 * weight, np.eye(len(_square(coordinates)))), dtype=np.float64)
 
     def starts(self, sigma: Vector) -> list[Vector]:
-        return [np.linalg.cholesky(sigma).ravel(), np.diag(np.sqrt(np.diag(sigma))).ravel()]
+        factor: Vector = np.asarray(np.linalg.cholesky(sigma), dtype=np.float64)
+        return [factor.ravel()]
 
     def settle(self, coordinates: Vector) -> Vector:
         factor = _square(coordinates)
         factor = np.where(np.linalg.norm(factor, axis=1, keepdims=True) < NOTHING, 0.0, factor)
         left, size, _ = np.linalg.svd(factor)
-        settled: Vector = left * np.where(size < NOTHING, 0.0, size)
+        settled = np.asarray(left * np.where(size < NOTHING, 0.0, size), dtype=np.float64)
         return settled.ravel()
 
     def rescale(self, coordinates: Vector, scale: Vector) -> Vector:

@@ -241,7 +241,7 @@ def _bias(
     bend = 0.5 * np.einsum("ab,abkl->kl", covariance, natural.second)
     pull = first @ model.information(gls) @ bend.ravel()
     if method == "ml":
-        lost = np.einsum("ikp,ilp->kl", gls.weighted_design, gls.weighted_design)
+        lost = np.sum(gls.weighted_design @ gls.weighted_design.transpose(0, 2, 1), axis=0)
         pull = pull + 0.5 * first @ lost.ravel()
     return bend - np.einsum("a,akl->kl", covariance @ pull, natural.first)
 

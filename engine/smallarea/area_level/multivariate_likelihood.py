@@ -129,7 +129,7 @@ class MultivariateModel:
         e = gls.weighted_residual
         spread = gls.weights.sum(axis=0)
         if restricted:
-            spread = spread - np.einsum("ikp,ilp->kl", gls.weighted_design, gls.weighted_design)
+            spread = spread - np.sum(gls.weighted_design @ gls.weighted_design.transpose(0, 2, 1), axis=0)
         return 0.5 * (e.T @ e - spread)
 
     def hessian(self, gls: MultivariateLeastSquares, restricted: bool) -> Vector:
@@ -140,7 +140,8 @@ class MultivariateModel:
         quadratic = _pairs(e[:, :, None] * e[:, None, :], w) - mixed @ mixed.T
         trace = _pairs(w, w)
         if restricted:
-            own = np.einsum("ikp,ilq->klpq", u, u).reshape(k * k, p * p)
+            flat = u.reshape(-1, k * p)
+            own = (flat.T @ flat).reshape(k, p, k, p).transpose(0, 2, 1, 3).reshape(k * k, p * p)
             trace = trace - 2.0 * _pairs(u @ u.transpose(0, 2, 1), w) + own @ own.T
         return 0.5 * trace - quadratic
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from smallarea.errors import ModelProblem
 
 Vector = NDArray[np.float64]
-Objective = Callable[[Vector], tuple[float, Vector, Vector]]
+Evaluation = tuple[float, Vector, Vector]
+Objective = Callable[[Vector], Evaluation]
 
 ITERATIONS = 500
 # Expected rise of one more step. Below LAST values are equal to rounding and steps are taken unseen.
@@ -61,52 +62,52 @@ def maximise(objective: Objective, start: Vector) -> Maximum:
     ModelProblem
         If no maximum is found in a few hundred steps.
     """
-    at = start
-    value, gradient, hessian = objective(at)
+    at, seen = start, objective(start)
     reached = np.inf
     for _ in range(ITERATIONS):
+        value, gradient, hessian = seen
         size, axes = np.linalg.eigh(hessian)
         floor = FLAT * float(np.abs(size).max()) + 1e-300
         along = axes.T @ gradient
         # What is flat to rounding has no gradient but noise, which must not be divided by its curvature.
         step = axes @ np.where(np.abs(size) > floor, along / np.maximum(np.abs(size), floor), 0.0)
         rise = float(step @ gradient)
-        if rise < LAST:
-            if rise < ENOUGH or rise >= 0.5 * reached:
-                away = _leave(objective, at, value, axes[:, -1]) if size[-1] > floor else None
-                if away is None:
-                    return Maximum(at, value)
-                at, reached = away, np.inf
-            else:
-                at, reached = at + step, rise
+        if rise >= LAST:
+            at, seen = _search(objective, at, value, step, rise)
+            reached = np.inf
+        elif rise >= ENOUGH and rise < 0.5 * reached:
+            at, reached = at + step, rise
+            seen = objective(at)
         else:
-            at, reached = _search(objective, at, value, step, rise), np.inf
-        value, gradient, hessian = objective(at)
+            away = _leave(objective, at, value, axes[:, -1]) if size[-1] > floor else None
+            if away is None:
+                return Maximum(at, value)
+            (at, seen), reached = away, np.inf
     raise ModelProblem(
         f"The likelihood of the covariance matrix between responses was not maximised in {ITERATIONS} steps. Use fewer "
         "responses or covariates, or a structure with fewer parameters."
     )
 
 
-def _search(objective: Objective, at: Vector, value: float, step: Vector, rise: float) -> Vector:
+def _search(objective: Objective, at: Vector, value: float, step: Vector, rise: float) -> tuple[Vector, Evaluation]:
     """Shorten a step until the function rises by a share of what the slope promises."""
-    longest = 1.0 + float(np.linalg.norm(at))
-    share = min(1.0, longest / float(np.linalg.norm(step)))
+    longest = min(1.0, (1.0 + float(np.linalg.norm(at))) / float(np.linalg.norm(step)))
+    share = longest
     for _ in range(60):
-        candidate = at + share * step
-        if objective(candidate)[0] >= value + 1e-4 * share * rise:
-            return candidate
+        seen = objective(at + share * step)
+        if seen[0] >= value + 1e-4 * share * rise:
+            return at + share * step, seen
         share *= 0.5
     # The slope is known better than differences of values, which rounding has made equal here.
-    return at + min(1.0, longest / float(np.linalg.norm(step))) * step
+    return at + longest * step, objective(at + longest * step)
 
 
-def _leave(objective: Objective, at: Vector, value: float, direction: Vector) -> Vector | None:
+def _leave(objective: Objective, at: Vector, value: float, direction: Vector) -> tuple[Vector, Evaluation] | None:
     """Step off a stationary point along a direction in which the function rises; None if it does not, to rounding."""
     share = 0.1 * (1.0 + float(np.linalg.norm(at)))
     for _ in range(40):
-        candidate = at + share * direction
-        if objective(candidate)[0] > value:
-            return candidate
+        seen = objective(at + share * direction)
+        if seen[0] > value:
+            return at + share * direction, seen
         share *= 0.5
     return None
