@@ -26,7 +26,7 @@ Vector = NDArray[np.float64]
 
 METHODS = ("moment", "fh")
 GRID_PER_DECADE = 3
-ITERATIONS = 500
+ITERATIONS, FULL_STEPS = 500, 30
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,14 @@ class _Equations:
     def coefficients(self, a: float) -> tuple[Vector, Vector]:
         """Return beta and c at one A; weights depend on beta, so this is repeated until it stands still."""
         added = np.zeros(len(self.y))
-        for _ in range(ITERATIONS):
+        for k in range(ITERATIONS):
             w = 1.0 / (a + self.v + added)
             beta = self._least_squares(w)
             now = np.einsum("p,ipq,q->i", beta, self.errors, beta)
             if np.all(np.abs(now - added) <= 1e-13 * (a + self.v + now)):
                 return beta, now
-            added = now
+            # Coefficients and weights may go back and forth between two answers; half steps end that.
+            added = now if k < FULL_STEPS else 0.5 * (added + now)
         raise ModelProblem(
             "The coefficients do not settle: the errors of the covariates are about as large as their variation "
             "between areas. Use covariates that are better known."

@@ -131,7 +131,7 @@ def _estimate(data: MultivariateData, form: Structure, one_scale: bool, restrict
     plain = _plain_residuals(data)
     variances = np.where(data.observed, np.einsum("ikk->ik", data.v), np.nan)
     # Medians, because one variance of 1e14, a way to say "no information", must not set the scale.
-    size = np.sqrt(np.nanmean(plain**2, axis=0) + np.nanmedian(variances, axis=0))
+    size = np.sqrt(np.nanmedian(plain**2, axis=0) + np.nanmedian(variances, axis=0))
     scale = np.full(len(size), np.sqrt(np.mean(size**2))) if one_scale else size
     model = MultivariateModel(data.y / scale, data.v / scale[:, None] / scale, data.x)
 

@@ -134,10 +134,10 @@ def test_ignoring_the_errors_is_worse():
 
 
 def test_jackknife_is_nearly_unbiased():
-    repeats = 30
+    repeats = 20
     difference, true = [], []
     for seed in range(repeats):
-        data, errors, theta, _ = published(1000 + seed, 40)
+        data, errors, theta, _ = published(1000 + seed, 30)
         fit = fit_measurement_error(data, errors)
         away = (fit.estimate - theta) ** 2
         difference.append(np.mean(fit.mse) - np.mean(away))
