@@ -66,10 +66,7 @@ class Field(Protocol):
         """H' c of shape (n, m, B) for c of shape (N, K, m, B)."""
 
     def covariance(self, inverse: Vector, hyper: Hyperparameters) -> Vector:
-        """Covariance of the K effects of each area, shape (N, K, K, B), from P^{-1} on the pattern.
-
-        Entries between responses that the pattern does not hold are zero; they are there where weights are coupled.
-        """
+        """Covariance of the K effects of each area, shape (N, K, K, B), from P^{-1} on the pattern."""
 
     def extra_covariance(self, hyper: Hyperparameters) -> Vector | None:
         """Independent part of the effect that was integrated out of the field, shape (K, K, B)."""
