@@ -1,8 +1,8 @@
 """The area-level models by dense algebra, written from their definitions and without the code under test.
 
-Cells are stacked area by area: cell (i, k) stands at i K + k. Nothing here is fast, and nothing uses the formulas of the
-engine: fields are covariances (never precisions), the restricted likelihood is the density of error contrasts, and moments
-come from the posterior of independent standard normal effects.
+Cells are stacked area by area: cell (i, k) stands at i K + k. Nothing here is fast, and nothing uses the formulas of
+the engine: fields are covariances (never precisions), the restricted likelihood is the density of error contrasts, and
+moments come from the posterior of independent standard normal effects.
 """
 
 import math

@@ -81,7 +81,7 @@ def name_of(case) -> str:
 
 
 def compare(model, data, graph, collapsed: CollapsedModel, hypers: list[Mapping[str, float]], arrays) -> None:
-    n, k = data.shape
+    k = data.shape[1]
     given = collapsed.condition(arrays(model, hypers))
     moments = collapsed.moments(given)
     total, known = moments.covariances
@@ -133,7 +133,7 @@ def test_on_a_map_of_115_areas(case, missing, planar_graph, stacked, arrays):
 
 @pytest.mark.parametrize("lanes", [1, 3, 4, 5, 17])
 def test_a_batch_is_its_members_one_by_one(lanes, planar_graph, stacked, arrays):
-    model, data, _, collapsed = set_up(("car", "chain", 2, (0, 1), True), 30, planar_graph, stacked, "scattered", True)
+    model, _, _, collapsed = set_up(("car", "chain", 2, (0, 1), True), 30, planar_graph, stacked, "scattered", True)
     rng = np.random.default_rng(2)
     hypers = []
     for _ in range(lanes):
@@ -186,8 +186,8 @@ def test_draws_have_the_exact_joint_distribution(case, coupled, solver, planar_g
         draws = np.vstack([beta[..., lane], theta[..., lane].reshape(-1, count)])
         mean, covariance = np.concatenate([want.beta, want.theta]), want.covariance
         variance = np.diag(covariance)
-        # Means have the error sqrt(C_ii / S), covariances of Gaussian draws sqrt((C_ii C_jj + C_ij^2) / S). At most 1,700
-        # numbers are compared in each of 100 places; all within 5.5 errors fails by chance once in 150 seeds, and the
+        # Means have the error sqrt(C_ii / S), covariances of Gaussian draws sqrt((C_ii C_jj + C_ij^2) / S). At most
+        # 1,700 numbers are compared in each of 100 places; all within 5.5 errors fails by chance once in 150 seeds, and the
         # seed is fixed.
         assert np.max(np.abs(draws.mean(axis=1) - mean) / np.sqrt(variance / count)) < 5.5
         away = draws - mean[:, None]
