@@ -187,8 +187,8 @@ def test_draws_have_the_exact_joint_distribution(case, coupled, solver, planar_g
         mean, covariance = np.concatenate([want.beta, want.theta]), want.covariance
         variance = np.diag(covariance)
         # Means have the error sqrt(C_ii / S), covariances of Gaussian draws sqrt((C_ii C_jj + C_ij^2) / S). At most
-        # 1,700 numbers are compared in each of 100 places; all within 5.5 errors fails by chance once in 150 seeds, and the
-        # seed is fixed.
+        # 1,700 numbers are compared in each of 100 places; all within 5.5 errors fails by chance once in 150 seeds, and
+        # the seed is fixed.
         assert np.max(np.abs(draws.mean(axis=1) - mean) / np.sqrt(variance / count)) < 5.5
         away = draws - mean[:, None]
         error = np.sqrt((np.outer(variance, variance) + covariance**2) / count)

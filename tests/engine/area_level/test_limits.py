@@ -1,5 +1,7 @@
 """Known limits of the models, and changes of the input that must not change the answer."""
 
+import itertools
+
 import numpy as np
 import pytest
 from smallarea.area_level import StandardisedData, build_model, specify, stack
@@ -146,7 +148,7 @@ def settings(effect: str, link: str, names: tuple[str, ...], order: tuple[str, .
     for i, one in enumerate(sorted(names)):
         for other in sorted(names)[i + 1 :]:
             out[f"correlation[{one},{other}]"] = out[f"correlation[{other},{one}]"] = rng.uniform(-0.4, 0.4)
-    for one, other in zip(order, order[1:], strict=False):
+    for one, other in itertools.pairwise(order):
         out |= {f"eta0[{one},{other}]": rng.normal(), f"eta1[{one},{other}]": 0.2 * rng.normal()}
     return out
 
