@@ -113,19 +113,15 @@ def main() -> int:
         return 0
     arguments = sys.argv[1:]
     missed = False
-    print(
-        f"{'copies':>7}{'responses':>11}  {'link':12}{'seconds':>9}{'GiB':>7}{'ESS':>8}{'evaluations':>13}{'Pareto "
-        f"k':>10}"
-    )
+    heads = ("copies", "responses", "link", "seconds", "GiB", "ESS", "evaluations", "Pareto k")
+    print("".join(f"{head:>12}" for head in heads))
     for copies, responses, link, seconds, gibibytes in FITS:
         task = {"what": "fit", "copies": copies, "responses": responses, "link": link}
         seen = in_process(task, arguments)
         missed |= seen["seconds"] > seconds or seen["gibibytes"] > gibibytes or seen["ess"] < 1000.0
-        print(
-            f"{copies:7d}{responses:11d}  {link:12}{seen['seconds']:9.1f}{seen['gibibytes']:7.2f}{seen['ess']:8.0f}"
-            f"{seen['evaluations']:13.0f}{seen['pareto_k']:10.2f}",
-            flush=True,
-        )
+        row = [f"{seen['seconds']:.1f}", f"{seen['gibibytes']:.2f}", f"{seen['ess']:.0f}", str(seen["evaluations"])]
+        row = [str(copies), str(responses), link, *row, f"{seen['pareto_k']:.2f}"]
+        print("".join(f"{word:>12}" for word in row), flush=True)
     base = len(read(arguments).graph.ids)
     copies = [in_process({"what": "cost", "copies": c, "responses": 2}, arguments) for c in SIZES]
     random = [in_process({"what": "cost", "areas": c * base, "responses": 2}, []) for c in SIZES]
