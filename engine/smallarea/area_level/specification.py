@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from smallarea.area_level.parameters import Parameter, hyperparameter_layout
 from smallarea.area_level.priors import DEFAULT_PRIORS, LKJ, Prior, parse_prior
@@ -35,7 +36,7 @@ _FIELDS: Mapping[str, str] = {
     "car": "(D - rho W)^-1",
     "leroux": "(rho (D - W) + (1 - rho) I)^-1",
     "icar": "(D - W)^-, summing to zero in each component",
-    "bym2": "rho (scaled (D - W)^-) + (1 - rho) I",
+    "bym2": "(rho (scaled (D - W)^-) + (1 - rho) I)",
 }
 
 
@@ -108,29 +109,30 @@ class AreaLevelSpecification:
         lines = [f"direct_{at} ~ N(theta_{at}, variance_{at})", f"theta_{at} = {right}"]
         if several:
             lines.append(f"k = {', '.join(self.responses)}; coefficients for each response")
-        lines += self._effect_lines(of, several)
+        lines += self._effect_lines(several)
         if self.iid_part and not (several and not self.spatial and self.link == "separable"):
             lines.append(f"delta_{at} ~ N(0, sd_delta{of}^2)")
         lines += [f"{name} ~ {prior}" for name, prior in self.priors.items()]
         return "\n".join(lines)
 
-    def _effect_lines(self, of: str, several: bool) -> list[str]:
+    def _effect_lines(self, several: bool) -> list[str]:
         if not self.spatial:
             if several and self.link == "separable":
                 return ["delta_i ~ N(0, Sigma), Sigma from sd_delta_k and correlation"]
             return []
         shape = _FIELDS[self.random_effect]
         if not several:
-            return [f"phi ~ N(0, sd_phi^2 {shape})".replace("sd_phi^2 rho", "sd_phi^2 x rho")]
+            return [f"phi ~ N(0, sd_phi^2 {shape})"]
         if self.link == "separable":
             return [f"phi ~ N(0, Sigma x {shape}), Sigma from sd_phi_k and correlation"]
         if self.link == "independent":
-            return [f"phi_k ~ N(0, sd_phi_k^2 {shape})"]
+            return [f"phi_k ~ N(0, sd_phi_k^2 {shape.replace('rho', 'rho_k')})"]
+        own = {a: f"sd_phi[{a}]^2 {shape.replace('rho', f'rho[{a}]')}" for a in self.order}
         steps = [
-            f"phi[{a}] | phi[{b}] ~ N((eta0 I + eta1 W) phi[{b}], sd_phi^2 {shape})"
-            for a, b in zip(self.order, self.order[1:], strict=False)
+            f"phi[{a}] | phi[{b}] ~ N((eta0[{a},{b}] I + eta1[{a},{b}] W) phi[{b}], {own[a]})"
+            for a, b in pairwise(self.order)
         ]
-        return [*steps, f"phi[{self.order[-1]}] ~ N(0, sd_phi^2 {shape})"]
+        return [*steps, f"phi[{self.order[-1]}] ~ N(0, {own[self.order[-1]]})"]
 
 
 def specify(
@@ -184,6 +186,9 @@ def specify(
     PriorProblem
         If a prior does not fit the model.
     """
+    for listed, what in ((responses, "responses"), (covariates, "covariates")):
+        if isinstance(listed, str):
+            raise ModelProblem(f"The {what} are a list of names; got the text {listed!r}. Write [{listed!r}].")
     names = tuple(responses)
     for value, known, what in (
         (random_effect, EFFECT_NAMES, "random effect"),
