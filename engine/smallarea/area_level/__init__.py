@@ -19,6 +19,14 @@ from smallarea.area_level.priors import (
     Uniform,
     parse_prior,
 )
+from smallarea.area_level.sar import SarEblup, fit_sar, fit_sar_eblup
+from smallarea.area_level.sar_bootstrap import SarBootstrap, bootstrap_sar
+from smallarea.area_level.space_time import (
+    SpaceTimeBootstrap,
+    SpaceTimeEblup,
+    bootstrap_space_time,
+    fit_space_time,
+)
 from smallarea.area_level.specification import AreaLevelSpecification, specify
 from smallarea.area_level.stacked import StackedData, stack
 
@@ -38,12 +46,21 @@ __all__ = [
     "Normal",
     "Posterior",
     "Prior",
+    "SarBootstrap",
+    "SarEblup",
+    "SpaceTimeBootstrap",
+    "SpaceTimeEblup",
     "StackedData",
     "StandardisedData",
     "Uniform",
     "area_level_data",
+    "bootstrap_sar",
+    "bootstrap_space_time",
     "build_model",
     "fit_eblup",
+    "fit_sar",
+    "fit_sar_eblup",
+    "fit_space_time",
     "parse_prior",
     "sample_posterior",
     "specify",

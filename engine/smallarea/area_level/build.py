@@ -12,7 +12,7 @@ from smallarea.area_level.fields import Field, SeparableField
 from smallarea.area_level.specification import AreaLevelSpecification
 from smallarea.area_level.stacked import StackedData
 from smallarea.errors import GraphProblem
-from smallarea.gmrf import CarPrecision, IcarPrecision, LerouxPrecision
+from smallarea.gmrf import CarPrecision, IcarPrecision, LerouxPrecision, Precision
 
 if TYPE_CHECKING:
     from smallarea.areas import AreaGraph
@@ -55,7 +55,8 @@ def build_model(
     if specification.spatial:
         if graph is None:
             raise GraphProblem(
-                f"A {specification.random_effect!r} random effect needs to know which areas are neighbours. Give a graph."
+                f"A {specification.random_effect!r} random effect needs to know which areas are neighbours. Give a "
+                f"graph."
             )
         field = _field(specification, data, graph)
     return CollapsedModel(data, field, correlated_iid=correlated_iid, solver=solver)
@@ -71,7 +72,8 @@ def _field(specification: AreaLevelSpecification, data: StackedData, graph: Area
     linked = np.asarray(graph.degrees) > 0
     if effect not in _KEEPS_ISLANDS and not specification.iid_part and not linked.all():
         raise GraphProblem(
-            f"Areas without neighbours ({', '.join(graph.islands[:5])}) would have no random effect in a {effect!r} model "
+            f"Areas without neighbours ({', '.join(graph.islands[:5])}) would have no random effect in a {effect!r} "
+            f"model "
             "without an iid part. Keep the iid part, link islands to their nearest area (islands 'nearest'), or "
             "choose 'leroux'."
         )
@@ -86,12 +88,13 @@ def _field(specification: AreaLevelSpecification, data: StackedData, graph: Area
         return ChainField(proper, nodes, n, order, coupled=data.coupled)
     shared = specification.link == "separable"
     mixed = effect == "bym2"
-    precision = {
-        "car": lambda: CarPrecision(len(nodes), edges),
-        "leroux": lambda: LerouxPrecision(len(nodes), edges),
-        "icar": lambda: IcarPrecision(len(nodes), edges, scaled=False),
-        "bym2": lambda: IcarPrecision(len(nodes), edges, scaled=True),
-    }[effect]()
+    precision: Precision
+    if effect == "car":
+        precision = CarPrecision(len(nodes), edges)
+    elif effect == "leroux":
+        precision = LerouxPrecision(len(nodes), edges)
+    else:
+        precision = IcarPrecision(len(nodes), edges, scaled=mixed)
     return SeparableField(
         precision,
         nodes,

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from smallarea.area_level.fields import Constraints
 from smallarea.area_level.hyperparameters import Hyperparameters
 from smallarea.gmrf import CarPrecision, LerouxPrecision, SymmetricPattern
 
@@ -65,7 +66,7 @@ class ChainField:
         Whether data weights couple responses of an area.
     """
 
-    constraints = None
+    constraints: Constraints | None = None
     couples = False
 
     def __init__(

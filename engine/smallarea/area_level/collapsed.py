@@ -1,14 +1,15 @@
 """The collapsed model: coefficients and random effects integrated out, given the hyperparameters.
 
-With the cells of all responses stacked, ``y = X beta + H u + tau + e``, u the unknowns of a spatial field with precision
-Q, ``tau_i ~ N(0, T)`` independent between areas, ``e_i ~ N(0, V_i)`` the known sampling error. With ``M_i = V_i + T`` and
-its inverse W (zero in cells that are not observed), ``P = Q + H' W H`` and ``S = M + H Q^{-1} H'``::
+With the cells of all responses stacked, ``y = X beta + H u + tau + e``, u the unknowns of a spatial field with
+precision Q, ``tau_i ~ N(0, T)`` independent between areas, ``e_i ~ N(0, V_i)`` the known sampling error. With ``M_i =
+V_i + T`` and its inverse W (zero in cells that are not observed), ``P = Q + H' W H`` and ``S = M + H Q^{-1} H'``::
 
     a' S^{-1} b = a' W b - (H' W a)' P^{-1} (H' W b)
     log|S|      = log|M| - log|Q| + log|P|
 
 beta has a flat prior, so the restricted likelihood is the marginal one. The same factor of P gives exact draws of beta,
-u and theta = X beta + H u + tau. Everything is done for many sets of hyperparameters at once; they are on the last axis.
+u and theta = X beta + H u + tau. Everything is done for many sets of hyperparameters at once; they are on the last
+axis.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Conditional:
         The sets.
     log_likelihood : ndarray, shape (B,)
         Log density of y with beta integrated over its flat prior; NaN where a matrix is not positive definite.
+    log_profile : ndarray, shape (B,)
+        Log density of y at the estimated beta, which maximum likelihood maximises.
     beta : ndarray, shape (p, B)
         Conditional mean of the coefficients of all responses.
     beta_covariance, beta_root : ndarray, shape (p, p, B)
@@ -53,6 +56,7 @@ class Conditional:
 
     hyper: Hyperparameters
     log_likelihood: Vector
+    log_profile: Vector
     beta: Vector
     beta_covariance: Vector
     beta_root: Vector
@@ -203,12 +207,21 @@ class CollapsedModel:
             gram = gram - inner
             logdet = logdet + factor.logdet - self.field.logdet(hyper)
         beta, root, quadratic, logdet_beta = _generalised_least_squares(np.moveaxis(gram, 2, 0), p)
-        log_likelihood = -0.5 * (
-            (int(self.data.observed.sum()) - p) * math.log(2.0 * math.pi) + logdet + logdet_beta + quadratic
-        )
+        log_profile = -0.5 * (int(self.data.observed.sum()) * math.log(2.0 * math.pi) + logdet + quadratic)
+        log_likelihood = log_profile + 0.5 * (p * math.log(2.0 * math.pi) - logdet_beta)
         covariance = np.moveaxis(root @ root.swapaxes(1, 2), 0, 2)
         return Conditional(
-            hyper, log_likelihood, beta.T, covariance, np.moveaxis(root, 0, 2), weights, iid, factor, white, correction
+            hyper,
+            log_likelihood,
+            log_profile,
+            beta.T,
+            covariance,
+            np.moveaxis(root, 0, 2),
+            weights,
+            iid,
+            factor,
+            white,
+            correction,
         )
 
     def moments(self, given: Conditional) -> Moments:
@@ -244,7 +257,11 @@ def _constrain(gram: Vector, limits: Constraints, m: int) -> tuple[Vector, Vecto
     cross = np.moveaxis(gram[m:, :m], 2, 0)
     solved = np.linalg.solve(own, cross)
     corrected = gram[:m, :m] - np.moveaxis(cross.swapaxes(1, 2) @ solved, 0, 2)
-    return corrected, np.moveaxis(solved, 0, 2), np.linalg.slogdet(own)[1] + limits.log_constant
+    return (
+        corrected,
+        np.moveaxis(np.asarray(solved, dtype=float), 0, 2),
+        np.linalg.slogdet(own)[1] + limits.log_constant,
+    )
 
 
 def _generalised_least_squares(gram: Vector, p: int) -> tuple[Vector, Vector, Vector, Vector]:

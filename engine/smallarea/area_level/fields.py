@@ -1,8 +1,8 @@
 """Spatial effects of one or several responses: their joint precision on one fixed sparsity pattern.
 
 A field has n unknowns u. Its effect on area i and response k is ``phi_ik = (H u)_ik``; H is the identity on the field's
-areas, or a sparse matrix that depends on hyperparameters. ``assemble`` gives ``P = Q + H' W H`` for the weights W of the
-data, entry by entry on the pattern, for many sets of hyperparameters (the last axis) at once.
+areas, or a sparse matrix that depends on hyperparameters. ``assemble`` gives ``P = Q + H' W H`` for the weights W of
+the data, entry by entry on the pattern, for many sets of hyperparameters (the last axis) at once.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Constraints:
     columns : ndarray, shape (n, c)
         The vectors a, then one unit vector for each anchor.
     inverse_scale : ndarray, shape (c,)
-        0 for a constraint, -1 / kappa for an anchor that ``assemble`` added with precision kappa and that is to be taken
-        out again.
+        0 for a constraint, -1 / kappa for an anchor that ``assemble`` added with precision kappa and that is to be
+        taken out again.
     log_constant : float
         What goes into log|P| beside log|det(columns' P^{-1} columns + diag(inverse_scale))|.
     """
@@ -75,8 +75,9 @@ class Field(Protocol):
 class SeparableField:
     """Separable: u_i = phi_i, precision Sigma^{-1} x Q(rho), the multivariate CAR of Mardia (1988).
 
-    With ``shared`` false the responses have a field each, with its own rho and no correlation. With the scaled intrinsic
-    precision it is BYM2 (Riebler et al. 2016): ``phi = sqrt(rho) u + sqrt(1 - rho) v`` with v independent between areas.
+    With ``shared`` false the responses have a field each, with its own rho and no correlation. With the scaled
+    intrinsic precision it is BYM2 (Riebler et al. 2016): ``phi = sqrt(rho) u + sqrt(1 - rho) v`` with v independent
+    between areas.
 
     Parameters
     ----------

@@ -33,8 +33,8 @@ DEFENSIVE_SHARE = 0.15
 # Refitted components lean towards the overall covariance and are widened: a proposal narrower than the target is what
 # makes
 # importance weights explode, and few EM steps keep components from collapsing onto single heavy points.
-OVERALL_SHARE = 0.15
-INFLATION = 1.15
+OVERALL_SHARE = 0.1
+INFLATION = 1.08
 EM_STEPS = 4
 FIRST_BATCH = 200
 PILOT_BATCHES = 5
@@ -45,6 +45,7 @@ PATIENCE = 25.0
 MOST_STEPS = 80
 DIFFERENCE = 1e-3
 GRADIENT_TOLERANCE = 1e-4
+SMALLEST_GAIN = 1e-10
 LONGEST_STEP = 1.5
 LINE_SEARCH = np.array([2.0, 1.0, 0.6, 0.35, 0.2, 0.1, 0.04, 0.01])
 
@@ -159,7 +160,7 @@ class WeightedSample:
         return rng.permutation(order[chosen])
 
 
-def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]:
+def find_mode(target: BatchTarget, dimension: int, *, flat: bool = False) -> tuple[Vector, Vector, int]:
     """Find the mode and the covariance that the curvature there implies.
 
     Parameters
@@ -168,13 +169,15 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
         Log target of each row of an (m, d) array.
     dimension : int
         d.
+    flat : bool
+        Whether the target is a bare likelihood: without a prior of variance 1 in it, it may be flat in a direction.
 
     Returns
     -------
     mode : ndarray, shape (d,)
         Where the target is highest.
     covariance : ndarray, shape (d, d)
-        Inverse of the negative Hessian, with eigenvalues kept between 1e-6 and 2: the prior has variance 1.
+        Inverse of the negative Hessian, with eigenvalues of at most 2 (100 if flat) and at least 1e-6.
     evaluations : int
         Evaluations spent.
 
@@ -198,12 +201,33 @@ def find_mode(target: BatchTarget, dimension: int) -> tuple[Vector, Vector, int]
             "The likelihood is not finite at any starting point. Check for sampling variances that are many orders of "
             "magnitude smaller or larger than the differences between areas."
         )
-    best = int(np.nanargmax(np.where(np.isfinite(heights), heights, -np.inf)))
-    mode = _climb(evaluate, starts[best], float(heights[best]))
-    return mode, _covariance_at(evaluate, mode), spent
+    ranked = np.argsort(-np.where(np.isfinite(heights), heights, -np.inf))
+    # A bare likelihood may have a plateau at a boundary: several climbs, and the highest end counts.
+    ends = [_climb(evaluate, starts[at], float(heights[at])) for at in ranked[: 4 if flat else 1].tolist()]
+    mode, _ = max(ends, key=lambda end: end[1])
+    least = 0.01 if flat else 0.5
+    if flat:
+        mode = _polish(evaluate, mode, least)
+    return mode, _covariance_at(evaluate, mode, least), spent
 
 
-def _climb(evaluate: BatchTarget, start: Vector, height: float) -> Vector:
+def _polish(evaluate: BatchTarget, mode: Vector, least: float) -> Vector:
+    """Newton steps with the whole Hessian until they gain nothing."""
+    height = float(evaluate(mode[None])[0])
+    for _ in range(MOST_STEPS):
+        slope, _ = _slopes(evaluate, mode, height)
+        direction = _covariance_at(evaluate, mode, least) @ slope
+        direction *= min(1.0, LONGEST_STEP / max(float(np.max(np.abs(direction))), 1e-300))
+        ahead = mode + LINE_SEARCH[:, None] * direction
+        heights = evaluate(ahead)
+        best = int(np.argmax(np.where(np.isfinite(heights), heights, -np.inf)))
+        if not heights[best] > height + SMALLEST_GAIN:
+            break
+        mode, height = ahead[best], float(heights[best])
+    return mode
+
+
+def _climb(evaluate: BatchTarget, start: Vector, height: float) -> tuple[Vector, float]:
     """Quasi-Newton ascent (BFGS) whose line searches evaluate all steps at once.
 
     A step into a region where the target is zero (its logarithm minus infinity) is just a bad step, which the line
@@ -233,7 +257,7 @@ def _climb(evaluate: BatchTarget, start: Vector, height: float) -> Vector:
             continue
         shift = np.eye(d) - np.outer(moved, change) / along
         inverse = shift @ inverse @ shift.T + np.outer(moved, moved) / along
-    return x
+    return x, height
 
 
 def _slopes(evaluate: BatchTarget, x: Vector, height: float) -> tuple[Vector, Vector]:
@@ -245,8 +269,8 @@ def _slopes(evaluate: BatchTarget, x: Vector, height: float) -> tuple[Vector, Ve
     return (up - down) / (2.0 * DIFFERENCE), -(up - 2.0 * height + down) / DIFFERENCE**2
 
 
-def _covariance_at(evaluate: BatchTarget, mode: Vector) -> Vector:
-    """Inverse negative Hessian by central differences, made positive definite."""
+def _covariance_at(evaluate: BatchTarget, mode: Vector, least: float) -> Vector:
+    """Inverse negative Hessian by central differences, its eigenvalues at least ``least`` before it is inverted."""
     d = len(mode)
     h = 0.05
     shifts = [np.zeros(d)]
@@ -264,7 +288,7 @@ def _covariance_at(evaluate: BatchTarget, mode: Vector) -> Vector:
         second = (block[0] - block[1] - block[2] + block[3]) / (4.0 * h * h)
         hessian[i, j] = hessian[j, i] = second if math.isfinite(second) else -float(i == j)
     eigenvalues, vectors = np.linalg.eigh(-hessian)
-    variances = np.clip(1.0 / np.maximum(eigenvalues, 0.5), 1e-6, None)
+    variances = np.clip(1.0 / np.maximum(eigenvalues, least), 1e-6, None)
     return (vectors * variances) @ vectors.T
 
 
@@ -359,7 +383,7 @@ def sample(
     rng : numpy.random.Generator
         Source of randomness.
     quantities : callable, optional
-        What the sample is for, (m, d) points to (m, q) values; the size is reached for these too.
+        What the sample is for, (m, d) points to (m, q) values; the size is reached for these instead of coordinates.
     progress : callable, optional
         ``progress(percent, text)``.
 
@@ -383,7 +407,7 @@ def sample(
         used.append(proposal)
         points, log_weights = np.concatenate(batches), _mixture_log_weights(batches, heights, used)
         result = _summarise(points, log_weights, spent + len(points))
-        watched = points if quantities is None else np.hstack([points, quantities(points)])
+        watched = points if quantities is None else quantities(points)
         reached = float(np.min(result.ess(watched)))
         if progress is not None:
             progress(
@@ -403,8 +427,8 @@ def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
         return FIRST_BATCH
     rate = max(reached / drawn, 0.02)
     missing = 1.05 * (min_ess - reached) / rate
-    # Never more than doubling what there is: the rate is itself an estimate.
-    return int(np.clip(missing, 50, min(LARGEST_BATCH, drawn)))
+    # Small steps: each batch is drawn from a better proposal than the rate so far speaks of.
+    return int(np.clip(missing, 50, min(LARGEST_BATCH, max(drawn // 3, FIRST_BATCH))))
 
 
 def _mixture_log_weights(batches: Sequence[Vector], heights: Sequence[Vector], used: Sequence[TMixture]) -> Vector:

@@ -163,9 +163,7 @@ def as_arrays(layout: tuple[Parameter, ...], order: tuple[int, ...], responses: 
             correlation[i, j] = correlation[j, i] = column
         else:
             links[parameter.kind][order.index(parameter.responses[0])] = column
-    return Hyperparameters(
-        parts["sd_phi"], parts["rho"], correlation, links["eta0"], links["eta1"], parts["sd_delta"]
-    )
+    return Hyperparameters(parts["sd_phi"], parts["rho"], correlation, links["eta0"], links["eta1"], parts["sd_delta"])
 
 
 def inside(layout: tuple[Parameter, ...], values: Vector) -> NDArray[np.bool_]:

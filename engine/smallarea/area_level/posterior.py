@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from smallarea.area_level.threads import ModelPool
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
+Array = TypeVar("Array", bound=NDArray[Any])
 
 # Sets of hyperparameters that are worked on at once: many on small maps, where Python's overhead counts, and one group
 # of compiled lanes on large ones, where memory does.
@@ -342,8 +344,8 @@ class _Reporter:
             self._progress(*self._last)
 
 
-def _split(items: Vector, size: int) -> list[Vector]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def _split(items: Array, size: int) -> list[Array]:
+    return [cast(Array, items[start : start + size]) for start in range(0, len(items), size)]
 
 
 def _mixture_size(n: int) -> int:

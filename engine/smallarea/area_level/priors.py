@@ -174,8 +174,8 @@ class Normal(Prior):
 class LKJ(Prior):
     """Correlation matrix with density proportional to its determinant to the power eta - 1.
 
-    Drawn through canonical partial correlations, each a symmetric beta variable (Lewandowski, Kurowicka and Joe 2009). As
-    it stands it is the prior of the one correlation of two responses.
+    Drawn through canonical partial correlations, each a symmetric beta variable (Lewandowski, Kurowicka and Joe 2009).
+    As it stands it is the prior of the one correlation of two responses.
     """
 
     eta: float = 2.0

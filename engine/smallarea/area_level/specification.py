@@ -26,6 +26,7 @@ EFFECT_NAMES: Mapping[str, str] = {
     "leroux": "Leroux area effects",
     "bym2": "BYM2 area effects",
     "icar": "intrinsic CAR area effects",
+    "sar": "SAR area effects",
 }
 LINK_NAMES: Mapping[str, str] = {
     "independent": "responses independent of each other",
@@ -37,6 +38,7 @@ _FIELDS: Mapping[str, str] = {
     "leroux": "(rho (D - W) + (1 - rho) I)^-1",
     "icar": "(D - W)^-, summing to zero in each component",
     "bym2": "(rho (scaled (D - W)^-) + (1 - rho) I)",
+    "sar": "((I - rho B)'(I - rho B))^-1, B the rows of W divided by their sums",
 }
 
 
@@ -50,10 +52,11 @@ class AreaLevelSpecification:
     ----------
     responses : tuple of str, length K
         Names of the responses.
-    random_effect : {'iid', 'car', 'leroux', 'bym2', 'icar'}
+    random_effect : {'iid', 'car', 'leroux', 'bym2', 'icar', 'sar'}
         The spatial part phi: none (iid), proper CAR with precision (D - rho W) / sd_phi^2, Leroux with precision
-        (rho (D - W) + (1 - rho) I) / sd_phi^2, BYM2 (Riebler et al. 2016; scaled by component, rho the share of the variance
-        that is spatial), or intrinsic CAR.
+        (rho (D - W) + (1 - rho) I) / sd_phi^2, BYM2 (Riebler et al. 2016; scaled by component, rho the share of the
+        variance that is spatial), intrinsic CAR, or simultaneously autoregressive (one response, maximum likelihood
+        only).
     link : {'independent', 'separable', 'chain'}
         How responses hang together: not at all, by one covariance matrix between the effects of an area (with iid: of
         delta; the unstructured multivariate Fay-Herriot model), or as a chain of conditional CARs.
@@ -155,7 +158,7 @@ def specify(
         Names of the covariates.
     responses : sequence of str
         Names of the responses.
-    random_effect : {'car', 'leroux', 'bym2', 'icar', 'iid'}
+    random_effect : {'car', 'leroux', 'bym2', 'icar', 'iid', 'sar'}
         The area random effect.
     link : {'separable', 'independent', 'chain'}
         How several responses hang together.
@@ -221,21 +224,27 @@ def specify(
     )
 
 
-def _check_parts(
-    responses: tuple[str, ...], random_effect: str, link: str, iid_part: bool | None, method: str
-) -> None:
+def _check_parts(responses: tuple[str, ...], random_effect: str, link: str, iid_part: bool | None, method: str) -> None:
     if not responses or len(set(responses)) != len(responses):
         raise ModelProblem(f"A model needs responses with different names; got {named(responses)}.")
     if method not in ("bayes", "reml", "ml") and (random_effect != "iid" or len(responses) > 1):
         raise ModelProblem(
-            f"Method {method!r} fits one response with independent area effects only. Choose random_effect 'iid' and one "
+            f"Method {method!r} fits one response with independent area effects only. Choose random_effect 'iid' and "
+            f"one "
             "response, or method 'bayes' or 'reml'."
+        )
+    if random_effect == "sar" and (method not in ("reml", "ml") or len(responses) > 1 or iid_part):
+        raise ModelProblem(
+            "SAR area effects are fitted by method 'reml' or 'ml', for one response and without an iid part. Choose "
+            "these, "
+            "or another random_effect."
         )
     if random_effect == "iid" and iid_part is False:
         raise ModelProblem("A model with random_effect 'iid' is its iid part; leave iid_part out or set it to true.")
     if link == "chain" and len(responses) > 1 and random_effect not in ("car", "leroux"):
         raise ModelProblem(
-            f"A chain of responses needs random_effect 'car' or 'leroux'; got {random_effect!r}. Choose one of them, or "
+            f"A chain of responses needs random_effect 'car' or 'leroux'; got {random_effect!r}. Choose one of them, "
+            f"or "
             "link 'separable'."
         )
 
@@ -243,7 +252,9 @@ def _check_parts(
 def _chain_order(responses: tuple[str, ...], link: str, order: tuple[str, ...]) -> tuple[str, ...]:
     if link != "chain" or len(responses) == 1:
         if order:
-            raise ModelProblem("An order of responses belongs to link 'chain' with two responses or more. Leave it out.")
+            raise ModelProblem(
+                "An order of responses belongs to link 'chain' with two responses or more. Leave it out."
+            )
         return ()
     if order and sorted(order) != sorted(responses):
         raise ModelProblem(
@@ -276,6 +287,7 @@ def _priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]) -> d
         all(isinstance(prior, LKJ) for prior in correlations) and len({str(prior) for prior in correlations}) == 1
     ):
         raise PriorProblem(
-            "The correlations of three responses or more form one matrix and share one LKJ prior: give it as 'correlation'."
+            "The correlations of three responses or more form one matrix and share one LKJ prior: give it as "
+            "'correlation'."
         )
     return chosen

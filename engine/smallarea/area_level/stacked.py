@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ class StackedData:
     def terms(self) -> tuple[slice, ...]:
         """Where each response's coefficients lie among all of them."""
         ends = np.cumsum([0] + [data.x.shape[1] for data in self.responses]).tolist()
-        return tuple(slice(start, end) for start, end in zip(ends, ends[1:], strict=False))
+        return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @cached_property
     def design(self) -> Vector:
@@ -81,7 +82,8 @@ class StackedData:
         full = self.covariance.copy()
         diagonal = np.arange(self.shape[1])
         full[:, diagonal, diagonal] += missing
-        return np.linalg.cholesky(full) * self.observed[:, :, None] * self.observed[:, None, :]
+        both = self.observed[:, :, None] * self.observed[:, None, :]
+        return np.asarray(np.linalg.cholesky(full) * both, dtype=float)
 
 
 def stack(responses: Sequence[StandardisedData], correlation: Vector | None = None) -> StackedData:

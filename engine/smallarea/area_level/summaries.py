@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 from smallarea.area_level.collapsed import CollapsedModel
+from smallarea.area_level.stacked import StackedData
 
 Vector = NDArray[np.float64]
 
 
 class RunningMoments:
-    """Weighted mean and variance of arrays that come in batches, without keeping them (Chan, Golub and LeVeque 1983)."""
+    """Weighted mean and variance of arrays that come in batches (Chan, Golub and LeVeque 1983)."""
 
     def __init__(self) -> None:
         self._weight = 0.0
@@ -63,9 +64,10 @@ def area_summaries(
 ) -> dict[str, Vector]:
     """Moments and intervals of theta from conditional moments (Rao-Blackwell).
 
-    The mixture gives the shape of each cell's posterior; its centre and spread are set to those from all conditional means.
-    Where a part of the map holds no data, the variance of a spatial effect is infinite under a prior of rho that reaches 1
-    (it grows like 1 / (1 - rho)); there the interval is that of the mixture and the SD its width in normal units.
+    The mixture gives the shape of each cell's posterior; its centre and spread are set to those from all conditional
+    means. Where a part of the map holds no data, the variance of a spatial effect is infinite under a prior of rho that
+    reaches 1 (it grows like 1 / (1 - rho)); there the interval is that of the mixture and the SD its width in normal
+    units.
 
     Parameters
     ----------
@@ -98,18 +100,29 @@ def area_summaries(
         "sd": np.where(far, normal_width(lower, upper, level), sd),
         "lower": lower,
         "upper": upper,
-        "shrinkage": _shrinkage(model, mixture.known_beta),
+        "shrinkage": shrinkage_weights(model.data, mixture.known_beta),
     }
 
 
-def _shrinkage(model: CollapsedModel, known_beta: Vector) -> Vector:
-    """Derivative of E[theta_ik | y, beta] in the cell's own direct estimate: the diagonal of Cov(theta_i) V_i^{-1}."""
-    data = model.data
-    observed = data.observed
-    inverse = data.precision
-    weight = np.einsum("nkl,nlk->nk", known_beta, inverse)
-    # Two variances can agree to rounding.
-    return np.where(observed, np.minimum(weight, 1.0) if not data.coupled else weight, np.nan)
+def shrinkage_weights(data: StackedData, known_beta: Vector) -> Vector:
+    """Weight of each cell's own direct estimate in its estimate.
+
+    Parameters
+    ----------
+    data : StackedData
+        The data.
+    known_beta : ndarray, shape (N, K, K)
+        Cov(theta_i | y, beta).
+
+    Returns
+    -------
+    ndarray, shape (N, K)
+        Derivative of E[theta_ik | y, beta] in the cell's direct estimate, the diagonal of Cov(theta_i) V_i^{-1}; NaN
+        where not observed.
+    """
+    weight = np.einsum("nkl,nlk->nk", known_beta, data.precision)
+    # Without sampling covariances it is a ratio of two variances, which can agree to rounding.
+    return np.where(data.observed, weight if data.coupled else np.minimum(weight, 1.0), np.nan)
 
 
 def tails(level: float) -> tuple[float, float]:

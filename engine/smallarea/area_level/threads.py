@@ -1,4 +1,4 @@
-"""Several threads on one model: compiled loops and factorisations release Python's lock, so large maps gain from them."""
+"""Several threads on one model: compiled loops release Python's lock, so large maps gain from them."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from smallarea.gmrf.batch import BatchFactor, BatchFactoriser, batch_factoriser
 from smallarea.gmrf.factor import Factor, Factoriser, factoriser
 from smallarea.gmrf.pattern import SymmetricPattern
 from smallarea.gmrf.precision import CarPrecision, IcarPrecision, LerouxPrecision, Precision
+from smallarea.gmrf.sar import SarPrecision
 
 __all__ = [
     "BatchFactor",
@@ -18,6 +19,7 @@ __all__ = [
     "IcarPrecision",
     "LerouxPrecision",
     "Precision",
+    "SarPrecision",
     "SymmetricPattern",
     "batch_factoriser",
     "factoriser",

@@ -35,6 +35,9 @@ class BatchFactor(Protocol):
     def unwhiten(self, w: Vector) -> Vector:
         """Return x, shape (n, m, B), with A x = b for w = whiten(b); for w of N(0, 1), x ~ N(0, A^{-1})."""
 
+    def combine(self, w: Vector, coefficients: Vector) -> Vector:
+        """Return w c for coefficients c of shape (m, r, B), in the layout of ``whiten``."""
+
     def noise(self, normal: Vector) -> Vector:
         """Bring independent normals of shape (n, m, B) into the layout of ``unwhiten``."""
 
@@ -60,7 +63,7 @@ class _Symbolic:
 
         n, edges = pattern.n, pattern.edges
         # The ordering (approximate minimum degree) and the filled pattern come from one factor of a harmless matrix.
-        degrees = np.bincount(edges.ravel(), minlength=n) + 1.0
+        degrees = np.bincount(edges.ravel(), minlength=n).astype(float) + 1.0
         solver = qdldl.Solver(pattern.upper(degrees, -1e-3), upper=True)
         lower, _, order = solver.factors()
         lower = sp.csc_matrix(lower)
@@ -93,8 +96,8 @@ class CompiledFactoriser:
 
     Notes
     -----
-    The factors of a batch lie in work space that the next batch overwrites: asking the system for so much memory anew each
-    time costs more than filling it.
+    The factors of a batch lie in work space that the next batch overwrites: asking the system for so much memory anew
+    each time costs more than filling it.
     """
 
     def __init__(self, pattern: SymmetricPattern, symbolic: _Symbolic | None = None) -> None:
@@ -193,6 +196,13 @@ class _CompiledFactor:
             kernels.backward(self._s.pointers, self._s.rows, self._lower[g], self._pivots[g], group)
         return _from_groups(x, self._lanes)[self._s.rank]
 
+    def combine(self, w: Vector, coefficients: Vector) -> Vector:
+        parts = _in_groups(coefficients)
+        out = np.zeros((*w.shape[:2], parts.shape[2], w.shape[3]))
+        for column in range(w.shape[2]):
+            out += w[:, :, column, None] * parts[:, None, column]
+        return out
+
     def noise(self, normal: Vector) -> Vector:
         return _in_groups(normal)
 
@@ -262,6 +272,9 @@ class _LoopFactor:
     def unwhiten(self, w: Vector) -> Vector:
         return w[1]
 
+    def combine(self, w: Vector, coefficients: Vector) -> Vector:
+        return np.einsum("snmb,mrb->snrb", w, coefficients)
+
     def noise(self, normal: Vector) -> Vector:
         drawn = np.full(normal.shape, np.nan)
         for lane, factor in enumerate(self._factors):
@@ -306,7 +319,8 @@ def batch_factoriser(pattern: SymmetricPattern, solver: str = "auto") -> BatchFa
     except ImportError as error:
         if solver == "compiled":
             raise EngineUnavailable(
-                "The solver 'compiled' needs the package numba. Install it (pip install numba) or choose solver 'qdldl'."
+                "The solver 'compiled' needs the package numba. Install it (pip install numba) or choose solver "
+                "'qdldl'."
             ) from error
         return LoopFactoriser(pattern, "qdldl")
     return CompiledFactoriser(pattern)

@@ -1,9 +1,10 @@
 """Compiled loops over sparse factors, ``LANES`` matrices at a time.
 
-All matrices of a batch share one pattern, so an index is read once for ``LANES`` numbers that lie side by side in memory,
-and one instruction works on all of them. For that the lanes are written out: the compiler joins four like statements in a
-row (its SLP pass, which numba leaves off unless told), but not a loop of four, and not before every load stands before
-every store, since it cannot know that arrays do not overlap. Measured on a map of 8,000 areas this halves the time.
+All matrices of a batch share one pattern, so an index is read once for ``LANES`` numbers that lie side by side in
+memory, and one instruction works on all of them. For that the lanes are written out: the compiler joins four like
+statements in a row (its SLP pass, which numba leaves off unless told), but not a loop of four, and not before every
+load stands before every store, since it cannot know that arrays do not overlap. Measured on a map of 8,000 areas this
+halves the time.
 
 The factor is left-looking (George and Liu 1981, section 5.4.2): column j of L collects what the earlier columns k with
 L_jk != 0 subtract from it. Arrays of indices are unsigned, which spares the test for negative ones.
@@ -24,14 +25,14 @@ Vector = NDArray[np.float64]
 Index = NDArray[np.uint32]
 
 LANES = 4
-numba.config.SLP_VECTORIZE = 1
+numba.config.SLP_VECTORIZE = 1  # type: ignore[attr-defined]
 # Without "nnan" and "ninf": a pivot that is not a number must stay one.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without Python's lock, cached where a folder can be written."""
-    options = {"nogil": True, "fastmath": _FAST, "error_model": "numpy", "boundscheck": False}
+    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "error_model": "numpy", "boundscheck": False}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither beside the module nor in the user's folder: compile anew in each process
@@ -55,8 +56,8 @@ def factor(
     """Factor A = (I + L) D (I + L)' from the lower triangle of A by columns.
 
     ``row_columns[row_pointers[j] : row_pointers[j + 1]]`` are the columns k < j with L_jk != 0 and ``row_positions``
-    says where L_jk lies in ``lower``. ``lower`` (nnz, LANES), ``pivots`` (n, LANES) are written; ``work`` (n, LANES) must
-    be zero and is left so.
+    says where L_jk lies in ``lower``. ``lower`` (nnz, LANES), ``pivots`` (n, LANES) are written; ``work`` (n, LANES)
+    must be zero and is left so.
     """
     for j in range(len(pointers) - 1):
         for p in range(a_pointers[j], a_pointers[j + 1]):
@@ -165,9 +166,9 @@ def selected_inverse(
 ) -> None:
     """Entries of A^{-1} on the pattern of L (Takahashi, Fagan and Chin 1973).
 
-    With Z = A^{-1} and r the rows of column j of L, ``Z_rj = -Z_rr L_rj`` and ``Z_jj = 1 / d_j - L_rj' Z_rj``. The rows r
-    are a clique of the filled pattern, so all of Z_rr is there already when columns are taken from the last to the first.
-    ``place`` (n,) must be -1 and is left so; ``z`` (nnz, LANES) and ``diagonal`` (n, LANES) are written.
+    With Z = A^{-1} and r the rows of column j of L, ``Z_rj = -Z_rr L_rj`` and ``Z_jj = 1 / d_j - L_rj' Z_rj``. The rows
+    r are a clique of the filled pattern, so all of Z_rr is there already when columns are taken from the last to the
+    first. ``place`` (n,) must be -1 and is left so; ``z`` (nnz, LANES) and ``diagonal`` (n, LANES) are written.
     """
     n = len(pointers) - 1
     for step in range(n):

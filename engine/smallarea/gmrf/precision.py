@@ -1,7 +1,7 @@
 """Spatial precision matrices on the areas' graph: proper CAR, Leroux and intrinsic CAR.
 
-All have unit scale; a model divides by its variance. CAR and Leroux are ``a D + b I + c W`` with coefficients that depend
-on rho, D the degrees and W the adjacency, so the pattern never changes.
+All have unit scale; a model divides by its variance. CAR and Leroux are ``a D + b I + c W`` with coefficients that
+depend on rho, D the degrees and W the adjacency, so the pattern never changes.
 """
 
 from __future__ import annotations
@@ -242,7 +242,8 @@ class IcarPrecision:
         # Singletons of a scaled precision have the variance 1 and contribute nothing to the determinant.
         several = sizes > 1
         self._logdet = factor.logdet + float(
-            np.sum(np.log(sizes)) + np.sum(((sizes - 1) * np.log(self._scale[np.unique(labels, return_index=True)[1]]))[several])
+            np.sum(np.log(sizes))
+            + np.sum(((sizes - 1) * np.log(self._scale[np.unique(labels, return_index=True)[1]]))[several])
         )
         #: Components with two areas or more, whose effects sum to zero; their labels.
         self.constrained = np.flatnonzero(several)

@@ -9,22 +9,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 JOB_VERSION = 1
 
 Contiguity = Literal["queen", "rook"]
 IslandRule = Literal["own_component", "nearest", "error"]
-RandomEffect = Literal["iid", "car", "leroux"]
+RandomEffect = Literal["iid", "car", "leroux", "bym2", "icar", "sar"]
+Link = Literal["separable", "independent", "chain"]
 Method = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"]
 VarianceType = Literal["variance", "standard_error", "margin_of_error"]
 Direction = Literal["high", "low"]
 Comparison = Literal["none", "mean", "neighbours"]
 BenchmarkMethod = Literal["ratio", "difference", "weighted_difference"]
 BenchmarkKind = Literal["mean", "total"]
-Solver = Literal["auto", "qdldl", "splu", "dense"]
+Solver = Literal["auto", "compiled", "qdldl", "splu", "dense"]
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+def _as_list(value: Any) -> Any:
+    """One name stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+FieldNames = Annotated[list[str], BeforeValidator(_as_list)]
 
 # Paths say so in the JSON schema ("path": "input" or "output"): relative ones are resolved against the
 # folder of the job file.
@@ -127,8 +136,24 @@ class FitAreaLevel(ReadingPolygons):
     )
     table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
     table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
-    direct: str = Field(description="Field with the direct estimates. An area with none gets a synthetic prediction.")
-    variance: str = Field(description="Field with the sampling variances of the direct estimates.")
+    direct: FieldNames = Field(
+        description="Field with the direct estimates, or several fields for a model of several responses. An area with "
+        "none gets a prediction."
+    )
+    variance: FieldNames = Field(
+        description="Field with the sampling variances of the direct estimates; for several responses one each, in the "
+        "same order."
+    )
+    covariance: FieldNames = Field(
+        default_factory=list,
+        description="Fields with the sampling covariances between responses, in the order (1, 2), (1, 3), ..., "
+        "(2, 3), ...; without them sampling errors count as uncorrelated.",
+    )
+    sampling_correlation: Annotated[float, Field(gt=-1.0, lt=1.0)] | None = Field(
+        None,
+        description="Sampling correlation between responses to assume where no covariances are known; the report "
+        "says so.",
+    )
     variance_type: VarianceType = Field(
         "variance",
         description="What the variance field holds: variances, standard errors, or margins of error.",
@@ -141,17 +166,30 @@ class FitAreaLevel(ReadingPolygons):
     intercept: bool = Field(True, description="Include an intercept.")
     random_effect: RandomEffect = Field(
         "car",
-        description="Area random effect: iid (classic Fay-Herriot), car (proper CAR, neighbours alike), or "
-        "leroux (a mixture of the two).",
+        description="Area random effect: iid (classic Fay-Herriot), car (proper CAR, neighbours alike), leroux (a "
+        "mixture of the two), bym2 (intrinsic CAR and iid in one), icar (intrinsic CAR), or sar (simultaneously "
+        "autoregressive, for reml and ml).",
+    )
+    link: Link = Field(
+        "separable",
+        description="How several responses hang together: separable (one covariance between their area effects), "
+        "independent, or chain (GMCAR: each response's effect given the next one's, in the area and around it).",
+    )
+    order: FieldNames = Field(
+        default_factory=list,
+        description="Responses of a chain, the most conditional first; as in 'direct' if not given. 'auto' tries all "
+        "orders and keeps the one with the highest marginal likelihood.",
     )
     iid_part: bool | None = Field(
         None,
-        description="Add an independent effect beside the spatial one. Default: with car yes, with leroux no.",
+        description="Add an independent effect beside the spatial one. Default: with car and icar yes, with leroux and "
+        "bym2 no.",
     )
     method: Method = Field(
         "bayes",
-        description="bayes: exact posterior. For iid effects also reml, ml, fh (moment) and the adjusted "
-        "likelihoods amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl (Yoshimori-Lahiri).",
+        description="bayes: exact posterior. reml, ml: (restricted) maximum likelihood. For one response with iid "
+        "effects also fh (moment) and the adjusted likelihoods amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl "
+        "(Yoshimori-Lahiri).",
     )
     graph: str | None = Field(
         None,
@@ -162,8 +200,9 @@ class FitAreaLevel(ReadingPolygons):
     islands: IslandRule = Field("own_component", description="Rule for areas without a neighbour.")
     priors: dict[str, str] = Field(
         default_factory=dict,
-        description="Priors by hyperparameter (sd_phi, sd_delta, rho) on the standardised scale, for example "
-        "sd_phi=HalfNormal(1). The report names those used.",
+        description="Priors by hyperparameter (sd_phi, sd_delta, rho, correlation, eta0, eta1) on the standardised "
+        "scale, for example sd_phi=HalfNormal(1), or sd_phi[income]=PC(1, 0.05) for one response. The report names "
+        "those used.",
     )
     draws: int = Field(2000, ge=100, le=100_000, description="Posterior draws to return.")
     min_ess: int = Field(
@@ -171,7 +210,7 @@ class FitAreaLevel(ReadingPolygons):
     )
     level: Probability = Field(0.95, description="Coverage of the intervals.")
     seed: int = Field(1, ge=0, description="Seed: the same seed gives the same result.")
-    solver: Solver = Field("auto", description="Linear algebra: sparse (qdldl, splu) or dense; auto chooses.")
+    solver: Solver = Field("auto", description="Linear algebra: sparse (compiled, qdldl, splu) or dense; auto chooses.")
     workers: int = Field(0, ge=0, description="Threads for the sampler; 0 takes what pays on this map and machine.")
     unmatched: Literal["error", "drop"] = Field(
         "error", description="Table rows whose area is not on the map: stop, or leave them out and list them."

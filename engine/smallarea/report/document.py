@@ -171,7 +171,7 @@ def _maps(result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes, colou
 
 
 def _title(result: FitResult, every: list[ResponseFacts]) -> str:
-    names = [f.name for f in every if f.name] or [str(result.model.get("direct", ""))]
+    names = [f.name for f in every if f.name] or [str(name) for name in result.model.get("direct", ())]
     return ", ".join(n for n in names if n)
 
 

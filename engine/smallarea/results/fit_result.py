@@ -26,12 +26,12 @@ class FitResult:
         ``sampled`` (bool), ``flag``, ``note`` (text, empty if there is nothing to say). Units are those of the input.
         Missing numbers are NaN.
     area_diagnostics : pandas.DataFrame
-        Row for row with ``estimates``: ``area``, ``synthetic`` (the regression part x'beta), ``random_effect``
-        (estimate minus synthetic), ``std_residual`` (of leaving the area out: (direct - estimate) / sqrt(v - c), c the
-        variance of the area's quantity given the hyperparameters; NaN where not sampled). A frequentist fit adds
-        ``mse``, ``g1``, ``g2``, ``g3``.
+        Row for row with ``estimates``: ``area``, ``response``, ``synthetic`` (the regression part x'beta),
+        ``random_effect`` (estimate minus synthetic), ``std_residual`` (of leaving the area out: (direct - estimate) /
+        sqrt(v - c), c the variance of the area's quantity given the hyperparameters; NaN where not sampled). A
+        frequentist fit adds ``mse``, ``g1``, ``g2``, ``g3``.
     coefficients : pandas.DataFrame
-        Columns ``term``, ``estimate``, ``se``, ``lower``, ``upper`` on the scale of the input.
+        Columns ``response``, ``term``, ``estimate``, ``se``, ``lower``, ``upper`` on the scale of the input.
     hyperparameters : pandas.DataFrame
         Columns ``name``, ``description``, ``estimate``, ``se``, ``lower``, ``upper``, ``ess``, ``prior`` (text; empty
         when
@@ -43,8 +43,9 @@ class FitResult:
         Name to number or text: ``ess_min``, ``pareto_k``, ``evaluations``, ``moran_i``, ``moran_p``, ``shapiro_w``,
         ``shapiro_p`` ...; a missing key means that it does not apply.
     model : mapping
-        What was fitted, printable: ``formula``, ``method``, ``random_effect``, ``iid_part``, ``direct``, ``variance``,
-        ``covariates`` (list), ``level``, ``n_areas``, ``n_sampled``.
+        What was fitted, printable: ``formula``, ``method``, ``random_effect``, ``link``, ``order``, ``iid_part``,
+        ``direct``, ``variance``, ``covariance``, ``covariates`` (lists), ``sampling_correlation``, ``level``,
+        ``n_areas``, ``n_sampled`` (areas with a direct estimate of any response).
     warnings : tuple of str
         Few and worth reading; each names what it speaks of.
     dropped : pandas.DataFrame

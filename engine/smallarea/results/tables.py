@@ -1,28 +1,33 @@
-"""From a fit on the standardised scale to the tables that people read, in the units of the input."""
+"""The tables that people read, in the units of the input: what the different kinds of fits share."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
-from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Eblup, Posterior, StandardisedData
-from smallarea.area_level.summaries import mixture_quantile, normal_width, tails, weighted_quantile
+from smallarea.area_level import AreaLevelData, AreaLevelSpecification, StackedData
+from smallarea.area_level.parameters import Parameter
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.results.reliability import coefficient_of_variation
 
 Vector = NDArray[np.float64]
 
-DESCRIPTIONS: Mapping[str, str] = {
+_DESCRIPTIONS: Mapping[str, str] = {
     "sd_phi": "SD of the spatial effect (scale of its precision matrix)",
     "rho": "spatial dependence (0: none, near 1: neighbours alike)",
     "sd_delta": "SD of the independent area effect",
+    "correlation": "correlation between the area effects of two responses",
+    "eta0": "effect of the next response of the chain in the same area",
+    "eta1": "effect of the next response of the chain in each neighbouring area",
+}
+_BYM2: Mapping[str, str] = {
+    "sd_phi": "SD of the area effect, spatial and independent part together",
+    "rho": "share of the area effect's variance that is spatial",
 }
 
 
@@ -39,253 +44,150 @@ class FitTables:
     posterior: PosteriorDraws | None
 
 
-def eblup_tables(
-    data: AreaLevelData,
-    scaled: StandardisedData,
-    specification: AreaLevelSpecification,
-    fit: Eblup,
-    *,
-    response: str,
-    level: float,
-) -> FitTables:
-    """Tables of a frequentist fit.
+def description(specification: AreaLevelSpecification, parameter: Parameter) -> str:
+    """Say what a hyperparameter is."""
+    if specification.random_effect == "bym2" and parameter.kind in _BYM2:
+        return _BYM2[parameter.kind]
+    return _DESCRIPTIONS[parameter.kind]
+
+
+def units(specification: AreaLevelSpecification, stacked: StackedData) -> Vector:
+    """Factors from the standardised scale to that of the input, one for each hyperparameter."""
+    scales = [response.scale for response in stacked.responses]
+    factors = []
+    for parameter in specification.layout:
+        if parameter.is_sd:
+            factors.append(scales[parameter.responses[0]])
+        elif parameter.kind.startswith("eta"):
+            upper, lower = parameter.responses
+            factors.append(scales[upper] / scales[lower])
+        else:
+            factors.append(1.0)
+    return np.array(factors)
+
+
+def to_input(stacked: StackedData, values: Vector) -> Vector:
+    """Standardised values of shape (N, K) in the units of the input."""
+    scaled = [
+        response.location + response.scale * column
+        for response, column in zip(stacked.responses, values.T, strict=True)
+    ]
+    return np.column_stack(scaled)
+
+
+def scaled_to_input(stacked: StackedData, values: Vector) -> Vector:
+    """Standardised standard deviations of shape (N, K) in the units of the input."""
+    return values * np.array([response.scale for response in stacked.responses])
+
+
+def estimates_table(
+    data: Sequence[AreaLevelData],
+    responses: Sequence[str],
+    estimate: Vector,
+    se: Vector,
+    lower: Vector,
+    upper: Vector,
+    shrinkage: Vector,
+) -> pd.DataFrame:
+    """Return the estimates table without its flags; areas that cannot be estimated are NaN.
 
     Parameters
     ----------
-    data, scaled : AreaLevelData, StandardisedData
-        The data in both scales.
-    specification : AreaLevelSpecification
-        The model.
-    fit : Eblup
-        The fit.
-    response : str
-        Name of the direct estimate's field.
-    level : float
-        Coverage of the normal intervals.
+    data : sequence of AreaLevelData, length K
+        The responses.
+    responses : sequence of str, length K
+        Their names.
+    estimate, se, lower, upper, shrinkage : ndarray, shape (N, K)
+        In the units of the input.
 
     Returns
     -------
-    FitTables
-        Tables in the units of the input.
+    pandas.DataFrame
+        One row for each area and response, the areas of the first response first.
     """
-    scale, m, p = scaled.scale, int(scaled.sampled.sum()), scaled.x.shape[1]
-    z = float(special.ndtri(0.5 + 0.5 * level))
-    estimate = scaled.location + scale * fit.estimate
-    # The bias terms of fh, amrl and ampl can outweigh the rest: such an estimate of the error is none, and not zero.
-    se = scale * np.sqrt(np.where(fit.mse > 0.0, fit.mse, np.nan))
-    estimates = _estimates(data, response, estimate, se, estimate - z * se, estimate + z * se, fit.gamma)
-    conditional = scale**2 * (fit.g1 + fit.g2)
-    synthetic = scaled.location + scale * fit.synthetic
-    transform, shift = scaled.coefficients_to_input()
-    beta = shift + transform @ fit.gls.beta
-    beta_se = np.sqrt(np.diag(transform @ fit.gls.covariance @ transform.T))
-    coefficients = pd.DataFrame(
-        {"term": specification.terms, "estimate": beta, "se": beta_se, "lower": beta - z * beta_se}
-    ).assign(upper=beta + z * beta_se)
-    sd = scale * np.sqrt(fit.model_variance)
-    sd_se = scale * np.sqrt(fit.model_variance_error / fit.model_variance) / 2.0 if fit.model_variance > 0 else np.nan
-    hyperparameters = pd.DataFrame(
-        {
-            "name": ["sd_delta"],
-            "description": [DESCRIPTIONS["sd_delta"]],
-            "estimate": [sd],
-            "se": [sd_se],
-            "lower": [max(sd - z * sd_se, 0.0) if np.isfinite(sd_se) else np.nan],
-            "upper": [sd + z * sd_se],
-            "ess": [np.nan],
-            "prior": [""],
-        }
-    )
-    log_likelihood = fit.log_likelihood - m * math.log(scale)
-    restricted = fit.restricted_log_likelihood - (m - p) * math.log(scale) - float(np.sum(np.log(scaled.x_scale)))
-    statistics = {
-        "model_variance": fit.model_variance * scale**2,
-        "model_variance_se": float(np.sqrt(fit.model_variance_error)) * scale**2,
-        "log_likelihood": log_likelihood,
-        "restricted_log_likelihood": restricted,
-        "aic": -2.0 * log_likelihood + 2.0 * (p + 1),
-        "bic": -2.0 * log_likelihood + math.log(m) * (p + 1),
-        "kic": -2.0 * log_likelihood + 3.0 * (p + 1),
-    }
-    parts = {name: scale**2 * getattr(fit, name) for name in ("g1", "g2", "g3")}
-    return FitTables(
-        estimates,
-        _area_diagnostics(data, estimates, synthetic, conditional).assign(mse=scale**2 * fit.mse, **parts),
-        coefficients,
-        hyperparameters,
-        statistics,
-        {},
-        None,
-    )
-
-
-def posterior_tables(
-    data: AreaLevelData,
-    scaled: StandardisedData,
-    specification: AreaLevelSpecification,
-    fit: Posterior,
-    *,
-    response: str,
-    level: float,
-    attributes: Mapping[str, Any],
-) -> FitTables:
-    """Tables of a Bayesian fit.
-
-    Parameters
-    ----------
-    data, scaled : AreaLevelData, StandardisedData
-        The data in both scales.
-    specification : AreaLevelSpecification
-        The model.
-    fit : Posterior
-        The fit.
-    response : str
-        Name of the direct estimate's field.
-    level : float
-        Coverage of the intervals of coefficients and hyperparameters.
-    attributes : mapping
-        What to store beside the draws.
-
-    Returns
-    -------
-    FitTables
-        Tables in the units of the input.
-    """
-    scale = scaled.scale
-    to_input = lambda values: scaled.location + scale * values  # noqa: E731 - a formula
-    estimates = _estimates(
-        data, response, to_input(fit.mean), scale * fit.sd, to_input(fit.lower), to_input(fit.upper), fit.shrinkage
-    )
-    transform, shift = scaled.coefficients_to_input()
-    beta = shift + fit.beta @ transform.T
-    units = np.array([1.0 if name == "rho" else scale for name in specification.hyperparameters])
-    theta = to_input(fit.theta)
-    theta[:, ~data.estimable] = np.nan
-    draws = PosteriorDraws(
-        data.areas,
-        (response,),
-        specification.terms,
-        theta[:, :, None],
-        beta[:, :, None],
-        {name: fit.hyperparameters[:, k] * units[k] for k, name in enumerate(specification.hyperparameters)},
-        data.direct[:, None],
-        data.variance[:, None],
-        attributes,
-    )
-    weighted = fit.weighted
-    reached = weighted.ess(fit.weighted_values)
-    diagnostics: dict[str, Any] = {
-        "converged": weighted.converged,
-        "evaluations": weighted.evaluations,
-        "draws": len(fit.theta),
-    }
-    free = [not specification.priors[name].fixed for name in specification.hyperparameters]
-    if any(free):
-        diagnostics = {"ess_min": float(np.min(reached[free])), "pareto_k": weighted.pareto_k} | diagnostics
-    statistics = {
-        "log_marginal_likelihood": weighted.log_evidence,
-        "log_marginal_likelihood_se": weighted.log_evidence_error,
-    }
-    return FitTables(
-        estimates,
-        _area_diagnostics(data, estimates, to_input(fit.synthetic), scale**2 * fit.conditional_variance),
-        _coefficients(specification, fit, transform, shift, level),
-        _hyperparameters(specification, fit, reached, units, level),
-        {name: value for name, value in statistics.items() if np.isfinite(value)},
-        diagnostics,
-        draws,
-    )
-
-
-def _coefficients(
-    specification: AreaLevelSpecification, fit: Posterior, transform: Vector, shift: Vector, level: float
-) -> pd.DataFrame:
-    """Coefficients from their conditional normal distributions.
-
-    The standard error is the width of the interval in normal units: with a spatial effect the intercept has no finite
-    posterior variance, since Var(intercept | rho) grows like 1 / (1 - rho).
-    """
-    means = shift + fit.beta_mean @ transform.T
-    sds = np.sqrt(np.einsum("ij,sjk,ik->si", transform, fit.beta_covariance, transform))
-    lower, upper = (mixture_quantile(means, sds, tail) for tail in tails(level))
-    return pd.DataFrame(
-        {
-            "term": specification.terms,
-            "estimate": means.mean(axis=0),
-            "se": normal_width(lower, upper, level),
-            "lower": lower,
-            "upper": upper,
-        }
-    )
-
-
-def _hyperparameters(
-    specification: AreaLevelSpecification, fit: Posterior, reached: Vector, units: Vector, level: float
-) -> pd.DataFrame:
-    values, weights = fit.weighted_values * units, fit.weighted.weights
-    mean = weights @ values
-    rows = []
-    for k, name in enumerate(specification.hyperparameters):
-        known = specification.priors[name].fixed
-        low, high = weighted_quantile(values[:, k], weights, tails(level))
-        rows.append(
-            {
-                "name": name,
-                "description": DESCRIPTIONS[name],
-                "estimate": mean[k],
-                "se": float(np.sqrt(weights @ (values[:, k] - mean[k]) ** 2)),
-                "lower": low,
-                "upper": high,
-                "ess": np.nan if known else reached[k],
-                "prior": str(specification.priors[name]),
-            }
+    parts = []
+    for k, (response, name) in enumerate(zip(data, responses, strict=True)):
+        gone = ~response.estimable
+        columns = (np.where(gone, np.nan, column[:, k]) for column in (estimate, se, lower, upper))
+        centre, spread, low, high = columns
+        parts.append(
+            pd.DataFrame(
+                {
+                    "area": response.areas,
+                    "response": name,
+                    "direct": response.direct,
+                    "direct_se": np.sqrt(response.variance),
+                    "estimate": centre,
+                    "se": spread,
+                    "cv": coefficient_of_variation(centre, spread),
+                    "lower": low,
+                    "upper": high,
+                    "shrinkage": shrinkage[:, k],
+                    "sampled": response.sampled,
+                    "flag": "",
+                    "note": list(response.notes),
+                }
+            )
         )
-    return pd.DataFrame(rows)
+    return pd.concat(parts, ignore_index=True)
 
 
-def _estimates(
-    data: AreaLevelData, response: str, estimate: Vector, se: Vector, lower: Vector, upper: Vector, shrinkage: Vector
+def diagnostics_table(
+    data: Sequence[AreaLevelData], estimates: pd.DataFrame, synthetic: Vector, std_residual: Vector
 ) -> pd.DataFrame:
-    """Return the estimates table without its flags; areas that cannot be estimated are NaN."""
-    gone = ~data.estimable
-    blank = lambda values: np.where(gone, np.nan, values)  # noqa: E731 - a formula
-    return pd.DataFrame(
-        {
-            "area": data.areas,
-            "response": response,
-            "direct": data.direct,
-            "direct_se": np.sqrt(data.variance),
-            "estimate": blank(estimate),
-            "se": blank(se),
-            "cv": coefficient_of_variation(blank(estimate), blank(se)),
-            "lower": blank(lower),
-            "upper": blank(upper),
-            "shrinkage": shrinkage,
-            "sampled": data.sampled,
-            "flag": "",
-            "note": list(data.notes),
-        }
-    )
+    """Effects and residuals, row for row with the estimates.
 
-
-def _area_diagnostics(
-    data: AreaLevelData, estimates: pd.DataFrame, synthetic: Vector, conditional_variance: Vector
-) -> pd.DataFrame:
-    """Effects and residuals.
-
-    The standardised residual is that of leaving the area out: (direct - estimate) / sqrt(v - c), with c the variance
-    of the area's quantity given the hyperparameters. For independent effects it equals (direct - synthetic) /
-    sqrt(A + v - leverage).
+    Parameters
+    ----------
+    data : sequence of AreaLevelData, length K
+        The responses.
+    estimates : pandas.DataFrame
+        The estimates table.
+    synthetic : ndarray, shape (N, K)
+        x'beta in the units of the input.
+    std_residual : ndarray, shape (N, K)
+        Residuals of leaving the cell out, see :func:`leave_one_out`.
     """
-    left = np.maximum(data.variance - conditional_variance, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        residual = (data.direct - estimates["estimate"].to_numpy()) / np.sqrt(left)
-    blank = np.where(data.estimable, synthetic, np.nan)
+    blank = np.concatenate(
+        [np.where(response.estimable, column, np.nan) for response, column in zip(data, synthetic.T, strict=True)]
+    )
+    residual = std_residual.T.ravel()
     return pd.DataFrame(
         {
-            "area": data.areas,
+            "area": estimates["area"],
+            "response": estimates["response"],
             "synthetic": blank,
             "random_effect": estimates["estimate"].to_numpy() - blank,
             "std_residual": np.where(np.isfinite(residual), residual, np.nan),
         }
     )
+
+
+def leave_one_out(stacked: StackedData, mean: Vector, covariance: Vector) -> tuple[Vector, Vector]:
+    """Residual of each cell against its prediction from all other cells, by algebra and not by refitting.
+
+    With S the covariance of all direct estimates given the hyperparameters, beta integrated out, the residual of
+    leaving cell c out is ``[S^{-1} r]_c / [S^{-1}]_cc`` with variance ``1 / [S^{-1}]_cc`` (Dubrule 1983), and on the
+    block of an area ``S^{-1} = V^{-1} - V^{-1} C V^{-1}``, ``S^{-1} r = V^{-1} (y - E[theta])``, where C is the area's
+    posterior covariance. One response: ``(y - E[theta]) v / (v - c)`` with variance ``v^2 / (v - c)``.
+
+    Parameters
+    ----------
+    stacked : StackedData
+        The data.
+    mean : ndarray, shape (..., N, K)
+        E[theta | y] on the standardised scale.
+    covariance : ndarray, shape (..., N, K, K)
+        Cov(theta_i | y).
+
+    Returns
+    -------
+    residual, variance : ndarray, shape (..., N, K)
+        On the standardised scale, NaN in cells that are not observed or that nothing else says anything about.
+    """
+    precision = stacked.precision
+    score = np.einsum("nkl,...nl->...nk", precision, stacked.y - mean)
+    own = np.einsum("nkk->nk", precision) - np.einsum("nkl,...nlm,nmk->...nk", precision, covariance, precision)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = np.where(stacked.observed & (own > 0.0), 1.0 / own, np.nan)
+    return score * variance, variance

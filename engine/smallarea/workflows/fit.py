@@ -15,24 +15,13 @@ import numpy as np
 import pandas as pd
 
 from smallarea._version import __version__
-from smallarea.area_level import (
-    AreaLevelData,
-    AreaLevelSpecification,
-    CollapsedModel,
-    Prior,
-    area_level_data,
-    fit_eblup,
-    sample_posterior,
-    spatial_field,
-    specify,
-    standardise,
-)
+from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
 from smallarea.errors import GraphProblem, JobProblem, named
 from smallarea.io import check_suffix
 from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset, scale_cautions
-from smallarea.results.tables import FitTables, eblup_tables, posterior_tables
-from smallarea.workflows.fit_input import FitInput, read_fit_input
+from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
+from smallarea.workflows.fit_model import Settings, fit_model
 from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
 from smallarea.workflows.fit_output import write_outputs
 
@@ -47,7 +36,8 @@ Progress = Callable[[float, str], None]
 # A job is checked against its schema; a call from Python comes as it is, and a misspelt word must not pass for another.
 _CHOICES = {
     "variance_type": ("variance", "standard_error", "margin_of_error"),
-    "solver": ("auto", "qdldl", "splu", "dense"),
+    "link": ("separable", "independent", "chain"),
+    "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
     "unmatched": ("error", "drop"),
     "missing_variance": ("out_of_sample", "error"),
     "missing_covariates": ("error", "drop"),
@@ -60,7 +50,7 @@ _FORMATS = {
     "excel": ((".xlsx",), "an Excel workbook"),
     "posterior": ((".nc",), "NetCDF"),
 }
-_PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl")
+_PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl", "numba")
 
 
 def fit(
@@ -73,13 +63,17 @@ def fit(
     table: PathLike | pd.DataFrame | None = None,
     table_layer: str | None = None,
     table_id_field: str | None = None,
-    direct: str,
-    variance: str,
+    direct: str | Sequence[str],
+    variance: str | Sequence[str],
+    covariance: str | Sequence[str] = (),
+    sampling_correlation: float | None = None,
     variance_type: Literal["variance", "standard_error", "margin_of_error"] = "variance",
     moe_level: float = 0.90,
     covariates: Sequence[str] = (),
     intercept: bool = True,
-    random_effect: Literal["iid", "car", "leroux"] = "car",
+    random_effect: Literal["iid", "car", "leroux", "bym2", "icar", "sar"] = "car",
+    link: Literal["separable", "independent", "chain"] = "separable",
+    order: str | Sequence[str] = (),
     iid_part: bool | None = None,
     method: Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"] = "bayes",
     graph: PathLike | AreaGraph | None = None,
@@ -90,7 +84,7 @@ def fit(
     min_ess: int = 1000,
     level: float = 0.95,
     seed: int = 1,
-    solver: Literal["auto", "qdldl", "splu", "dense"] = "auto",
+    solver: Literal["auto", "compiled", "qdldl", "splu", "dense"] = "auto",
     workers: int = 0,
     unmatched: Literal["error", "drop"] = "error",
     missing_variance: Literal["out_of_sample", "error"] = "out_of_sample",
@@ -105,9 +99,9 @@ def fit(
 ) -> FitResult:
     """Fit a Fay-Herriot model and, where asked, write its map, report, table and draws.
 
-    ``direct_i ~ N(theta_i, variance_i)``, ``theta_i = x_i' beta + phi_i + delta_i`` (Fay and Herriot 1979), with phi a
-    proper CAR (default), a Leroux effect, or absent. ``smallarea schema`` and the command line's help describe every
-    parameter; names and defaults are the same.
+    ``direct_ik ~ N(theta_ik, variance_ik)``, ``theta_ik = x_i' beta_k + phi_ik + delta_ik`` (Fay and Herriot 1979), for
+    one response k or several, with phi a proper CAR (default), Leroux, BYM2, intrinsic CAR or SAR effect, or absent.
+    ``smallarea schema`` and the command line's help describe every parameter; names and defaults are the same.
 
     Parameters
     ----------
@@ -119,10 +113,11 @@ def fit(
         Direct estimates; the polygons' attributes if None.
     table_layer, table_id_field
         Where in it, and the field with the area ids (``id_field`` if None).
-    direct, variance, covariates
-        Field names. Sampling variances are on the scale of ``direct`` squared, unless ``variance_type`` says that
-        they are standard errors or margins of error (at ``moe_level``).
-    intercept, random_effect, iid_part, method, priors
+    direct, variance, covariance, sampling_correlation, covariates
+        Field names, of ``direct``, ``variance`` and ``covariance`` one or several. Sampling variances are on the scale
+        of ``direct`` squared, unless ``variance_type`` says that they are standard errors or margins of error (at
+        ``moe_level``).
+    intercept, random_effect, link, order, iid_part, method, priors
         The model; see :func:`smallarea.area_level.specify`.
     graph : path, AreaGraph or None
         The adjacency graph; built from the polygons by ``contiguity`` and ``islands`` if None.
@@ -158,8 +153,27 @@ def fit(
     timings: dict[str, float] = {}
     tell = progress or _silent
     preset = load_preset(reliability)
+    columns = Columns(
+        _names(direct),
+        _names(variance),
+        _names(covariance),
+        sampling_correlation,
+        tuple(covariates),
+        variance_type,
+        moe_level,
+    )
+    columns.check()
+    chosen_order = _names(order)
     specification = specify(
-        covariates, random_effect=random_effect, iid_part=iid_part, intercept=intercept, method=method, priors=priors
+        covariates,
+        responses=columns.direct,
+        random_effect=random_effect,
+        link=link,
+        order=() if chosen_order == ("auto",) else chosen_order,
+        iid_part=iid_part,
+        intercept=intercept,
+        method=method,
+        priors=priors,
     )
     if posterior is not None and method != "bayes":
         raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
@@ -176,29 +190,28 @@ def fit(
             table=table,
             table_layer=table_layer,
             table_id_field=table_id_field,
-            direct=direct,
-            variance=variance,
-            variance_type=variance_type,
-            moe_level=moe_level,
-            covariates=covariates,
+            columns=columns,
             unmatched=unmatched,
         )
-        data = area_level_data(
-            found.ids,
-            found.direct,
-            found.variance,
-            found.covariates,
-            covariates,
-            missing_variance=missing_variance,
-            missing_covariates=missing_covariates,
-        )
+        data = [
+            area_level_data(
+                found.ids,
+                found.direct[:, k],
+                found.variance[:, k],
+                found.covariates,
+                covariates,
+                missing_variance=missing_variance,
+                missing_covariates=missing_covariates,
+            )
+            for k in range(len(columns.direct))
+        ]
     tell(3.0, "building the adjacency graph")
     with _timed(timings, "adjacency graph"):
         adjacency = _graph(graph, found, specification, contiguity, islands)
-    tables, seconds = _fit_model(
-        data, specification, adjacency, direct, draws, min_ess, level, seed, solver, workers, _within(tell, 5.0, 85.0)
-    )
-    timings.update(seconds)
+    settings = Settings(draws, min_ess, level, seed, solver, workers, chosen_order == ("auto",))
+    fitted = fit_model(data, found.correlation, specification, adjacency, settings, _within(tell, 5.0, 85.0))
+    tables, specification = fitted.tables, fitted.specification
+    timings.update(fitted.seconds)
     estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
     result = FitResult(
         estimates,
@@ -207,9 +220,13 @@ def fit(
         tables.hyperparameters,
         tables.fit_statistics,
         tables.diagnostics,
-        _model(specification, data, direct, variance, level),
-        fit_warnings(data, specification, adjacency, tables, min_ess) + scale_cautions(estimates, preset),
-        dropped_rows(found, data),
+        _model(specification, data, columns, level),
+        (
+            *fit_warnings(data, columns.direct, specification, adjacency, tables, min_ess),
+            *fitted.warnings,
+            *scale_cautions(estimates, preset),
+        ),
+        dropped_rows(found, data, columns.direct),
         adjacency,
         found.areas,
         tables.posterior,
@@ -267,7 +284,7 @@ def _graph(
     if graph is None:
         if found.areas is not None:
             return build_adjacency(found.areas, contiguity, islands)
-        if specification.random_effect == "iid":
+        if not specification.spatial:
             return None
         raise GraphProblem(
             f"A {specification.random_effect!r} random effect needs to know which areas are neighbours. Give the "
@@ -277,56 +294,30 @@ def _graph(
     return given if given.ids == found.ids else given.reorder(found.ids)
 
 
-def _fit_model(
-    data: AreaLevelData,
-    specification: AreaLevelSpecification,
-    graph: AreaGraph | None,
-    response: str,
-    draws: int,
-    min_ess: int,
-    level: float,
-    seed: int,
-    solver: str,
-    workers: int,
-    tell: Progress,
-) -> tuple[FitTables, dict[str, float]]:
-    start = time.perf_counter()
-    scaled = standardise(data, specification.intercept)
-    if specification.method != "bayes":
-        tell(0.0, "fitting the model")
-        tables = eblup_tables(
-            data, scaled, specification, fit_eblup(scaled, specification.method), response=response, level=level
-        )
-        return tables, {"model": time.perf_counter() - start}
-    field = None
-    if specification.random_effect != "iid" and graph is not None:
-        field = spatial_field(specification.random_effect, specification.iid_part, graph)
-    model = CollapsedModel(scaled, field, specification.iid_part, solver)
-    posterior = sample_posterior(
-        model, specification, draws=draws, min_ess=min_ess, level=level, seed=seed, workers=workers, progress=tell
-    )
-    attributes = {"model": str(specification), "seed": seed, "smallarea": __version__}
-    tables = posterior_tables(
-        data, scaled, specification, posterior, response=response, level=level, attributes=attributes
-    )
-    return tables, {f"model: {stage}": seconds for stage, seconds in posterior.seconds.items()}
+def _names(value: str | Sequence[str]) -> tuple[str, ...]:
+    """One name stands for a list of one."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _model(
-    specification: AreaLevelSpecification, data: AreaLevelData, direct: str, variance: str, level: float
+    specification: AreaLevelSpecification, data: Sequence[AreaLevelData], columns: Columns, level: float
 ) -> dict[str, Any]:
     return {
         "formula": str(specification),
         "method": specification.method,
         "random_effect": specification.random_effect,
+        "link": specification.link,
+        "order": list(specification.order),
         "iid_part": specification.iid_part,
         "intercept": specification.intercept,
-        "direct": direct,
-        "variance": variance,
+        "direct": list(columns.direct),
+        "variance": list(columns.variance),
+        "covariance": list(columns.covariance),
+        "sampling_correlation": columns.sampling_correlation,
         "covariates": list(specification.covariates),
         "level": level,
-        "n_areas": len(data.areas),
-        "n_sampled": int(data.sampled.sum()),
+        "n_areas": len(data[0].areas),
+        "n_sampled": int(np.any([response.sampled for response in data], axis=0).sum()),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,67 @@ Z_DIGITS = 3
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Which fields a model takes; the names are those of the job.
+
+    Attributes
+    ----------
+    direct, variance : tuple of str, length K
+        Direct estimates and sampling variances of each response.
+    covariance : tuple of str, length K (K - 1) / 2 or 0
+        Sampling covariances in the order (1, 2), (1, 3), ..., (2, 3), ...
+    sampling_correlation : float or None
+        Assumed sampling correlation between responses.
+    covariates : tuple of str
+        Covariates.
+    variance_type, moe_level
+        What the variance fields hold.
+    """
+
+    direct: tuple[str, ...]
+    variance: tuple[str, ...]
+    covariance: tuple[str, ...]
+    sampling_correlation: float | None
+    covariates: tuple[str, ...]
+    variance_type: str
+    moe_level: float
+
+    def check(self) -> None:
+        """Refuse fields that contradict each other.
+
+        Raises
+        ------
+        JobProblem
+            If a field is used twice, or the numbers of fields do not fit.
+        """
+        fields = [*self.direct, *self.variance, *self.covariance, *self.covariates]
+        clash = sorted({name for name in fields if fields.count(name) > 1})
+        if clash:
+            raise JobProblem(
+                f"Field {named(clash)} is used twice among direct, variance, covariance and covariates. Name each once."
+            )
+        k = len(self.direct)
+        if k == 0 or len(self.variance) != k:
+            raise JobProblem(
+                f"There are {k} fields with direct estimates and {len(self.variance)} with sampling variances. Name "
+                f"one "
+                "variance for each direct estimate, in the same order."
+            )
+        pairs = k * (k - 1) // 2
+        if self.covariance and len(self.covariance) != pairs:
+            raise JobProblem(
+                f"{k} responses have {pairs} sampling covariances; got {len(self.covariance)} fields. Give them in the "
+                "order (1, 2), (1, 3), ..., (2, 3), ..., or none."
+            )
+        if self.sampling_correlation is not None and (self.covariance or k == 1):
+            raise JobProblem(
+                "A sampling correlation is assumed only for several responses whose sampling covariances are not "
+                "known. "
+                "Leave out sampling_correlation or covariance."
+            )
+
+
+@dataclass(frozen=True)
 class FitInput:
     """The columns of a model, one row an area of the map.
 
@@ -36,8 +98,10 @@ class FitInput:
         Area ids, in the order of the map (of the table if there is no map).
     areas : Areas or None
         The polygons.
-    direct, variance : ndarray, shape (N,)
-        Direct estimates and sampling variances, NaN where missing.
+    direct, variance : ndarray, shape (N, K)
+        Direct estimates of each response and their sampling variances, NaN where missing.
+    correlation : ndarray, shape (N, K, K), or None
+        Sampling correlations between responses, None if there are none.
     covariates : ndarray, shape (N, p)
         Covariate values, NaN where missing.
     dropped : list of (what, id, reason)
@@ -48,6 +112,7 @@ class FitInput:
     areas: Areas | None
     direct: Vector
     variance: Vector
+    correlation: Vector | None
     covariates: Vector
     dropped: list[tuple[str, str, str]]
 
@@ -62,11 +127,7 @@ def read_fit_input(
     table: str | os.PathLike[str] | pd.DataFrame | None,
     table_layer: str | None,
     table_id_field: str | None,
-    direct: str,
-    variance: str,
-    variance_type: str,
-    moe_level: float,
-    covariates: Sequence[str],
+    columns: Columns,
     unmatched: str,
 ) -> FitInput:
     """Read and match; the parameters are those of the job.
@@ -77,8 +138,9 @@ def read_fit_input(
         The polygons; None for a model of a table alone.
     table : path, DataFrame or None
         The table; None for the attributes of the polygons.
-    layer, id_field, crs, repair, table_layer, table_id_field, direct, variance, variance_type, moe_level, covariates, \
-unmatched
+    columns : Columns
+        Which fields to take.
+    layer, id_field, crs, repair, table_layer, table_id_field, unmatched
         As in the job ``fit``.
 
     Returns
@@ -93,17 +155,12 @@ unmatched
     GeometryProblem, TableProblem, VarianceProblem
         If the polygons, the table or its numbers cannot be used.
     """
-    fields = [direct, variance, *covariates]
-    clash = sorted({name for name in fields if fields.count(name) > 1})
-    if clash:
-        raise JobProblem(f"Field {named(clash)} is used twice among direct, variance and covariates. Name each once.")
+    columns.check()
     read = _read_areas(areas, layer, id_field, crs, repair)
     if table is None:
         if read is None:
             raise JobProblem("There is nothing to fit: give a polygon layer (areas), a table, or both.")
-        return _columns(
-            read.ids, read, read.frame, list(read.ids), direct, variance, variance_type, moe_level, covariates
-        )
+        return _take(read.ids, read, read.frame, list(read.ids), columns, [])
     frame, row_ids = _read_rows(table, table_layer, table_id_field or id_field)
     dropped: list[tuple[str, str, str]] = []
     if read is not None:
@@ -116,8 +173,7 @@ unmatched
             raise TableProblem(
                 f"{len(twice)} area ids are repeated in the table: {named(twice)}. One row an area is needed."
             )
-    found = _columns(ids, read, frame, row_ids, direct, variance, variance_type, moe_level, covariates)
-    return FitInput(found.ids, read, found.direct, found.variance, found.covariates, dropped)
+    return _take(ids, read, frame, row_ids, columns, dropped)
 
 
 def _read_areas(
@@ -174,29 +230,70 @@ def _match(
     return ordered.reset_index(drop=True), list(areas.ids), strays
 
 
-def _columns(
+def _take(
     ids: tuple[str, ...],
     areas: Areas | None,
     frame: pd.DataFrame,
     row_ids: Sequence[str | None],
-    direct: str,
-    variance: str,
-    variance_type: str,
-    moe_level: float,
-    covariates: Sequence[str],
+    columns: Columns,
+    dropped: list[tuple[str, str, str]],
 ) -> FitInput:
     names = [str(i) for i in row_ids]
-    spread = numeric_column(frame, variance, names)
+    direct = np.column_stack([numeric_column(frame, name, names) for name in columns.direct])
+    variance = np.column_stack(
+        [
+            sampling_variance(numeric_column(frame, name, names), columns.variance_type, columns.moe_level, name, names)
+            for name in columns.variance
+        ]
+    )
+    covariates = [numeric_column(_home(name, frame, areas), name, names) for name in columns.covariates]
     return FitInput(
         ids,
         areas,
-        numeric_column(frame, direct, names),
-        sampling_variance(spread, variance_type, moe_level, variance, names),
-        np.column_stack([numeric_column(_home(name, frame, areas), name, names) for name in covariates])
-        if covariates
-        else np.empty((len(ids), 0)),
-        [],
+        direct,
+        variance,
+        _correlation(frame, names, columns, direct, variance),
+        np.column_stack(covariates) if covariates else np.empty((len(ids), 0)),
+        dropped,
     )
+
+
+def _correlation(
+    frame: pd.DataFrame, names: Sequence[str], columns: Columns, direct: Vector, variance: Vector
+) -> Vector | None:
+    """Return sampling correlations from the fields with covariances, or the one that is assumed."""
+    n, k = variance.shape
+    if k == 1 or (not columns.covariance and columns.sampling_correlation is None):
+        return None
+    out = np.zeros((n, k, k))
+    both = np.isfinite(direct) & (variance > 0.0)
+    for place, (a, b) in enumerate(combinations(range(k), 2)):
+        used = both[:, a] & both[:, b]
+        if columns.sampling_correlation is not None:
+            value = np.where(used, columns.sampling_correlation, 0.0)
+        else:
+            field = columns.covariance[place]
+            covariance = numeric_column(frame, field, names)
+            missing = np.flatnonzero(used & ~np.isfinite(covariance))
+            if len(missing):
+                raise VarianceProblem(
+                    f"Field {field!r} has no sampling covariance in {len(missing)} areas where both responses have "
+                    f"direct "
+                    f"estimates: {named([names[i] for i in missing.tolist()])}. Fill them in (0 if the errors are "
+                    "independent), or leave 'covariance' out."
+                )
+            value = np.zeros(n)
+            value[used] = covariance[used] / np.sqrt(variance[used, a] * variance[used, b])
+            wrong = np.flatnonzero(np.abs(value) >= 1.0)
+            if len(wrong):
+                raise VarianceProblem(
+                    f"Field {field!r} is not smaller than the product of the standard errors in {len(wrong)} areas: "
+                    f"{named([names[i] for i in wrong.tolist()])}. Covariances have the units of the two direct "
+                    f"estimates "
+                    "multiplied; check that they are not correlations or standard errors."
+                )
+        out[:, a, b] = out[:, b, a] = value
+    return out
 
 
 def _home(name: str, frame: pd.DataFrame, areas: Areas | None) -> pd.DataFrame:

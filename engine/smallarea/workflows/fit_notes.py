@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def fit_warnings(
-    data: AreaLevelData,
+    data: Sequence[AreaLevelData],
+    responses: Sequence[str],
     specification: AreaLevelSpecification,
     graph: AreaGraph | None,
     tables: FitTables,
@@ -27,8 +29,10 @@ def fit_warnings(
 
     Parameters
     ----------
-    data : AreaLevelData
+    data : sequence of AreaLevelData, length K
         The data.
+    responses : sequence of str, length K
+        Names of the responses.
     specification : AreaLevelSpecification
         The model.
     graph : AreaGraph or None
@@ -44,29 +48,36 @@ def fit_warnings(
         May be empty.
     """
     found = []
-    aside = [area for area, note in zip(data.areas, data.notes, strict=True) if "set aside" in note]
-    if aside:
-        found.append(
-            f"{len(aside)} direct estimates have no positive sampling variance and were set aside: {named(aside)}. "
-            "Their areas are treated as not sampled."
-        )
-    gone = [area for area, ok in zip(data.areas, data.estimable.tolist(), strict=True) if not ok]
+    several = len(responses) > 1
+    for response, name in zip(data, responses, strict=True):
+        aside = [area for area, note in zip(response.areas, response.notes, strict=True) if "set aside" in note]
+        if aside:
+            what = f"direct estimates of {name}" if several else "direct estimates"
+            found.append(
+                f"{len(aside)} {what} have no positive sampling variance and were set aside: {named(aside)}. "
+                "Their areas are treated as not sampled."
+            )
+    gone = [area for area, ok in zip(data[0].areas, data[0].estimable.tolist(), strict=True) if not ok]
     if gone:
         found.append(f"{len(gone)} areas lack a covariate value and have no estimate: {named(gone)}.")
-    if graph is not None and specification.random_effect == "car" and graph.islands:
+    if graph is not None and specification.random_effect in ("car", "icar") and graph.islands:
         found.append(
             f"{len(graph.islands)} areas have no neighbour and borrow strength from the covariates only: "
             f"{named(graph.islands)}."
         )
     effect = specification.random_effect
-    alone = _areas_far_from_data(data, graph, effect == "car") if graph is not None and effect != "iid" else []
-    if alone:
-        found.append(
-            f"{len(alone)} areas lie in parts of the map without any direct estimate: {named(alone)}. Their neighbours "
-            "cannot help, so their predictions are as uncertain as the spatial prior."
-        )
+    for response, name in zip(data, responses, strict=True):
+        if graph is None or not specification.spatial:
+            break
+        alone = _areas_far_from_data(response, graph, effect in ("car", "icar"))
+        if alone:
+            what = f"direct estimate of {name}" if several else "direct estimate"
+            found.append(
+                f"{len(alone)} areas lie in parts of the map without any {what}: {named(alone)}. Their neighbours "
+                "cannot help, so their predictions are as uncertain as the spatial prior."
+            )
     diagnostics = tables.diagnostics
-    if diagnostics and not diagnostics["converged"]:
+    if not diagnostics.get("converged", True):
         found.append(
             f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
             "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
@@ -100,9 +111,12 @@ def _areas_far_from_data(data: AreaLevelData, graph: AreaGraph, car: bool) -> li
     return [area for area, label in zip(data.areas, labels.tolist(), strict=True) if empty[label]]
 
 
-def dropped_rows(found: FitInput, data: AreaLevelData) -> pd.DataFrame:
+def dropped_rows(found: FitInput, data: Sequence[AreaLevelData], responses: Sequence[str]) -> pd.DataFrame:
     """List everything that was left out or set aside, with the reason: columns ``what``, ``id``, ``reason``."""
     rows = list(found.dropped)
-    for area, note in zip(data.areas, data.notes, strict=True):
-        rows += [("area", area, part) for part in note.split("; ") if part and part != "no direct estimate"]
+    several = len(responses) > 1
+    for response, name in zip(data, responses, strict=True):
+        for area, note in zip(response.areas, response.notes, strict=True):
+            parts = [part for part in note.split("; ") if part and part != "no direct estimate"]
+            rows += [("area", area, f"{name}: {part}" if several else part) for part in parts]
     return pd.DataFrame(rows, columns=["what", "id", "reason"])

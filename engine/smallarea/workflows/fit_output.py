@@ -53,7 +53,7 @@ def write_outputs(
             layer = result.layer()
             renamed = add_layer(layer, path, "estimates")
             styles = estimates_styles(
-                layer.rename(columns=renamed), title=result.model["direct"], reliability=result.reliability
+                layer.rename(columns=renamed), title=", ".join(result.model["direct"]), reliability=result.reliability
             )
             store_styles(path, "estimates", styles)
         if csv is not None:

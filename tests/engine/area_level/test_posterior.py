@@ -58,10 +58,14 @@ def mixture_of_truths(
             below = weight @ special.ndtr((middle - means) / np.sqrt(variances)) < tail
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         limits.append(low)
-        # What a quantile of n of these components is wrong by, times sqrt(n): spread of their probabilities by density.
+        # What an end is wrong by if it comes from n components, times sqrt(n): the spread of their probabilities by the
+        # density, and, since centre and spread are set anew, those of their first and second moments.
         components = stats.norm(means, np.sqrt(variances))
-        spread = np.sqrt(weight @ (components.cdf(low) - tail) ** 2)
-        limit_errors.append(spread / (weight @ components.pdf(low)))
+        shape = np.sqrt(weight @ (components.cdf(low) - tail) ** 2) / (weight @ components.pdf(low))
+        centre = np.sqrt(weight @ (means - mean) ** 2)
+        second = variances + (means - mean) ** 2
+        scale = np.abs(low - mean) * np.sqrt(weight @ (second - sd**2) ** 2) / (2.0 * sd**2)
+        limit_errors.append(np.sqrt(shape**2 + centre**2 + scale**2))
     seen, noise = sampling(model.data)
     shrinkage = np.zeros(len(seen))
     for hyper, own in zip(hypers, weight, strict=True):

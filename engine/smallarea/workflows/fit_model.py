@@ -1,0 +1,224 @@
+"""From checked data and a specification to the tables of a fit, by the method that the specification names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea._version import __version__
+from smallarea.area_level import (
+    AreaLevelData,
+    AreaLevelSpecification,
+    StackedData,
+    StandardisedData,
+    build_model,
+    fit_eblup,
+    sample_posterior,
+    specify,
+    stack,
+    standardise,
+)
+from smallarea.area_level.likelihood import fit_likelihood
+from smallarea.area_level.sar import fit_sar_eblup
+from smallarea.errors import GraphProblem, JobProblem
+from smallarea.results.eblup_tables import eblup_tables
+from smallarea.results.likelihood_tables import likelihood_tables
+from smallarea.results.posterior_tables import posterior_tables
+from smallarea.results.sar_tables import sar_tables
+from smallarea.results.tables import FitTables
+
+if TYPE_CHECKING:
+    from smallarea.areas import AreaGraph
+
+Progress = Callable[[float, str], None]
+
+# All orders of a chain are tried up to this many responses (24 fits).
+MOST_RESPONSES_TO_ORDER = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fit: the names are those of the job."""
+
+    draws: int
+    min_ess: int
+    level: float
+    seed: int
+    solver: str
+    workers: int
+    any_order: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model: its tables, what it was in the end, seconds by stage, and what to warn of."""
+
+    tables: FitTables
+    specification: AreaLevelSpecification
+    seconds: dict[str, float]
+    warnings: tuple[str, ...] = ()
+    orders: dict[tuple[str, ...], float] = field(default_factory=dict)
+
+
+def fit_model(
+    data: Sequence[AreaLevelData],
+    correlation: NDArray[np.float64] | None,
+    specification: AreaLevelSpecification,
+    graph: AreaGraph | None,
+    settings: Settings,
+    tell: Progress,
+) -> Fitted:
+    """Fit.
+
+    Parameters
+    ----------
+    data : sequence of AreaLevelData, length K
+        The responses.
+    correlation : ndarray, shape (N, K, K), or None
+        Sampling correlations between them.
+    specification : AreaLevelSpecification
+        The model.
+    graph : AreaGraph or None
+        The adjacency graph, None for independent area effects.
+    settings : Settings
+        How to fit.
+    tell : callable
+        ``tell(percent, text)``; may raise to cancel.
+
+    Returns
+    -------
+    Fitted
+        Tables in the units of the input.
+
+    Raises
+    ------
+    SmallareaError
+        Of the family that says what to mend.
+    """
+    start = time.perf_counter()
+    scaled = [standardise(response, specification.intercept) for response in data]
+    tell(0.0, "fitting the model")
+    if specification.random_effect == "sar":
+        return _fit_sar(data[0], scaled[0], specification, graph, settings, start)
+    single_iid = len(data) == 1 and not specification.spatial
+    if specification.method != "bayes" and single_iid:
+        fit = fit_eblup(scaled[0], specification.method)
+        tables = eblup_tables(data[0], scaled[0], specification, fit, level=settings.level)
+        return Fitted(tables, specification, {"model": time.perf_counter() - start})
+    stacked = stack(scaled, correlation)
+    if settings.any_order:
+        return _fit_orders(data, stacked, specification, graph, settings, tell)
+    return _fit_stacked(data, stacked, specification, graph, settings, tell)
+
+
+def _fit_sar(
+    data: AreaLevelData,
+    scaled: StandardisedData,
+    specification: AreaLevelSpecification,
+    graph: AreaGraph | None,
+    settings: Settings,
+    start: float,
+) -> Fitted:
+    if graph is None:
+        raise GraphProblem("A SAR model needs to know which areas are neighbours. Give the polygons or a saved graph.")
+    fit = fit_sar_eblup(scaled, graph, specification.method)
+    tables = sar_tables(data, scaled, specification, fit, level=settings.level)
+    return Fitted(tables, specification, {"model": time.perf_counter() - start}, fit.notes)
+
+
+def _fit_stacked(
+    data: Sequence[AreaLevelData],
+    stacked: StackedData,
+    specification: AreaLevelSpecification,
+    graph: AreaGraph | None,
+    settings: Settings,
+    tell: Progress,
+) -> Fitted:
+    start = time.perf_counter()
+    model = build_model(specification, stacked, graph, settings.solver)
+    if specification.method != "bayes":
+        fit = fit_likelihood(model, specification, tell)
+        tables = likelihood_tables(data, stacked, specification, fit, level=settings.level)
+        seconds = {"model": time.perf_counter() - start}
+        return Fitted(tables, specification, seconds, _boundary_warning(fit.at_boundary))
+    posterior = sample_posterior(
+        model,
+        specification,
+        draws=settings.draws,
+        min_ess=settings.min_ess,
+        level=settings.level,
+        seed=settings.seed,
+        workers=settings.workers,
+        progress=tell,
+    )
+    attributes = {"model": str(specification), "seed": settings.seed, "smallarea": __version__}
+    tables = posterior_tables(data, stacked, specification, posterior, level=settings.level, attributes=attributes)
+    return Fitted(tables, specification, {f"model: {stage}": took for stage, took in posterior.seconds.items()})
+
+
+def _boundary_warning(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (
+        f"The likelihood puts {', '.join(names)} at the end of the range, and the standard errors do not know how "
+        "uncertain that is. Method 'bayes' averages over it.",
+    )
+
+
+def _fit_orders(
+    data: Sequence[AreaLevelData],
+    stacked: StackedData,
+    specification: AreaLevelSpecification,
+    graph: AreaGraph | None,
+    settings: Settings,
+    tell: Progress,
+) -> Fitted:
+    """Fit a chain in every order and keep the one with the highest marginal likelihood (or restricted likelihood)."""
+    if specification.link != "chain" or len(data) < 2:
+        raise JobProblem("The order 'auto' belongs to link 'chain' with two responses or more.")
+    if len(data) > MOST_RESPONSES_TO_ORDER:
+        raise JobProblem(
+            f"All orders are tried for up to {MOST_RESPONSES_TO_ORDER} responses; there are {len(data)}. Name the "
+            f"order."
+        )
+    orders = list(permutations(specification.responses))
+    best: Fitted | None = None
+    scores: dict[tuple[str, ...], float] = {}
+    seconds: dict[str, float] = {}
+    for number, order in enumerate(orders):
+        part = lambda percent, text, n=number: tell((n + percent / 100.0) / len(orders) * 100.0, text)  # noqa: E731
+        fitted = _fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part)
+        statistics = fitted.tables.fit_statistics
+        scores[order] = statistics.get("log_marginal_likelihood", statistics.get("restricted_log_likelihood", -np.inf))
+        seconds[f"order {' | '.join(order)}"] = sum(fitted.seconds.values())
+        if best is None or scores[order] > scores[best.specification.order]:
+            best = fitted
+    if best is None:
+        raise JobProblem("There is no order to try.")
+    diagnostics = dict(best.tables.diagnostics)
+    diagnostics["orders_tried"] = {" | ".join(order): score for order, score in scores.items()}
+    return replace(best, tables=replace(best.tables, diagnostics=diagnostics), seconds=seconds, orders=scores)
+
+
+def _reordered(specification: AreaLevelSpecification, order: tuple[str, ...]) -> AreaLevelSpecification:
+    """Return the specification whose chain runs in another order, with the priors of the links renamed."""
+    kinds = {}
+    for name, prior in specification.priors.items():
+        kinds[name.partition("[")[0] if name.startswith("eta") else name] = prior
+    return specify(
+        specification.covariates,
+        responses=specification.responses,
+        random_effect=specification.random_effect,
+        link="chain",
+        order=order,
+        iid_part=specification.iid_part,
+        intercept=specification.intercept,
+        method=specification.method,
+        priors=kinds or None,
+    )
