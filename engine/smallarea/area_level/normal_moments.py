@@ -69,7 +69,7 @@ def arcsine_moments(mean: Vector, variance: Vector) -> tuple[Vector, Vector]:
     def plain(m: Vector) -> Vector:
         return np.asarray(np.sin(np.clip(m, 0.0, TOP)) ** 2, dtype=np.float64)
 
-    def some(m: Vector, sd: Vector, count: int) -> tuple[Vector, Vector]:
+    def some(m: Vector, sd: Vector, _: int) -> tuple[Vector, Vector]:
         low, high = np.clip(m - REACH * sd, 0.0, TOP), np.clip(m + REACH * sd, 0.0, TOP)
         half = 0.5 * (high - low)[:, None]
         theta = 0.5 * (low + high)[:, None] + half * NODES
