@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ PathLike = str | os.PathLike[str]
 
 _SAMPLE = ("chain", "draw")
 _POSTERIOR = {"theta": (*_SAMPLE, "area", "response"), "beta": (*_SAMPLE, "term", "response")}
+# Attribute of a hyperparameter's variable: its name, where the variable cannot have it.
+_HYPERPARAMETER = "hyperparameter"
 _OBSERVED = {"direct": ("area", "response"), "variance": ("area", "response")}
 
 
@@ -136,7 +138,8 @@ class PosteriorDraws:
             return draws.reshape(count, each, *draws.shape[1:])
 
         variables: dict[str, Any] = {name: (dims, chains(getattr(self, name))) for name, dims in _POSTERIOR.items()}
-        variables |= {name: (_SAMPLE, chains(draws)) for name, draws in self.hyperparameters.items()}
+        for name, draws in self.hyperparameters.items():
+            variables[_variable_name(name, variables)] = (_SAMPLE, chains(draws), {_HYPERPARAMETER: name})
         observed = {name: (dims, getattr(self, name)) for name, dims in _OBSERVED.items()}
         attributes = {name: _storable(value) for name, value in self.attributes.items()}
         places = {"area": list(self.areas), "response": list(self.responses)}
@@ -235,11 +238,19 @@ class PosteriorDraws:
             names("term"),
             draws("theta"),
             draws("beta"),
-            {name: draws(name) for name in others},
+            {str(posterior[name].attrs.get(_HYPERPARAMETER, name)): draws(name) for name in others},
             np.asarray(observed["direct"].to_numpy(), dtype=np.float64),
             np.asarray(observed["variance"].to_numpy(), dtype=np.float64),
             attributes,
         )
+
+
+def _variable_name(name: str, taken: Container[str]) -> str:
+    """Return a name for a variable: a slash, which may be in the name of a response, would make groups of it."""
+    name = name.replace("/", "|")
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _storable(value: Any) -> str | int | float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from smallarea.results.likelihood_tables import likelihood_tables
 from smallarea.results.posterior_tables import posterior_tables
 from smallarea.results.sar_tables import sar_tables
 from smallarea.results.tables import FitTables
+from smallarea.workflows.fit_call import speaking_of
 
 if TYPE_CHECKING:
     from smallarea.areas import AreaGraph
@@ -40,6 +41,7 @@ Progress = Callable[[float, str], None]
 
 # All orders of a chain are tried up to this many responses (24 fits).
 MOST_RESPONSES_TO_ORDER = 4
+_CRITERIA = {"bayes": "log_marginal_likelihood", "reml": "restricted_log_likelihood", "ml": "log_likelihood"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,6 @@ class Fitted:
     specification: AreaLevelSpecification
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
-    orders: dict[tuple[str, ...], float] = field(default_factory=dict)
 
 
 def fit_model(
@@ -102,7 +103,10 @@ def fit_model(
         Of the family that says what to mend.
     """
     start = time.perf_counter()
-    scaled = [standardise(response, specification.intercept) for response in data]
+    scaled = []
+    for response, name in zip(data, specification.responses, strict=True):
+        with speaking_of(name, len(data) > 1):
+            scaled.append(standardise(response, specification.intercept))
     tell(0.0, "fitting the model")
     if specification.random_effect == "sar":
         return _fit_sar(data[0], scaled[0], specification, graph, settings, start)
@@ -167,8 +171,7 @@ def _boundary_warning(names: Sequence[str]) -> tuple[str, ...]:
         return ()
     return (
         f"The likelihood puts {', '.join(names)} at zero: that effect vanishes, and the standard errors do not know "
-        f"how "
-        "uncertain this is. Method 'bayes' averages over it.",
+        "how uncertain this is. Method 'bayes' averages over it.",
     )
 
 
@@ -180,31 +183,34 @@ def _fit_orders(
     settings: Settings,
     tell: Progress,
 ) -> Fitted:
-    """Fit a chain in every order and keep the one with the highest marginal likelihood (or restricted likelihood)."""
+    """Fit a chain in every order and keep the one with the highest likelihood, of the kind that the method maximises.
+
+    All orders have as many hyperparameters and the same coefficients, so nothing else has to be weighed.
+    """
     if specification.link != "chain" or len(data) < 2:
         raise JobProblem("The order 'auto' belongs to link 'chain' with two responses or more.")
     if len(data) > MOST_RESPONSES_TO_ORDER:
         raise JobProblem(
             f"All orders are tried for up to {MOST_RESPONSES_TO_ORDER} responses; there are {len(data)}. Name the "
-            f"order."
+            "order."
         )
     orders = list(permutations(specification.responses))
-    best: Fitted | None = None
+    criterion = _CRITERIA[specification.method]
     scores: dict[tuple[str, ...], float] = {}
     seconds: dict[str, float] = {}
+    best: Fitted | None = None  # the only one that is kept: each holds its draws
     for number, order in enumerate(orders):
         part = lambda percent, text, n=number: tell((n + percent / 100.0) / len(orders) * 100.0, text)  # noqa: E731
         fitted = _fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part)
-        statistics = fitted.tables.fit_statistics
-        scores[order] = statistics.get("log_marginal_likelihood", statistics.get("restricted_log_likelihood", -np.inf))
-        seconds[f"order {' | '.join(order)}"] = sum(fitted.seconds.values())
+        scores[order] = fitted.tables.fit_statistics.get(criterion, -np.inf)
+        seconds[f"order {' given '.join(order)}"] = sum(fitted.seconds.values())
         if best is None or scores[order] > scores[best.specification.order]:
             best = fitted
     if best is None:
         raise JobProblem("There is no order to try.")
-    diagnostics = dict(best.tables.diagnostics)
-    diagnostics["orders_tried"] = {" | ".join(order): score for order, score in scores.items()}
-    return replace(best, tables=replace(best.tables, diagnostics=diagnostics), seconds=seconds, orders=scores)
+    tried = "; ".join(f"{' given '.join(order)}: {score:.2f}" for order, score in scores.items())
+    diagnostics = {**best.tables.diagnostics, "orders_tried": tried}
+    return replace(best, tables=replace(best.tables, diagnostics=diagnostics), seconds=seconds)
 
 
 def _reordered(specification: AreaLevelSpecification, order: tuple[str, ...]) -> AreaLevelSpecification:

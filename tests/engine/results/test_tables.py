@@ -64,9 +64,7 @@ def bayesian(data, level: float = 0.95, priors=None, draws: int = 1500):
     stacked = stack([scaled])
     model = build_model(specification, stacked, None)
     fit = sample_posterior(model, specification, draws=draws, min_ess=800, level=level)
-    tables = posterior_tables(
-        [data], stacked, specification, fit, level=level, attributes={"seed": 1, "model": "iid"}
-    )
+    tables = posterior_tables([data], stacked, specification, fit, level=level, attributes={"seed": 1, "model": "iid"})
     return tables, fit, scaled
 
 
