@@ -26,7 +26,7 @@ from smallarea.area_level import (
 )
 from smallarea.area_level.likelihood import fit_likelihood
 from smallarea.area_level.sar import fit_sar_eblup
-from smallarea.errors import GraphProblem, JobProblem
+from smallarea.errors import GraphProblem, JobProblem, named
 from smallarea.results.eblup_tables import eblup_tables
 from smallarea.results.likelihood_tables import likelihood_tables
 from smallarea.results.posterior_tables import posterior_tables
@@ -150,7 +150,7 @@ def _fit_stacked(
         fit = fit_likelihood(model, specification, tell)
         tables = likelihood_tables(data, stacked, specification, fit, level=settings.level)
         seconds = {"model": time.perf_counter() - start}
-        return Fitted(tables, specification, seconds, _boundary_warning(fit.at_boundary))
+        return Fitted(tables, specification, seconds, _boundary_warnings(fit.at_zero, fit.at_end))
     posterior = sample_posterior(
         model,
         specification,
@@ -166,12 +166,17 @@ def _fit_stacked(
     return Fitted(tables, specification, {f"model: {stage}": took for stage, took in posterior.seconds.items()})
 
 
-def _boundary_warning(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (
-        f"The likelihood puts {', '.join(names)} at zero: that effect vanishes, and the standard errors do not know "
-        "how uncertain this is. Method 'bayes' averages over it.",
+def _boundary_warnings(at_zero: Sequence[str], at_end: Sequence[str]) -> tuple[str, ...]:
+    """Say where a maximum of the likelihood lies on a boundary, which its standard errors know nothing of."""
+    where = [
+        (at_zero, "at zero: that effect vanishes"),
+        (at_end, "at the end of its range: the data tell too little to place it"),
+    ]
+    return tuple(
+        f"The likelihood puts {named(names)} {what}. Standard errors do not count how uncertain this is; method "
+        "'bayes' averages over it."
+        for names, what in where
+        if names
     )
 
 

@@ -86,10 +86,11 @@ def fit_warnings(
     estimates = tables.estimates
     unknown = estimates.loc[estimates["estimate"].notna() & estimates["se"].isna(), "area"].tolist()
     if unknown:
+        others = "bayes" if specification.method in ("reml", "ml") else "reml, amrl_yl or bayes"
         found.append(
             f"The estimated mean squared error of {len(unknown)} areas is not positive, so they have no standard "
             f"error: {named(unknown)}. The bias correction of method {specification.method!r} is unstable where the "
-            "model variance is small; use reml, amrl_yl or bayes."
+            f"model variance is small; use {others}."
         )
     return tuple(found)
 
