@@ -115,9 +115,9 @@ class Predictions:
         -------
         dict
             ``predicted``, ``predicted_sd``, ``lower``, ``upper``, ``absolute_error``, ``squared_error``,
-            ``log_score``, ``crps``, ``interval_score``, ``covered``, ``width``, ``dawid_sebastiani``, ``pit``, ``squared_error_of_truth`` (the
-            squared error minus the sampling variance: unbiased for that against the true quantity), ``effective``,
-            ``pareto_k``; each of shape (N, K).
+            ``log_score``, ``crps``, ``interval_score``, ``covered``, ``width``, ``dawid_sebastiani``, ``pit``,
+            ``squared_error_of_truth`` (the squared error minus the sampling variance: unbiased for that against the
+            true quantity), ``effective``, ``pareto_k``; each of shape (N, K).
         """
         lower, upper = self.quantile(0.5 - 0.5 * level), self.quantile(0.5 + 0.5 * level)
         error = value - self.mean
