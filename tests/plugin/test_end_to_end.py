@@ -56,7 +56,7 @@ def _engines(folder):
 def test_listed(qgis_process):
     """``plugins enable`` says yes even if the plugin cannot be imported; the list does not."""
     done = qgis_process("list")
-    for name in ("checkareas", "buildadjacency", "fitfayherriot", "enginestatus"):
+    for name in ("checkareas", "buildadjacency", "fitfayherriot", "exceedanceandranks", "enginestatus"):
         assert f"smallarea:{name}\t" in done.stdout
 
 

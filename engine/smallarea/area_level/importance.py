@@ -33,8 +33,8 @@ DEFENSIVE_SHARE = 0.15
 # Refitted components lean towards the overall covariance and are widened: a proposal narrower than the target is what
 # makes
 # importance weights explode, and few EM steps keep components from collapsing onto single heavy points.
-OVERALL_SHARE = 0.15
-INFLATION = 1.15
+OVERALL_SHARE = 0.1
+INFLATION = 1.08
 EM_STEPS = 4
 FIRST_BATCH = 200
 PILOT_BATCHES = 5
@@ -383,7 +383,7 @@ def sample(
     rng : numpy.random.Generator
         Source of randomness.
     quantities : callable, optional
-        What the sample is for, (m, d) points to (m, q) values; the size is reached for these too.
+        What the sample is for, (m, d) points to (m, q) values; the size is reached for these instead of coordinates.
     progress : callable, optional
         ``progress(percent, text)``.
 
@@ -407,7 +407,7 @@ def sample(
         used.append(proposal)
         points, log_weights = np.concatenate(batches), _mixture_log_weights(batches, heights, used)
         result = _summarise(points, log_weights, spent + len(points))
-        watched = points if quantities is None else np.hstack([points, quantities(points)])
+        watched = points if quantities is None else quantities(points)
         reached = float(np.min(result.ess(watched)))
         if progress is not None:
             progress(
@@ -427,8 +427,8 @@ def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
         return FIRST_BATCH
     rate = max(reached / drawn, 0.02)
     missing = 1.05 * (min_ess - reached) / rate
-    # Never more than doubling what there is: the rate is itself an estimate.
-    return int(np.clip(missing, 50, min(LARGEST_BATCH, drawn)))
+    # Small steps: each batch is drawn from a better proposal than the rate so far speaks of.
+    return int(np.clip(missing, 50, min(LARGEST_BATCH, max(drawn // 3, FIRST_BATCH))))
 
 
 def _mixture_log_weights(batches: Sequence[Vector], heights: Sequence[Vector], used: Sequence[TMixture]) -> Vector:

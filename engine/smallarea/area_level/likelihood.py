@@ -24,6 +24,7 @@ Vector = NDArray[np.float64]
 
 # Beyond this coordinate a parameter counts as lying on its boundary: a standard deviation below 1e-5 of the data's.
 BOUNDARY = -4.3
+NEAREST_TO_ONE = 1.0 - 1e-4
 STEP = 0.02
 
 
@@ -119,7 +120,9 @@ def fit_likelihood(
 
     mode, covariance, _ = find_mode(target, len(layout), flat=True)
     low = np.array([parameter.is_sd for parameter in layout]) & (mode < BOUNDARY)
-    free = ~low
+    bounded = np.array([parameter.kind in ("rho", "correlation") for parameter in layout])
+    at_end = low | (bounded & (np.abs(values(mode[None])[0]) > NEAREST_TO_ONE))
+    free = ~at_end
     shifts = STEP * np.eye(len(layout))[free]
     points = np.vstack([mode, mode + shifts, mode - shifts])
     given = model.condition(as_arrays(layout, order, k, values(points)))
@@ -136,8 +139,8 @@ def fit_likelihood(
     se = np.sqrt(np.einsum("iq,ij,jq->q", natural_slope, inner, natural_slope))
     return LikelihoodFit(
         estimates,
-        np.where(low, np.nan, se),
-        tuple(parameter.name for parameter, at in zip(layout, low, strict=True) if at),
+        np.where(at_end, np.nan, se),
+        tuple(parameter.name for parameter, at in zip(layout, at_end, strict=True) if at),
         float(given.log_profile[0]),
         float(given.log_likelihood[0]),
         given.beta[:, 0],

@@ -20,6 +20,7 @@ Vector = NDArray[np.float64]
 PathLike = str | os.PathLike[str]
 
 _SAMPLE = ("chain", "draw")
+_NAME, _SLASH = "hyperparameter", "\N{DIVISION SLASH}"
 _POSTERIOR = {"theta": (*_SAMPLE, "area", "response"), "beta": (*_SAMPLE, "term", "response")}
 _OBSERVED = {"direct": ("area", "response"), "variance": ("area", "response")}
 
@@ -136,7 +137,9 @@ class PosteriorDraws:
             return draws.reshape(count, each, *draws.shape[1:])
 
         variables: dict[str, Any] = {name: (dims, chains(getattr(self, name))) for name, dims in _POSTERIOR.items()}
-        variables |= {name: (_SAMPLE, chains(draws)) for name, draws in self.hyperparameters.items()}
+        for name, draws in self.hyperparameters.items():
+            # A slash would be a group in the file, and responses are called what fields are called.
+            variables[name.replace("/", _SLASH)] = (_SAMPLE, chains(draws), {_NAME: name})
         observed = {name: (dims, getattr(self, name)) for name, dims in _OBSERVED.items()}
         attributes = {name: _storable(value) for name, value in self.attributes.items()}
         places = {"area": list(self.areas), "response": list(self.responses)}
@@ -219,7 +222,7 @@ class PosteriorDraws:
     def _of_groups(cls, posterior: xarray.Dataset, observed: xarray.Dataset) -> PosteriorDraws:
         def draws(name: str) -> Vector:
             values = np.asarray(posterior[name].to_numpy(), dtype=np.float64)
-            return values.reshape(-1, *values.shape[2:])
+            return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
 
         def names(dimension: str) -> tuple[str, ...]:
             return tuple(str(value) for value in posterior[dimension].to_numpy().tolist())
@@ -235,7 +238,7 @@ class PosteriorDraws:
             names("term"),
             draws("theta"),
             draws("beta"),
-            {name: draws(name) for name in others},
+            {str(posterior[name].attrs.get(_NAME, name)): draws(name) for name in others},
             np.asarray(observed["direct"].to_numpy(), dtype=np.float64),
             np.asarray(observed["variance"].to_numpy(), dtype=np.float64),
             attributes,
@@ -243,6 +246,8 @@ class PosteriorDraws:
 
 
 def _storable(value: Any) -> str | int | float:
+    if isinstance(value, np.generic):
+        value = value.item()
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else str(value)
 
 

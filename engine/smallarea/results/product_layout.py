@@ -94,10 +94,11 @@ def long_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def drop_foreign_thresholds(layer: gpd.GeoDataFrame, exceedance: pd.DataFrame) -> gpd.GeoDataFrame:
+def drop_foreign_thresholds(
+    layer: gpd.GeoDataFrame, exceedance: pd.DataFrame, responses: Sequence[str]
+) -> gpd.GeoDataFrame:
     """Take out the columns of thresholds that were not asked for of a response; side by side they would be empty."""
     asked = set(exceedance[["response", "direction", "threshold"]].itertuples(index=False, name=None))
-    responses = list(dict.fromkeys(row[0] for row in asked))
     pairs = {(direction, threshold) for _, direction, threshold in asked}
     unasked = [
         f"{threshold_field(direction, threshold)}_{response}"

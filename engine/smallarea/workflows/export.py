@@ -13,7 +13,7 @@ from smallarea.io import check_suffix
 from smallarea.results import products
 from smallarea.results.fit_result import FitResult
 from smallarea.results.posterior import PosteriorDraws
-from smallarea.workflows.export_input import read_grouping, read_pairs, read_targets, read_thresholds
+from smallarea.workflows.export_input import check_reference, read_grouping, read_pairs, read_targets, read_thresholds
 from smallarea.workflows.export_output import export_settings, export_warnings, write_products
 from smallarea.workflows.export_result import ExportResult
 from smallarea.workflows.export_sources import read_adjacency, read_draws, read_polygons
@@ -147,8 +147,8 @@ def export(
         raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv, excel).")
     wanted = read_thresholds(thresholds, draws.responses)
     couples = read_pairs(pairs, draws.areas)
-    if reference is not None and reference not in draws.areas:
-        raise JobProblem(f"The draws have no area {reference!r} to compare with. Their first are {named(draws.areas)}.")
+    if reference is not None:
+        check_reference(reference, draws)
     adjacency = read_adjacency(graph, polygons, fitted, draws) if compare == "neighbours" else None
     groups, weights = read_grouping(
         draws.areas,
@@ -208,7 +208,7 @@ def export(
         adjusted,
         polygons,
         export_settings(draws, call),
-        export_warnings(draws, polygons, adjustments, benchmark_method, weight_field),
+        export_warnings(draws, polygons, estimates, level, adjustments, benchmark_method, weight_field),
         tuple(polygons.repairs) if polygons is not None else (),
     )
     write_products(result, output, csv, excel, tell)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from smallarea.errors import JobProblem, TableProblem, named
 from smallarea.io import check_field, id_texts, match_ids, numeric_column, read_table, repeated
 from smallarea.results.benchmark import Targets
+from smallarea.results.posterior import PosteriorDraws
 from smallarea.results.products import Grouping
 
 if TYPE_CHECKING:
@@ -97,6 +98,27 @@ def read_pairs(given: Sequence[str | Sequence[str]], areas: Sequence[str]) -> li
             raise JobProblem(f"The pair {item!r} does not name two areas. {why}.")
         found.append(fitting[0])
     return found
+
+
+def check_reference(area: str, draws: PosteriorDraws) -> None:
+    """Make sure that all areas can be compared with one of them.
+
+    Parameters
+    ----------
+    area : str
+        Its id.
+    draws : PosteriorDraws
+        The draws.
+
+    Raises
+    ------
+    JobProblem
+        If there is no such area, or it has no estimate.
+    """
+    if area not in draws.areas:
+        raise JobProblem(f"The draws have no area {area!r} to compare with. Their first are {named(draws.areas)}.")
+    if np.isnan(draws.theta[:, draws.areas.index(area)]).any():
+        raise JobProblem(f"Area {area!r} has no estimate, so nothing can be compared with it. Choose another area.")
 
 
 def read_grouping(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from smallarea._version import __version__
+from smallarea.area_level.summaries import normal_width
 from smallarea.errors import named
 from smallarea.results import product_layout as layout
 from smallarea.results.excel import product_sheets
@@ -26,6 +27,8 @@ LAYER = "exceedance_and_ranks"
 # A ratio this far from one says that targets and estimates are not of the same thing.
 _PLAUSIBLE_RATIO = (0.5, 2.0)
 _FEW_DRAWS = 1000
+# A standard deviation of so many times the interval's width in normal units comes from a few far draws.
+_HEAVY_TAIL = 2.0
 
 
 def export_settings(draws: PosteriorDraws, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +53,13 @@ def export_settings(draws: PosteriorDraws, call: Mapping[str, Any]) -> dict[str,
 
 
 def export_warnings(
-    draws: PosteriorDraws, polygons: Areas | None, benchmark: pd.DataFrame, method: str, weight_field: str | None
+    draws: PosteriorDraws,
+    polygons: Areas | None,
+    estimates: pd.DataFrame,
+    level: float,
+    benchmark: pd.DataFrame,
+    method: str,
+    weight_field: str | None,
 ) -> tuple[str, ...]:
     """Say what a user should know before using the numbers.
 
@@ -60,6 +69,10 @@ def export_warnings(
         As read.
     polygons : Areas or None
         The polygons.
+    estimates : pandas.DataFrame
+        The table of estimates.
+    level : float
+        Coverage of its intervals.
     benchmark : pandas.DataFrame
         The table of adjustments.
     method : str
@@ -77,6 +90,14 @@ def export_warnings(
         found.append(
             f"There are {len(draws)} draws: a probability near one half has a Monte Carlo error of "
             f"{0.5 / np.sqrt(len(draws)):.3f}. Fit with more draws for finer differences."
+        )
+    width = normal_width(estimates["lower"].to_numpy(), estimates["upper"].to_numpy(), level)
+    heavy = list(dict.fromkeys(estimates.loc[estimates["se"].to_numpy() > _HEAVY_TAIL * width, "area"]))
+    if heavy:
+        found.append(
+            f"The draws of {len(heavy)} areas have very long tails, as where nothing near was sampled: {named(heavy)}. "
+            "Their means and standard errors, and what adds them up (means, benchmarks, constrained estimates), are "
+            "unstable; rely on probabilities, ranks and intervals."
         )
     extra = [] if polygons is None else sorted(set(polygons.ids) - set(draws.areas))
     if extra:

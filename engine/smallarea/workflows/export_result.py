@@ -78,7 +78,8 @@ class ExportResult:
         """
         if self.areas is None:
             raise JobProblem("There are no polygons to join the results to. Name a polygon layer (areas).")
-        return layout.drop_foreign_thresholds(joined_layer(self.wide(), self.areas), self.exceedance)
+        joined = joined_layer(self.wide(), self.areas)
+        return layout.drop_foreign_thresholds(joined, self.exceedance, self.draws.responses)
 
     @property
     def summary(self) -> dict[str, Any]:

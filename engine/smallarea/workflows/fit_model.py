@@ -166,9 +166,8 @@ def _boundary_warning(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
     return (
-        f"The likelihood puts {', '.join(names)} at zero: that effect vanishes, and the standard errors do not know "
-        f"how "
-        "uncertain this is. Method 'bayes' averages over it.",
+        f"The likelihood puts {', '.join(names)} at the end of the range, and the standard errors do not know how "
+        "uncertain that is. Method 'bayes' averages over it.",
     )
 
 

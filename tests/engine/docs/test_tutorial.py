@@ -1,13 +1,17 @@
-"""The tutorial does what it says."""
+"""The pages of the guide with examples do what they say."""
 
 from __future__ import annotations
 
 import doctest
 from pathlib import Path
 
+import pytest
 
-def test_north_carolina() -> None:
-    page = Path(__file__).parents[3] / "docs" / "tutorial-north-carolina.md"
-    results = doctest.testfile(str(page), module_relative=False)
-    assert results.attempted > 15
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+@pytest.mark.parametrize(("page", "least"), [("tutorial-north-carolina.md", 15), ("exceedance-and-ranks.md", 20)])
+def test_the_examples_of_the_page(page: str, least: int) -> None:
+    results = doctest.testfile(str(DOCS / page), module_relative=False)
+    assert results.attempted > least
     assert results.failed == 0

@@ -23,7 +23,7 @@ def draws() -> PosteriorDraws:
         ("intercept", "x"),
         theta,
         rng.normal(size=(203, 2, 2)),
-        {"sd_delta": rng.uniform(size=203), "rho": rng.uniform(size=203)},
+        {"sd_delta[deaths/1000]": rng.uniform(size=203), "rho": rng.uniform(size=203)},
         np.array([[1.0, 2.0, np.nan, 3.0, np.nan], [1.0, np.nan, 2.0, 3.0, np.nan]]).T,
         np.array([[0.1, 0.2, np.nan, 0.3, np.nan], [0.1, np.nan, 0.2, 0.3, np.nan]]).T,
         {"seed": 7, "model": "theta = x", "level": 0.1},
@@ -90,7 +90,7 @@ def test_as_many_chains_as_the_draws_fill(draws, draws_, chains):
     posterior = fewer.to_arviz()["posterior"]
     assert posterior.sizes["chain"] == chains
     np.testing.assert_array_equal(posterior["theta"].values.reshape(draws_, 5, 2), fewer.theta)
-    np.testing.assert_array_equal(posterior["sd_delta"].values.ravel(), hyper["sd_delta"])
+    np.testing.assert_array_equal(posterior["rho"].values.ravel(), hyper["rho"])
 
 
 def test_independent_draws_look_independent(draws):
@@ -115,6 +115,17 @@ def test_round_trip(draws, tmp_path):
     )
     single.save(tmp_path / "one.nc")
     same(single, PosteriorDraws.load(tmp_path / "one.nc"))
+
+
+def test_round_trip_of_the_least_there_can_be(tmp_path):
+    pytest.importorskip("arviz")
+    pytest.importorskip("h5netcdf")
+    one = np.ones((1, 1))
+    least = PosteriorDraws(
+        ("a",), ("y",), (), np.ones((1, 1, 1)), np.empty((1, 0, 1)), {}, one, one, {"n": np.int64(3)}
+    )
+    least.save(tmp_path / "least.nc")
+    same(replace(least, attributes={"n": 3}), PosteriorDraws.load(tmp_path / "least.nc"))
 
 
 def test_arviz_reads_the_file(draws, tmp_path):

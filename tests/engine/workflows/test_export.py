@@ -185,6 +185,8 @@ def test_areas_without_estimates_stay_empty(draws, polygons, tmp_path):
         replace(draws, theta=theta), areas=polygons, id_field="code", thresholds=[5], compare="neighbours",
         constrained=True, output=tmp_path / "m.gpkg", csv=tmp_path / "t.csv", excel=tmp_path / "w.xlsx",
     )  # fmt: skip
+    with pytest.raises(JobProblem, match="'A004' has no estimate"):
+        smallarea.export(replace(draws, theta=theta), reference="A004")
     row = found.wide().iloc[4]
     numbers = [c for c in found.wide().columns if c not in ("area", "response", "direct")]
     assert row[numbers].isna().all()
@@ -286,6 +288,14 @@ def test_benchmarks_of_one_of_two_responses(two, polygons):
 def test_targets_in_other_units_are_noticed(draws, polygons):
     found = smallarea.export(draws, benchmark=pd.DataFrame({"target": [650.0]}))
     assert any("all areas (100)" in text and "units" in text for text in found.warnings)
+
+
+def test_draws_with_long_tails_are_noticed(draws):
+    theta = draws.theta.copy()
+    theta[:, 6, 0] += 1e3 * np.random.default_rng(1).standard_cauchy(len(theta))
+    found = smallarea.export(replace(draws, theta=theta), ranks=False)
+    assert any("1 areas have very long tails" in text and "'A006'" in text for text in found.warnings)
+    assert smallarea.export(draws, ranks=False, level=0.5).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -411,3 +421,21 @@ def test_excel_needs_openpyxl(draws, tmp_path, monkeypatch):
     with pytest.raises(EngineUnavailable, match="openpyxl"):
         smallarea.export(draws, excel=tmp_path / "w.xlsx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fit_of_two_responses_all_the_way(polygons, tmp_path):
+    pytest.importorskip("arviz")
+    polygons["income/1000"] = 10 + 2 * polygons["y"]
+    polygons["v2"] = 4 * polygons["v"]
+    fitted = smallarea.fit(
+        polygons, id_field="code", direct=["y", "income/1000"], variance=["v", "v2"], random_effect="iid", draws=300,
+        min_ess=200, posterior=tmp_path / "d.nc", excel=tmp_path / "f.xlsx",
+    )  # fmt: skip
+    found = smallarea.export(
+        tmp_path / "d.nc", areas=polygons, id_field="code", thresholds=["income/1000=22"], output=tmp_path / "m.gpkg"
+    )
+    layer = gpd.read_file(tmp_path / "m.gpkg", layer=LAYER)
+    np.testing.assert_allclose(layer["p_above_22_income/1000"], (fitted.posterior.theta[:, :, 1] > 22).mean(axis=0))
+    assert "p_above_22_y" not in layer
+    assert set(found.draws.hyperparameters) == set(fitted.posterior.hyperparameters)
+    assert len(pd.read_excel(tmp_path / "f.xlsx", sheet_name="Estimates")) == 24
