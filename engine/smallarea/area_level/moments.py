@@ -33,7 +33,8 @@ class Moments:
 
     def _field_mean(self, coefficients: Vector) -> Vector | None:
         """P^{-1} H'W [X, y] times coefficients (p + 1, r, B) under the constraints, before the last half of the
-        solve."""
+        solve.
+        """
         given = self._given
         if given.factor is None or given.white is None:
             return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from smallarea.results.scores.comparison import ALL
+from smallarea.results.prediction.score_table import ALL
 
 if TYPE_CHECKING:
     from smallarea.areas import AreaGraph, Areas

@@ -14,7 +14,7 @@ from smallarea.area_level import AreaLevelData, area_level_data
 from smallarea.errors import Cancelled, JobProblem, SmallareaError, named
 from smallarea.io import check_suffix
 from smallarea.results.compare_result import CRITERIA, CompareResult, leaders
-from smallarea.results.scores.comparison import score_table
+from smallarea.results.prediction.score_table import score_table
 from smallarea.workflows import compare_scores
 from smallarea.workflows.compare_fit import FitSettings, ModelFit, fit_candidate
 from smallarea.workflows.compare_input import (

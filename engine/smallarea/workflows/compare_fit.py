@@ -25,8 +25,8 @@ from smallarea.area_level.sar import fit_sar_eblup
 from smallarea.errors import GraphProblem
 from smallarea.results.eblup_tables import eblup_tables
 from smallarea.results.likelihood_tables import likelihood_tables
+from smallarea.results.prediction.information import conditional_aic
 from smallarea.results.sar_tables import sar_tables
-from smallarea.results.scores.information import conditional_aic
 
 if TYPE_CHECKING:
     from smallarea.areas import AreaGraph

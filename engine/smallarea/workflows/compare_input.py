@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification
 from smallarea.errors import GraphProblem, JobProblem
-from smallarea.results.scores.folds import centroid_blocks, graph_blocks, random_folds
+from smallarea.results.prediction.folds import centroid_blocks, graph_blocks, random_folds
 from smallarea.workflows.compare_models import Candidate
 from smallarea.workflows.compare_scores import Survey
 from smallarea.workflows.fit_input import FitInput

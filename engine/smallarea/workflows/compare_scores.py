@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from smallarea.area_level import AreaLevelData
-from smallarea.results.scores.comparison import ALL
-from smallarea.results.scores.leave_one_out import loo_predictions, waic_scores
-from smallarea.results.scores.predictions import Predictions, mixture_predictions
-from smallarea.results.scores.psis import PointwiseScores
-from smallarea.results.scores.thinning import thin
+from smallarea.results.prediction.leave_one_out import loo_predictions, waic_scores
+from smallarea.results.prediction.predictions import Predictions, mixture_predictions
+from smallarea.results.prediction.psis import PointwiseScores
+from smallarea.results.prediction.score_table import ALL
+from smallarea.results.prediction.thinning import thin
 from smallarea.workflows.compare_fit import ModelFit
 
 Vector = NDArray[np.float64]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from smallarea.area_level import AreaLevelData
 from smallarea.errors import named
-from smallarea.results.scores.comparison import ALL
+from smallarea.results.prediction.score_table import ALL
 from smallarea.workflows.compare_fit import ModelFit
 from smallarea.workflows.compare_models import Candidate
 

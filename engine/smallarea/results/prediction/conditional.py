@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from smallarea.results.scores.psis import PointwiseScores
+from smallarea.results.prediction.psis import PointwiseScores
 
 Vector = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from smallarea.results.scores.rules import covered, dawid_sebastiani, interval_score, mean_distance
+from smallarea.results.prediction.rules import covered, dawid_sebastiani, interval_score, mean_distance
 
 Vector = NDArray[np.float64]
 

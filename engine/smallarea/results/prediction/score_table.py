@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallarea.results.scores.psis import UNRELIABLE_K
+from smallarea.results.prediction.psis import UNRELIABLE_K
 
 Vector = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 from smallarea.area_level import StackedData
-from smallarea.results.scores.conditional import Blocks, area_blocks, cell_blocks, exact_waic, leave_out
-from smallarea.results.scores.predictions import Predictions
-from smallarea.results.scores.psis import PointwiseScores, psis_loo
+from smallarea.results.prediction.conditional import Blocks, area_blocks, cell_blocks, exact_waic, leave_out
+from smallarea.results.prediction.predictions import Predictions
+from smallarea.results.prediction.psis import PointwiseScores, psis_loo
 
 Vector = NDArray[np.float64]
 
@@ -18,7 +18,7 @@ def loo_predictions(stacked: StackedData, means: Vector, covariances: Vector, un
     """Predict every direct estimate from all others (``unit`` cell) or from all other areas (``unit`` area).
 
     Exact given the hyperparameters; these are averaged over what the other data say about them, by importance weights
-    (:func:`smallarea.results.scores.psis.psis_loo`). With one set of hyperparameters, the estimates of a likelihood
+    (:func:`smallarea.results.prediction.psis.psis_loo`). With one set of hyperparameters, the estimates of a likelihood
     fit, they are kept as they are.
 
     Parameters
