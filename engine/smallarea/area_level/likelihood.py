@@ -51,6 +51,8 @@ class LikelihoodFit:
         Cov(theta_i) given the hyperparameters (g1 + g2 on its diagonal), and with beta known as well (g1).
     g3 : ndarray, shape (N, K)
         What the estimation of the hyperparameters adds, once.
+    sensitivity : ndarray, shape (N, K, K)
+        The same between the responses of an area; g3 is its diagonal.
     """
 
     values: Vector
@@ -66,6 +68,7 @@ class LikelihoodFit:
     covariance: Vector
     known_beta: Vector
     g3: Vector
+    sensitivity: Vector
 
     @property
     def mse(self) -> Vector:
@@ -155,6 +158,7 @@ def fit_likelihood(
         total[..., 0],
         known[..., 0],
         np.einsum("nki,ij,nkj->nk", slope, inner, slope),
+        np.einsum("nki,ij,nlj->nkl", slope, inner, slope),
     )
 
 
