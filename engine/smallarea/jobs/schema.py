@@ -296,6 +296,12 @@ class FitAreaLevel(SurveyInput):
         description="NetCDF file to write the posterior draws to (ArviZ layout).",
         json_schema_extra=_OUT,
     )
+    checkpoint: str | None = Field(
+        None,
+        description="File to keep the sampler's progress in. A run of the same model that finds it goes on from there: "
+        "after a stop, or to reach a larger min_ess.",
+        json_schema_extra=_OUT,
+    )
 
 
 def _as_in_fit(name: str) -> Any:

@@ -88,6 +88,7 @@ def fit(
     csv: PathLike | None = None,
     excel: PathLike | None = None,
     posterior: PathLike | None = None,
+    checkpoint: PathLike | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a Fay-Herriot model and, where asked, write its map, report, table and draws.
@@ -128,6 +129,8 @@ def fit(
         What to do with rows and areas that do not fit; see the command line's help.
     reliability : str
         Name or path of a reliability preset.
+    checkpoint : path, optional
+        File with the sampler's progress; a run of the same model that finds it goes on from there.
     output, report, csv, excel, posterior : path, optional
         Files to write: GeoPackage with styles, HTML report, CSV, Excel workbook, NetCDF. They appear together, after
         everything has worked.
@@ -183,6 +186,12 @@ def fit(
     )
     if posterior is not None and method != "bayes":
         raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
+    if checkpoint is not None and (method != "bayes" or any_order):
+        raise JobProblem(
+            "A checkpoint keeps the progress of one sampler: it belongs to method 'bayes' and, for a chain, to one "
+            "order. "
+            "Leave it out, or name the order."
+        )
     if output is not None and areas is None:
         raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
     tell(0.0, "reading the input")
@@ -204,7 +213,9 @@ def fit(
     tell(3.0, "building the adjacency graph")
     with _timed(timings, "adjacency graph"):
         adjacency = _graph(graph, found, specification, contiguity, islands)
-    settings = Settings(draws, min_ess, level, seed, solver, workers, any_order, mse, replicates, tuning)
+    settings = Settings(
+        draws, min_ess, level, seed, solver, workers, any_order, mse, replicates, tuning, _path(checkpoint)
+    )
     fitted = fit_model(
         data,
         found.correlation,
@@ -272,6 +283,10 @@ def _responses(
                 )
             )
     return data
+
+
+def _path(path: PathLike | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def _graph(

@@ -31,6 +31,7 @@ _FORMATS = {
     "csv": ((".csv", ".txt"), "comma-separated text"),
     "excel": ((".xlsx",), "an Excel workbook"),
     "posterior": ((".nc",), "NetCDF"),
+    "checkpoint": ((".npz",), "a NumPy archive"),
 }
 
 

@@ -22,6 +22,7 @@ from smallarea.area_level import (
     stack,
     standardise,
 )
+from smallarea.area_level.checkpoint import Checkpoint, fingerprint
 from smallarea.area_level.likelihood import fit_likelihood
 from smallarea.errors import JobProblem, named
 from smallarea.results.back_to_input import NO_WAY_BACK, WayBack, estimates_to_input, posterior_to_input
@@ -55,6 +56,7 @@ class Settings:
     mse: str = "auto"
     replicates: int = 200
     tuning: float = 1.345
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def _fit_stacked(
         seed=settings.seed,
         workers=settings.workers,
         progress=tell,
+        checkpoint=_checkpoint(settings, specification, stacked, graph),
     )
     attributes = {"model": str(specification), "seed": settings.seed, "smallarea": __version__}
     tables = posterior_tables(data, stacked, specification, posterior, level=settings.level, attributes=attributes)
@@ -182,6 +185,15 @@ def _fit_stacked(
         words = back.correction
     seconds = {f"model: {stage}": took for stage, took in posterior.seconds.items()}
     return Fitted(tables, specification, seconds, back_transformation=words)
+
+
+def _checkpoint(
+    settings: Settings, specification: AreaLevelSpecification, stacked: StackedData, graph: AreaGraph | None
+) -> Checkpoint | None:
+    if settings.checkpoint is None:
+        return None
+    edges = graph.edges if graph is not None and specification.spatial else None
+    return Checkpoint(settings.checkpoint, fingerprint(specification, stacked, edges, settings.seed))
 
 
 def _boundary_warnings(at_zero: Sequence[str], at_end: Sequence[str]) -> tuple[str, ...]:
