@@ -214,9 +214,8 @@ class SuperLuFactoriser:
     @cached_property
     def _filled(self) -> sp.csc_matrix:
         """Strictly lower factor of a matrix on this pattern in which nothing is zero."""
-        degrees = np.bincount(self.pattern.edges.ravel(), minlength=self.pattern.n)
-        diagonal = np.asarray(degrees + 1.0, dtype=np.float64)
-        return sp.csc_matrix(sp.tril(self._decompose(diagonal, -0.5).L, k=-1))
+        degrees = np.bincount(self.pattern.edges.ravel(), minlength=self.pattern.n).astype(float) + 1.0
+        return sp.csc_matrix(sp.tril(self._decompose(degrees, -0.5).L, k=-1))
 
     def filled(self, lower: sp.csc_matrix) -> sp.csc_matrix:
         """Put a factor on the whole filled pattern: SciPy hands it over without entries that happen to be zero."""
