@@ -10,6 +10,7 @@ from smallarea.area_level import (
     CollapsedModel,
     area_level_data,
     build_model,
+    drawn,
     posterior,
     sample_posterior,
     specify,
@@ -336,9 +337,9 @@ def test_large_sets_of_draws_are_kept_in_single_precision(set_up, monkeypatch):
     options = {"draws": 50, "min_ess": 100, "seed": 3}
     double = sample_posterior(model, specification, **options)
     assert double.theta.dtype == np.float64
-    monkeypatch.setattr(posterior, "DOUBLE_PRECISION_UP_TO", 50 * 30 * 2)
+    monkeypatch.setattr(drawn, "DOUBLE_PRECISION_UP_TO", 50 * 30 * 2)
     assert sample_posterior(model, specification, **options).theta.dtype == np.float64
-    monkeypatch.setattr(posterior, "DOUBLE_PRECISION_UP_TO", 50 * 30 * 2 - 1)
+    monkeypatch.setattr(drawn, "DOUBLE_PRECISION_UP_TO", 50 * 30 * 2 - 1)
     single = sample_posterior(model, specification, **options)
     assert single.theta.dtype == np.float32
     np.testing.assert_allclose(single.theta, double.theta, rtol=1e-6, atol=1e-6)
