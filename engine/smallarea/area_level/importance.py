@@ -82,10 +82,14 @@ class WeightedSample:
         ndarray, shape (q,)
             Var(value) over the variance of its weighted mean, capped by 1 / sum(w^2).
         """
-        w = self.weights
-        square = (values - w @ values) ** 2
-        error = (w**2) @ square
-        own = np.divide(w @ square, error, out=np.full(values.shape[1], np.inf), where=error > 0.0)
+        # Far out a quantity may be infinite where the weight is zero, or so large that only its product with the weight
+        # can be squared.
+        counted = self.weights > 0.0
+        w, values = self.weights[counted], values[counted]
+        away = values - w @ values
+        error = np.sum((w[:, None] * away) ** 2, axis=0)
+        spread = np.sum((np.sqrt(w)[:, None] * away) ** 2, axis=0)
+        own = np.divide(spread, error, out=np.full(values.shape[1], np.inf), where=error > 0.0)
         return np.minimum(own, 1.0 / np.sum(w**2))
 
     def resample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -168,7 +172,8 @@ def sample(
     Returns
     -------
     WeightedSample
-        The sample, ``converged`` false if the size was not reached within the evaluations allowed.
+        The sample without points of weight zero, ``converged`` false if the size was not reached within the evaluations
+        allowed.
     """
     if resume is None:
         mode, covariance, spent = find_mode(target, dimension)
@@ -192,7 +197,13 @@ def sample(
                     f"evaluations",
                 )
             if reached >= min_ess or len(points) >= allowed:
-                return replace(result, converged=reached >= min_ess)
+                counted = result.weights > 0.0
+                return replace(
+                    result,
+                    x=result.x[counted],
+                    log_weights=result.log_weights[counted],
+                    converged=reached >= min_ess,
+                )
             core = refit(without_defence(state.used[-1]), points, tempered(log_weights), state.root)
             proposal = with_defence(core, state.mode, state.root)
             size = _next_size(reached, len(points), min_ess, len(state.batches))
