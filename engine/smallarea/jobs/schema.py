@@ -165,8 +165,8 @@ class FitAreaLevel(ReadingPolygons):
     transformation: Transformation = Field(
         "none",
         description="Model the direct estimates as they are (none), their logarithms (log, for positive quantities), "
-        "or for proportions their log odds (logit) or the arcsine of their square roots (arcsin, which can take 0 and 1). "
-        "Results come back in the units of the direct estimates.",
+        "or for proportions their log odds (logit) or the arcsine of their square roots (arcsin, which can take 0 and "
+        "1). Results come back in the units of the direct estimates.",
     )
     n_eff: FieldNames = Field(
         default_factory=list,
