@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from smallarea.area_level.parameters import Parameter, hyperparameter_layout
 from smallarea.area_level.priors import DEFAULT_PRIORS, LKJ, Prior, parse_prior
@@ -151,12 +152,13 @@ class AreaLevelSpecification:
         if self.link == "separable":
             return [f"phi ~ N(0, Sigma x {shape}), Sigma from sd_phi_k and correlation"]
         if self.link == "independent":
-            return [f"phi_k ~ N(0, sd_phi_k^2 {shape})"]
+            return [f"phi_k ~ N(0, sd_phi_k^2 {shape.replace('rho', 'rho_k')})"]
+        own = {a: f"sd_phi[{a}]^2 {shape.replace('rho', f'rho[{a}]')}" for a in self.order}
         steps = [
-            f"phi[{a}] | phi[{b}] ~ N((eta0 I + eta1 W) phi[{b}], sd_phi^2 {shape})"
-            for a, b in zip(self.order, self.order[1:], strict=False)
+            f"phi[{a}] | phi[{b}] ~ N((eta0[{a},{b}] I + eta1[{a},{b}] W) phi[{b}], {own[a]})"
+            for a, b in pairwise(self.order)
         ]
-        return [*steps, f"phi[{self.order[-1]}] ~ N(0, sd_phi^2 {shape})"]
+        return [*steps, f"phi[{self.order[-1]}] ~ N(0, {own[self.order[-1]]})"]
 
 
 def specify(
@@ -213,6 +215,9 @@ def specify(
     PriorProblem
         If a prior does not fit the model.
     """
+    for listed, what in ((responses, "responses"), (covariates, "covariates")):
+        if isinstance(listed, str):
+            raise ModelProblem(f"The {what} are a list of names; got the text {listed!r}. Write [{listed!r}].")
     names = tuple(responses)
     for value, known, what in (
         (random_effect, EFFECT_NAMES, "random effect"),
