@@ -11,6 +11,7 @@ from smallarea.area_level.robust_eblup import bootstrap_mse, fit_robust
 from smallarea.area_level.sar import graph_weights
 from smallarea.errors import JobProblem, ModelProblem, VarianceProblem
 from smallarea.workflows import fit
+from smallarea.workflows.compare_models import read_models
 
 FIELDS = {"id_field": "code", "direct": "y", "variance": "v", "covariates": ["x1"]}
 IID = {"random_effect": "iid"}
@@ -313,3 +314,10 @@ def test_dropped_areas_of_several_responses(two):
 def test_what_is_refused(two, how, error, says):
     with pytest.raises(error, match=says):
         fit(two, **{**FIELDS, **how})
+
+
+@pytest.mark.parametrize("model", ["iid robust", "iid ybarra_lohr", "iid reml har1"])
+def test_a_comparison_refuses_what_it_cannot_score(model):
+    responses = ["y", "z"] if "har1" in model else ["y"]
+    with pytest.raises(JobProblem, match="can be fitted, but not compared"):
+        read_models([model], responses=responses, covariates=("x1",), method="reml", spatial=False)
