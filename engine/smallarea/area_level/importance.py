@@ -178,10 +178,11 @@ def sample(
         state = resume
         rng.bit_generator.state = dict(resume.random)
     allowed = int(PATIENCE * min_ess) + 10 * FIRST_BATCH
+    densities = _Densities(state)
     while True:
         proposal, size = first_mixture(state.mode, state.root), FIRST_BATCH
         if state.batches:
-            points, log_weights = np.concatenate(state.batches), _mixture_log_weights(state)
+            points, log_weights = np.concatenate(state.batches), densities.log_weights(state)
             result = _summarise(points, log_weights, state.spent + len(points))
             reached = float(np.min(result.ess(points if quantities is None else quantities(points))))
             if progress is not None:
@@ -203,6 +204,7 @@ def sample(
             used=(*state.used, proposal),
             random=rng.bit_generator.state,
         )
+        densities.extend(state)
         if keep is not None:
             keep(state)
 
@@ -217,12 +219,26 @@ def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
     return int(np.clip(missing, 50, min(LARGEST_BATCH, max(drawn // 3, FIRST_BATCH))))
 
 
-def _mixture_log_weights(state: SamplerState) -> Vector:
-    """Log of target over the mixture of all proposals, each counted by its draws."""
-    points = np.concatenate(state.batches)
-    sizes = np.array([len(batch) for batch in state.batches], dtype=float)
-    log_q = np.column_stack([proposal.log_density(points) for proposal in state.used])
-    return np.concatenate(state.heights) - special.logsumexp(log_q + np.log(sizes / sizes.sum()), axis=1)
+class _Densities:
+    """Log density of every proposal at every point so far, computed once each."""
+
+    def __init__(self, state: SamplerState) -> None:
+        points = np.concatenate(state.batches) if state.batches else np.empty((0, len(state.mode)))
+        columns = [proposal.log_density(points) for proposal in state.used]
+        self._log_q = np.column_stack(columns) if columns else np.empty((0, 0))
+
+    def extend(self, state: SamplerState) -> None:
+        """Take in the last batch of a state and its proposal."""
+        points, new = np.concatenate(state.batches), state.batches[-1]
+        rows = [proposal.log_density(new) for proposal in state.used[:-1]]
+        old = np.vstack([self._log_q, np.column_stack(rows)]) if rows else np.empty((len(points), 0))
+        self._log_q = np.column_stack([old, state.used[-1].log_density(points)])
+
+    def log_weights(self, state: SamplerState) -> Vector:
+        """Log of target over the mixture of all proposals, each counted by its draws."""
+        sizes = np.array([len(batch) for batch in state.batches], dtype=float)
+        log_q = special.logsumexp(self._log_q + np.log(sizes / sizes.sum()), axis=1)
+        return np.concatenate(state.heights) - log_q
 
 
 def _summarise(points: Vector, log_weights: Vector, evaluations: int) -> WeightedSample:
