@@ -29,7 +29,9 @@ class FitResult:
         Row for row with ``estimates``: ``area``, ``response``, ``synthetic`` (the regression part x'beta),
         ``random_effect`` (estimate minus synthetic), ``std_residual`` (of leaving the area out: (direct - estimate) /
         sqrt(v - c), c the variance of the area's quantity given the hyperparameters; NaN where not sampled). A
-        frequentist fit adds ``mse``, ``g1``, ``g2``, ``g3``.
+        frequentist fit adds ``mse``, ``g1``, ``g2``, ``g3``; a model with neighbours or several responses adds
+        ``plain_estimate`` and ``plain_se``, those of plain shrinkage (each response by itself, independent effects,
+        REML).
     coefficients : pandas.DataFrame
         Columns ``response``, ``term``, ``estimate``, ``se``, ``lower``, ``upper`` on the scale of the input.
     hyperparameters : pandas.DataFrame
