@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # Effects that are proper on an area without neighbours; the others leave such areas out (there phi = 0).
 _KEEPS_ISLANDS = ("leroux", "bym2")
+# A part of the map whose standardised sampling variances all lie above this counts as one without data where matrices
+# are kept away from singular ones; the variances themselves are used as they are.
+UNINFORMATIVE = 1e6
 
 
 def build_model(
@@ -99,6 +102,6 @@ def _field(specification: AreaLevelSpecification, data: StackedData, graph: Area
         k,
         shared=shared,
         coupled=data.coupled or (mixed and shared and k > 1),
-        observed=data.observed,
+        informed=data.observed & (np.einsum("nkk->nk", data.covariance) < UNINFORMATIVE),
         mixed=mixed,
     )

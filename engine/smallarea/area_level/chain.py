@@ -113,12 +113,12 @@ class ChainField:
                 rows, columns = (np.asarray(c, dtype=np.int64) for c in entries.coords)
                 self._fixed[name] = entries.data
                 places.add(f"{name} {j}", (j + upper) * m + rows, (j + 1) * m + columns)
-        if self._coupled:
-            for a in range(k):
-                for b in range(max(a + 1, 2), k):
-                    places.add(f"node {a} {b}", a * m + node, b * m + node)
-            for j in range(2, k):
-                places.add(f"link 1 {j}", m + self._directed[:, 0], j * m + self._directed[:, 1])
+        # Only coupled data write here, but the covariances of an area are read here; the factor fills it anyway.
+        for a in range(k):
+            for b in range(max(a + 1, 2), k):
+                places.add(f"node {a} {b}", a * m + node, b * m + node)
+        for j in range(2, k):
+            places.add(f"link 1 {j}", m + self._directed[:, 0], j * m + self._directed[:, 1])
 
     def assemble(self, hyper: Hyperparameters, weights: Vector) -> Vector:
         out = np.zeros((self.pattern.n + len(self.pattern.edges), hyper.size))
@@ -252,13 +252,12 @@ class ChainField:
             + eta1**2 * (self._paths.T @ (multiplicity * z["two"]))
         )
         cells[:, 0, 1] = z["node 0 1"] + eta0 * z["node 1 1"] + eta1 * near
-        if self._coupled:
-            for j in range(2, k):
-                cells[:, 1, j] = z[f"node 1 {j}"]
-                cells[:, 0, j] = z[f"node 0 {j}"] + eta0 * z[f"node 1 {j}"] + eta1 * around(z[f"link 1 {j}"], 1)
-            for a in range(2, k):
-                for b in range(a + 1, k):
-                    cells[:, a, b] = z[f"node {a} {b}"]
+        for j in range(2, k):
+            cells[:, 1, j] = z[f"node 1 {j}"]
+            cells[:, 0, j] = z[f"node 0 {j}"] + eta0 * z[f"node 1 {j}"] + eta1 * around(z[f"link 1 {j}"], 1)
+        for a in range(2, k):
+            for b in range(a + 1, k):
+                cells[:, a, b] = z[f"node {a} {b}"]
         for a in range(k):
             for b in range(a, k):
                 ra, rb = self._order[a], self._order[b]

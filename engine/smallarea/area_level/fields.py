@@ -66,10 +66,7 @@ class Field(Protocol):
         """H' c of shape (n, m, B) for c of shape (N, K, m, B)."""
 
     def covariance(self, inverse: Vector, hyper: Hyperparameters) -> Vector:
-        """Covariance of the K effects of each area, shape (N, K, K, B), from P^{-1} on the pattern.
-
-        Entries between responses that the pattern does not hold are zero; they are there where weights are coupled.
-        """
+        """Covariance of the K effects of each area, shape (N, K, K, B), from P^{-1} on the pattern."""
 
     def extra_covariance(self, hyper: Hyperparameters) -> Vector | None:
         """Independent part of the effect that was integrated out of the field, shape (K, K, B)."""
@@ -94,8 +91,8 @@ class SeparableField:
         Whether responses share one correlated effect.
     coupled : bool
         Whether data weights couple responses of an area.
-    observed : ndarray of bool, shape (N, K)
-        Cells with data: an intrinsic effect needs an anchor where a component has none.
+    informed : ndarray of bool, shape (N, K)
+        Cells whose data say something: an intrinsic effect needs an anchor where a component has none of them.
     mixed : bool
         BYM2: whether rho divides the variance between the field and an independent part.
     """
@@ -109,7 +106,7 @@ class SeparableField:
         *,
         shared: bool,
         coupled: bool,
-        observed: NDArray[np.bool_],
+        informed: NDArray[np.bool_],
         mixed: bool = False,
     ) -> None:
         m, k = len(nodes), responses
@@ -129,13 +126,13 @@ class SeparableField:
         self._blocks = np.array(blocks)
         across = [np.column_stack([cell[edges[:, 0], a], cell[edges[:, 1], b]]) for a, b in blocks]
         self.pattern = SymmetricPattern(m * k, np.concatenate([*within, *across]).astype(np.int64))
-        self.constraints, self._anchor = self._constrain(observed)
+        self.constraints, self._anchor = self._constrain(informed)
 
     @property
     def couples(self) -> bool:
         return self._mixed and self._shared and self._k > 1
 
-    def _constrain(self, observed: NDArray[np.bool_]) -> tuple[Constraints | None, Vector]:
+    def _constrain(self, informed: NDArray[np.bool_]) -> tuple[Constraints | None, Vector]:
         """Sum to zero in each component of an intrinsic precision."""
         m, k = len(self.nodes), self._k
         anchor = np.zeros((m, k))
@@ -150,7 +147,7 @@ class SeparableField:
                 column[inside, response] = 1.0
                 columns.append(column.ravel())
                 log_constant -= float(np.log(inside.sum()))
-                if not observed[self.nodes[inside], response].any():
+                if not informed[self.nodes[inside], response].any():
                     column = np.zeros((m, k))
                     column[np.flatnonzero(inside)[0], response] = 1.0
                     anchor += column

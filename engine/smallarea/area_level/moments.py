@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from smallarea.area_level.collapsed import CollapsedModel, Conditional
+    from smallarea.area_level.fields import Constraints, Field
 
 Vector = NDArray[np.float64]
 
@@ -30,40 +31,49 @@ class Moments:
         self._given = given
         self._data = model.data
 
-    @cached_property
-    def _solved(self) -> tuple[Vector, Vector] | None:
-        """P^{-1} H'W [X, y] after the constraints, shape (n, p + 1, B), and P^{-1} times the constraints' columns."""
-        given, field = self._given, self._model.field
-        if field is None or given.factor is None or given.white is None:
+    def _field_mean(self, coefficients: Vector) -> Vector | None:
+        """P^{-1} H'W [X, y] times coefficients (p + 1, r, B), constrained, before the last half of the solve."""
+        given = self._given
+        if given.factor is None or given.white is None:
             return None
-        solved = given.factor.unwhiten(given.white)
-        m = len(given.beta) + 1
-        held = solved[:, m:]
         if given.correction is not None:
-            solved = solved[:, :m] - np.einsum("ncb,cmb->nmb", held, given.correction)
-        return solved[:, :m], held
+            held = -np.einsum("cmb,mrb->crb", given.correction, coefficients)
+            coefficients = np.concatenate([coefficients, held])
+        return given.factor.combine(given.white, coefficients)
+
+    def _residual(self, beta: Vector) -> Vector:
+        """Coefficients of [X, y] that make y - X beta, shape (p + 1, r, B), for beta of shape (p, r, B)."""
+        return np.concatenate([-beta, np.ones((1, *beta.shape[1:]))])
+
+    @cached_property
+    def _held(self) -> Vector:
+        """P^{-1} times the columns of the constraints, shape (n, c, B)."""
+        given, m = self._given, len(self._given.beta) + 1
+        if given.factor is None or given.white is None or given.correction is None:
+            raise ValueError("there are no constraints")
+        c, _, lanes = given.correction.shape
+        pick = np.concatenate([np.zeros((m, c, lanes)), np.repeat(np.eye(c)[:, :, None], lanes, axis=2)])
+        return given.factor.unwhiten(given.factor.combine(given.white, pick))
 
     @cached_property
     def slope(self) -> Vector:
         """``E[phi | beta] = phi + slope (beta_hat - beta)``, shape (N, K, p, B)."""
-        n, k = self._data.shape
-        p = len(self._given.beta)
-        if self._solved is None or self._model.field is None:
-            return np.zeros((n, k, p, self._given.hyper.size))
-        return self._effects[:, :, :p]
-
-    @cached_property
-    def _effects(self) -> Vector:
-        """H P^{-1} H'W [X, y], shape (N, K, p + 1, B)."""
-        if self._solved is None or self._model.field is None:
-            return np.zeros((*self._data.shape, len(self._given.beta) + 1, self._given.hyper.size))
-        return self._model.field.effect(self._solved[0], self._given.hyper)
+        given, field = self._given, self._model.field
+        p, lanes = given.beta.shape
+        pick = np.repeat(np.eye(p + 1)[:, :p, None], lanes, axis=2)
+        white = self._field_mean(pick)
+        if white is None or field is None or given.factor is None:
+            return np.zeros((*self._data.shape, p, lanes))
+        return field.effect(given.factor.unwhiten(white), given.hyper)
 
     @cached_property
     def phi(self) -> Vector:
         """Conditional mean of the spatial effect, shape (N, K, B)."""
-        p = len(self._given.beta)
-        return self._effects[:, :, p] - np.einsum("nkpb,pb->nkb", self._effects[:, :, :p], self._given.beta)
+        given, field = self._given, self._model.field
+        white = self._field_mean(self._residual(given.beta[:, None]))
+        if white is None or field is None or given.factor is None:
+            return np.zeros((*self._data.shape, given.hyper.size))
+        return field.effect(given.factor.unwhiten(white), given.hyper)[:, :, 0]
 
     @cached_property
     def synthetic(self) -> Vector:
@@ -94,28 +104,25 @@ class Moments:
     @cached_property
     def covariances(self) -> tuple[Vector, Vector]:
         """Cov(theta_i | y, hyperparameters) and the same with beta known, both of shape (N, K, K, B)."""
-        given, model, field = self._given, self._model, self._model.field
+        given, field = self._given, self._model.field
         n, k = self._data.shape
         known = np.zeros((n, k, k, given.hyper.size))
         keep, rest = self._keep_and_rest()
-        if field is not None and given.factor is not None and self._solved is not None:
+        if field is not None and given.factor is not None:
             known = field.covariance(given.factor.inverse(), given.hyper)
-            if model.field is not None and model.field.constraints is not None:
-                known = known - self._constrained_part()
+            if field.constraints is not None:
+                known = known - self._constrained_part(field, field.constraints)
             known = _sandwich(keep, known)
         known = known + rest
         reach = np.einsum("nklb,nlpb->nkpb", keep, self._data.design[..., None] - self.slope)
         half = np.einsum("nkpb,pqb->nkqb", reach, given.beta_root)
         return known + np.einsum("nkqb,nlqb->nklb", half, half), known
 
-    def _constrained_part(self) -> Vector:
+    def _constrained_part(self, field: Field, limits: Constraints) -> Vector:
         """Return what the constraints take from the covariance of phi, shape (N, K, K, B)."""
-        field, given = self._model.field, self._given
-        if field is None or field.constraints is None or self._solved is None or given.factor is None:
-            raise ValueError("no constraints")
-        held = field.effect(self._solved[1], given.hyper)
-        own = np.einsum("nc,ndb->bcd", field.constraints.columns, self._solved[1])
-        inverse = np.linalg.inv(own + np.diag(field.constraints.inverse_scale))
+        held = field.effect(self._held, self._given.hyper)
+        own = np.einsum("nc,ndb->bcd", limits.columns, self._held)
+        inverse = np.linalg.inv(own + np.diag(limits.inverse_scale))
         return np.einsum("nkcb,bcd,nldb->nklb", held, inverse, held, optimize=True)
 
     def _keep_and_rest(self) -> tuple[Vector, Vector]:
@@ -147,10 +154,7 @@ class Moments:
         p, lanes = given.beta.shape
         step = np.einsum("pqb,qrb->prb", given.beta_root, rng.standard_normal((p, draws, lanes)))
         beta = given.beta[:, None] + step
-        # One response after another: (N, K, p, B) times (p, draws, B) without a temporary of all four.
-        phi = self.phi[:, :, None] - np.einsum("nkpb,prb->nkrb", self.slope, step, optimize=True)
-        if self._model.field is not None:
-            phi += self._model.field.effect(self._noise(draws, rng), given.hyper)
+        phi = self._draw_field(beta, rng)
         smooth = self._regression(beta) + phi
         # Conditioning by kriging: draw tau and e from their priors and correct both by the residual that they leave.
         tau = np.einsum("klb,nlrb->nkrb", _roots(given.iid), rng.standard_normal((n, k, draws, lanes)))
@@ -160,17 +164,22 @@ class Moments:
             tau[:, :, r] += self._share(residual[:, :, r])
         return beta, smooth + tau
 
-    def _noise(self, draws: int, rng: np.random.Generator) -> Vector:
-        """Draw from N(0, P^{-1}) under the constraints, shape (n, draws, B)."""
+    def _draw_field(self, beta: Vector, rng: np.random.Generator) -> Vector:
+        """Draw phi given beta of shape (p, r, B), shape (N, K, r, B)."""
         given, field = self._given, self._model.field
-        if field is None or given.factor is None or self._solved is None:
-            raise ValueError("no field")
-        normal = rng.standard_normal((field.pattern.n, draws, given.hyper.size))
-        u = given.factor.unwhiten(given.factor.noise(normal))
-        limits = field.constraints
-        if limits is None:
-            return u
-        held = np.moveaxis(self._solved[1], 2, 0)
+        white = self._field_mean(self._residual(beta))
+        if white is None or field is None or given.factor is None:
+            return np.zeros((*self._data.shape, *beta.shape[1:]))
+        # Mean and noise share the last half of the solve.
+        normal = rng.standard_normal((field.pattern.n, *beta.shape[1:]))
+        u = given.factor.unwhiten(white + given.factor.noise(normal))
+        if field.constraints is not None:
+            u = self._constrain(u, field.constraints, rng)
+        return field.effect(u, given.hyper)
+
+    def _constrain(self, u: Vector, limits: Constraints, rng: np.random.Generator) -> Vector:
+        """Condition draws of N(., P^{-1}), shape (n, r, B), on the constraints (Rue and Held 2005, section 2.3.3)."""
+        held = np.moveaxis(self._held, 2, 0)
         hard = limits.inverse_scale == 0.0
         a = limits.columns[:, hard]
         own = a.T @ held[:, :, hard]
@@ -182,7 +191,7 @@ class Moments:
         e = limits.columns[:, ~hard]
         left = held[:, :, ~hard] - held[:, :, hard] @ np.linalg.solve(own, a.T @ held[:, :, ~hard])
         inner = np.linalg.cholesky(-np.diag(limits.inverse_scale[~hard]) - e.T @ left)
-        extra = np.linalg.solve(inner.swapaxes(1, 2), rng.standard_normal((len(left), e.shape[1], draws)))
+        extra = np.linalg.solve(inner.swapaxes(1, 2), rng.standard_normal((len(left), e.shape[1], u.shape[1])))
         return u + np.moveaxis(left @ extra, 0, 2)
 
 

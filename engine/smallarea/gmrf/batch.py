@@ -35,6 +35,9 @@ class BatchFactor(Protocol):
     def unwhiten(self, w: Vector) -> Vector:
         """Return x, shape (n, m, B), with A x = b for w = whiten(b); for w of N(0, 1), x ~ N(0, A^{-1})."""
 
+    def combine(self, w: Vector, coefficients: Vector) -> Vector:
+        """Return w c for coefficients c of shape (m, r, B), in the layout of ``whiten``."""
+
     def noise(self, normal: Vector) -> Vector:
         """Bring independent normals of shape (n, m, B) into the layout of ``unwhiten``."""
 
@@ -193,6 +196,13 @@ class _CompiledFactor:
             kernels.backward(self._s.pointers, self._s.rows, self._lower[g], self._pivots[g], group)
         return _from_groups(x, self._lanes)[self._s.rank]
 
+    def combine(self, w: Vector, coefficients: Vector) -> Vector:
+        parts = _in_groups(coefficients)
+        out = np.zeros((*w.shape[:2], parts.shape[2], w.shape[3]))
+        for column in range(w.shape[2]):
+            out += w[:, :, column, None] * parts[:, None, column]
+        return out
+
     def noise(self, normal: Vector) -> Vector:
         return _in_groups(normal)
 
@@ -261,6 +271,9 @@ class _LoopFactor:
 
     def unwhiten(self, w: Vector) -> Vector:
         return w[1]
+
+    def combine(self, w: Vector, coefficients: Vector) -> Vector:
+        return np.einsum("snmb,mrb->snrb", w, coefficients)
 
     def noise(self, normal: Vector) -> Vector:
         drawn = np.full(normal.shape, np.nan)

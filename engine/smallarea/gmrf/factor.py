@@ -167,9 +167,10 @@ class QdldlFactoriser:
 
 
 class _SuperLuFactor(_TriangularFactor):
-    def __init__(self, lu: Any, edges: NDArray[np.int64]) -> None:
-        super().__init__(lu.U.diagonal(), np.argsort(lu.perm_c), edges)
+    def __init__(self, lu: Any, owner: SuperLuFactoriser) -> None:
+        super().__init__(lu.U.diagonal(), np.argsort(lu.perm_c), owner.pattern.edges)
         self._lu = lu
+        self._owner = owner
 
     @cached_property
     def _strict_lower(self) -> sp.csc_matrix:
@@ -177,6 +178,10 @@ class _SuperLuFactor(_TriangularFactor):
 
     def solve(self, b: Vector) -> Vector:
         return self._lu.solve(np.ascontiguousarray(b))
+
+    def inverse_entries(self) -> Vector:
+        self._strict_lower = self._owner.filled(self._strict_lower)
+        return super().inverse_entries()
 
     def _plan(self) -> SelectedInverse:
         return SelectedInverse(self._strict_lower)
@@ -186,21 +191,43 @@ class SuperLuFactoriser:
     """Fallback by SciPy's SuperLU in symmetric mode, without pivoting: L U with U = D L'."""
 
     def __init__(self, pattern: SymmetricPattern) -> None:
-        self._pattern = pattern
+        self.pattern = pattern
 
     def factor(self, diagonal: Vector, off_diagonal: Vector | float) -> Factor:
-        upper = self._pattern.upper(diagonal, off_diagonal)
-        full = sp.csc_matrix(upper + sp.triu(upper, k=1).T)
+        return _SuperLuFactor(self._decompose(diagonal, off_diagonal), self)
+
+    def _decompose(self, diagonal: Vector, off_diagonal: Vector | float) -> Any:
+        n, edges = self.pattern.n, self.pattern.edges
+        off = np.broadcast_to(off_diagonal, len(edges))
+        rows = np.concatenate([np.arange(n), edges[:, 0], edges[:, 1]])
+        columns = np.concatenate([np.arange(n), edges[:, 1], edges[:, 0]])
+        # Not as a sum of triangles, which loses entries that happen to be zero: the ordering follows from the pattern.
+        full = sp.csc_matrix((np.concatenate([diagonal, off, off]), (rows, columns)), shape=(n, n))
         try:
             lu = splu(full, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         except RuntimeError as error:  # a pivot is exactly zero
             raise _not_positive_definite() from error
         if not np.array_equal(lu.perm_r, lu.perm_c):
             raise _not_positive_definite()
-        return _SuperLuFactor(lu, self._pattern.edges)
+        return lu
+
+    @cached_property
+    def _filled(self) -> sp.csc_matrix:
+        """Strictly lower factor of a matrix on this pattern in which nothing is zero."""
+        degrees = np.bincount(self.pattern.edges.ravel(), minlength=self.pattern.n).astype(float) + 1.0
+        return sp.csc_matrix(sp.tril(self._decompose(degrees, -0.5).L, k=-1))
+
+    def filled(self, lower: sp.csc_matrix) -> sp.csc_matrix:
+        """Put a factor on the whole filled pattern: SciPy hands it over without entries that happen to be zero."""
+        n, pattern = self.pattern.n, self._filled
+        pattern.sort_indices()
+        places, own = (np.repeat(np.arange(n), np.diff(m.indptr)) * n + m.indices for m in (pattern, lower))
+        values = np.zeros(pattern.nnz)
+        values[np.searchsorted(places, own)] = lower.data
+        return sp.csc_matrix((values, pattern.indices, pattern.indptr), shape=(n, n))
 
     def clone(self) -> SuperLuFactoriser:
-        return SuperLuFactoriser(self._pattern)
+        return SuperLuFactoriser(self.pattern)
 
 
 class _DenseFactor:

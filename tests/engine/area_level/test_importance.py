@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 from scipy import special, stats
-from smallarea.area_level.importance import find_mode, importance_of_nothing, sample
+from smallarea.area_level.importance import importance_of_nothing, sample
+from smallarea.area_level.mode import find_mode
 from smallarea.area_level.pareto import pareto_k
 from smallarea.errors import ModelProblem
 

@@ -127,6 +127,21 @@ def test_exactly_singular_is_refused(backend, first):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_selected_inverse_where_entries_are_zero(backend, make_map):
+    # Responses that nothing couples, or areas without data, leave zeros on the pattern; their places must stay theirs.
+    for name in ("planar", "islands", "two components"):
+        n, edges = make_map(name)
+        rng = np.random.default_rng(9)
+        solver = factoriser(SymmetricPattern(n, edges), backend)
+        for share in (0.3, 0.9, 1.0):
+            diagonal, off = entries(n, edges, 8)
+            off[rng.uniform(size=len(off)) < share] = 0.0
+            inverse = np.linalg.inv(dense(edges, diagonal, off))
+            want = np.concatenate([np.diag(inverse), inverse[edges[:, 0], edges[:, 1]]])
+            np.testing.assert_allclose(solver.factor(diagonal, off).inverse_entries(), want, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_large_map_once(backend, make_map):
     n, edges = make_map("large")
     degrees = np.bincount(edges.ravel(), minlength=n).astype(float)
