@@ -100,7 +100,7 @@ def _compare(name: ParameterName, draws: FloatArray, prior: Prior) -> Learning:
     step = z[1] - z[0]
     where = np.interp(draws, x, z)
     spread = min(float(np.std(where)), float(np.subtract(*np.percentile(where, [75, 25])) / 1.34)) or step
-    width = 0.9 * spread * np.unique(draws).size ** -0.2
+    width = 1.06 * spread * np.unique(draws).size ** -0.2
     edges = np.concatenate([z - 0.5 * step, [z[-1] + 0.5 * step]])
     counts = np.histogram(where, edges)[0] / (len(draws) * step)
     posterior = gaussian_filter1d(counts, width / step, mode="constant")

@@ -30,7 +30,7 @@ EFFECTS = {
     "spatial)",
     "icar": "a spatial effect that makes neighbouring areas alike (intrinsic CAR, summing to zero in each connected "
     "part of the map)",
-    "sar": "a spatial effect that depends on the mean effect of the neighbours (simultaneously autoregressive, SAR)",
+    "sar": "a spatial effect that depends on the mean effect of the neighbours (SAR, simultaneously autoregressive)",
 }
 LINKS = {
     "separable": "The effects of an area are correlated between the responses, so that a direct estimate of one "
@@ -89,15 +89,14 @@ def model_in_words(model: Mapping[str, Any]) -> list[str]:
     effect = str(model.get("random_effect", ""))
     iid = bool(model.get("iid_part")) and effect != "iid"
     sentences = [
-        "Each direct estimate is the area's true value plus a sampling error whose variance is known (the sampling "
-        "model).",
-        "The true value is explained by "
+        "In the sampling model, each direct estimate is the area's true value plus a sampling error whose variance is "
+        "known.",
+        "In the linking model, the true value is explained by "
         + (f"{listed(covariates, 12)}, " if covariates else "a common mean, ")
         + ("with coefficients for each response, " if several else "")
         + "plus what the area has of its own"
         + (f": {EFFECTS[effect]}" if effect in EFFECTS else "")
-        + (", and an independent effect beside it" if iid else "")
-        + " (the linking model).",
+        + (", and an independent effect beside it." if iid else "."),
     ]
     if several:
         sentences += _link_in_words(model)

@@ -27,7 +27,7 @@ def test_overlap_of_two_normals(make_several, ratio):
     else:
         c = np.sqrt(2.0 * np.log(1.0 / ratio) / (1.0 / ratio**2 - 1.0))
         expected = 2.0 * stats.norm.cdf(c) - 1.0 + 2.0 * stats.norm.sf(c / ratio)
-    # The kernel widens the posterior by 0.9 n^(-1/5) of its spread.
+    # The kernel widens the posterior by 1.06 n^(-1/5) of its spread.
     assert found == pytest.approx(expected, abs=0.01)
 
 

@@ -17,7 +17,7 @@ def cited(model, **tests):
 @pytest.mark.parametrize(
     ("effect", "words"),
     [
-        ("iid", "an independent effect (the linking model)"),
+        ("iid", "has of its own: an independent effect."),
         ("car", "proper CAR"),
         ("leroux", "Leroux CAR"),
         ("bym2", "the share of its variance that is spatial"),
