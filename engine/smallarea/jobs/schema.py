@@ -7,6 +7,7 @@ functions' signatures against them. A parameter is therefore added here, once.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -16,14 +17,19 @@ JOB_VERSION = 1
 Contiguity = Literal["queen", "rook"]
 IslandRule = Literal["own_component", "nearest", "error"]
 RandomEffect = Literal["iid", "car", "leroux", "bym2", "icar", "sar"]
-Link = Literal["separable", "independent", "chain"]
-Method = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"]
+Link = Literal["separable", "independent", "chain", "ar1", "har1"]
+Method = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"]
+Transformation = Literal["none", "log", "logit", "arcsin"]
+BackTransformation = Literal["bias_corrected", "naive"]
+Mse = Literal["auto", "analytic", "bootstrap"]
 VarianceType = Literal["variance", "standard_error", "margin_of_error"]
 Direction = Literal["high", "low"]
 Comparison = Literal["none", "mean", "neighbours"]
 BenchmarkMethod = Literal["ratio", "difference", "weighted_difference"]
 BenchmarkKind = Literal["mean", "total"]
 Solver = Literal["auto", "compiled", "qdldl", "splu", "dense"]
+Criterion = Literal["loo", "waic", "cv_area", "cv_block", "thinning", "information"]
+Unit = Literal["area", "cell"]
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -34,6 +40,7 @@ def _as_list(value: Any) -> Any:
 
 
 FieldNames = Annotated[list[str], BeforeValidator(_as_list)]
+Criteria = Annotated[list[Criterion], BeforeValidator(_as_list)]
 
 # Paths say so in the JSON schema ("path": "input" or "output"): relative ones are resolved against the
 # folder of the job file.
@@ -119,8 +126,8 @@ class BuildAdjacency(AreasInput):
     )
 
 
-class FitAreaLevel(ReadingPolygons):
-    """Fit a Fay-Herriot model and map its estimates."""
+class SurveyInput(ReadingPolygons):
+    """Polygons and direct estimates, as every task over a model takes them."""
 
     areas: str | None = Field(
         None,
@@ -163,6 +170,35 @@ class FitAreaLevel(ReadingPolygons):
         default_factory=list,
         description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field.",
     )
+
+
+class FitAreaLevel(SurveyInput):
+    """Fit a Fay-Herriot model and map its estimates."""
+
+    covariate_variance: FieldNames = Field(
+        default_factory=list,
+        description="For the method ybarra_lohr: fields with the sampling variances of the covariates, one for each in "
+        "the same order, 0 in place of a field for a covariate that is known exactly. They are read as variance_type "
+        "says.",
+    )
+    n_eff: FieldNames = Field(
+        default_factory=list,
+        description="For the transformation arcsin: field with the effective sample sizes, for several responses one "
+        "each. Sampling variances on the arcsine scale are then 1 / (4 n_eff); without it they follow from the "
+        "variance field, and 0 and 1 cannot be used.",
+    )
+    transformation: Transformation = Field(
+        "none",
+        description="Model the direct estimates as they are (none), their logarithms (log, for positive quantities), "
+        "or for proportions their log odds (logit) or the arcsine of their square roots (arcsin, which can take 0 and "
+        "1). "
+        "Results come back in the units of the direct estimates.",
+    )
+    back_transformation: BackTransformation = Field(
+        "bias_corrected",
+        description="How transformed estimates come back: bias_corrected (the mean of the back-transformed quantity), "
+        "or naive (the back-transformed estimate, which is near its median).",
+    )
     intercept: bool = Field(True, description="Include an intercept.")
     random_effect: RandomEffect = Field(
         "car",
@@ -173,7 +209,9 @@ class FitAreaLevel(ReadingPolygons):
     link: Link = Field(
         "separable",
         description="How several responses hang together: separable (one covariance between their area effects), "
-        "independent, or chain (GMCAR: each response's effect given the next one's, in the area and around it).",
+        "independent, or chain (GMCAR: each response's effect given the next one's, in the area and around it). With "
+        "iid effects and reml or ml also ar1 and har1: correlation rho^|k - l| in the order of the responses, with one "
+        "variance or one for each.",
     )
     order: FieldNames = Field(
         default_factory=list,
@@ -188,9 +226,21 @@ class FitAreaLevel(ReadingPolygons):
     method: Method = Field(
         "bayes",
         description="bayes: exact posterior. reml, ml: (restricted) maximum likelihood. For one response with iid "
-        "effects also fh (moment) and the adjusted likelihoods amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl "
-        "(Yoshimori-Lahiri).",
+        "effects also fh (moment), the adjusted likelihoods amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl "
+        "(Yoshimori-Lahiri), robust (Sinha-Rao: bounded influence of outlying areas) and ybarra_lohr (covariates that "
+        "are themselves estimates).",
     )
+    tuning: float = Field(
+        1.345,
+        gt=0.0,
+        description="For the method robust: residuals beyond so many standard deviations are outlying.",
+    )
+    mse: Mse = Field(
+        "auto",
+        description="Mean squared errors of a frequentist fit: analytic, or bootstrap (for sar and robust). auto is "
+        "bootstrap for robust, which has no other, and analytic for the rest.",
+    )
+    replicates: int = Field(200, ge=1, le=100_000, description="Replicates of the bootstrap.")
     graph: str | None = Field(
         None,
         description="Saved adjacency graph; built from the polygons if not given.",
@@ -244,6 +294,76 @@ class FitAreaLevel(ReadingPolygons):
     posterior: str | None = Field(
         None,
         description="NetCDF file to write the posterior draws to (ArviZ layout).",
+        json_schema_extra=_OUT,
+    )
+    checkpoint: str | None = Field(
+        None,
+        description="File to keep the sampler's progress in. A run of the same model that finds it goes on from there: "
+        "after a stop, or to reach a larger min_ess.",
+        json_schema_extra=_OUT,
+    )
+
+
+def _as_in_fit(name: str) -> Any:
+    """Return the default, limits and help that a parameter has in `fit`."""
+    return copy(FitAreaLevel.model_fields[name])
+
+
+class Compare(SurveyInput):
+    """Compare Fay-Herriot models by how well they predict."""
+
+    covariates: list[str] = Field(
+        default_factory=list, description="Covariates of the models that name none: numeric fields, as for 'fit'."
+    )
+    models: list[str | dict[str, Any]] = Field(
+        default_factory=list,
+        description="Models to compare, each a short text: a random effect, a link or a method by its word, the rest "
+        "as key=value (covariates=a,b, order=a,b, iid_part=no, intercept=no, priors.rho=Uniform(0,1), name=mine), for "
+        "example 'iid reml' or 'car chain'. In a job also an object with these keys. Default: a ladder from "
+        "independent to spatial effects.",
+        json_schema_extra={"metavar": "MODEL"},
+    )
+    method: Method = Field("bayes", description="Method of the models that name none, as for 'fit'.")
+    criteria: Criteria = Field(
+        default_factory=list,
+        description="How to judge. loo: leave one out, by algebra. waic: the same by an approximation. cv_area: leave "
+        "out random areas and fit again. cv_block: leave out whole regions. thinning: split the survey in two. "
+        "information: AIC, BIC, KIC, conditional AIC, or the marginal likelihood. Default: loo and information.",
+        json_schema_extra={"metavar": "CRITERION"},
+    )
+    unit: Unit = Field(
+        "area",
+        description="What loo and waic leave out at a time: an area with all its responses, or one cell (one response "
+        "of one area).",
+    )
+    folds: int = Field(5, ge=2, le=1000, description="Folds of cv_area and blocks of cv_block.")
+    thinning_share: Probability = Field(0.7, description="Share of the survey that thinning fits the models to.")
+    repeats: int = Field(5, ge=1, le=1000, description="How often thinning splits the survey anew.")
+    graph: str | None = _as_in_fit("graph")
+    contiguity: Contiguity = _as_in_fit("contiguity")
+    islands: IslandRule = _as_in_fit("islands")
+    min_ess: int = _as_in_fit("min_ess")
+    level: Probability = _as_in_fit("level")
+    seed: int = Field(1, ge=0, description="Seed: the same seed gives the same folds, splits and scores.")
+    solver: Solver = _as_in_fit("solver")
+    workers: int = _as_in_fit("workers")
+    unmatched: Literal["error", "drop"] = _as_in_fit("unmatched")
+    missing_variance: Literal["out_of_sample", "error"] = _as_in_fit("missing_variance")
+    missing_covariates: Literal["error", "drop"] = Field(
+        "error", description="Areas without a value of some model's covariate: stop, or leave them out of all models."
+    )
+    report: str | None = Field(None, description="HTML report to write.", json_schema_extra=_OUT)
+    csv: str | None = Field(
+        None, description="CSV file to write the scores to, a row for each model.", json_schema_extra=_OUT
+    )
+    cells: str | None = Field(
+        None,
+        description="CSV file to write the predictions and scores of every direct estimate to.",
+        json_schema_extra=_OUT,
+    )
+    excel: str | None = Field(
+        None,
+        description="Excel workbook to write: scores, information criteria, models, every cell, settings.",
         json_schema_extra=_OUT,
     )
 
@@ -343,6 +463,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "check_areas": CheckAreas,
     "build_adjacency": BuildAdjacency,
     "fit": FitAreaLevel,
+    "compare": Compare,
     "export": Export,
     "status": Status,
 }
@@ -357,7 +478,7 @@ class Job(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[1] = Field(description="Version of this format.")
-    task: Literal["check_areas", "build_adjacency", "fit", "export", "status"]
+    task: Literal["check_areas", "build_adjacency", "fit", "compare", "export", "status"]
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 

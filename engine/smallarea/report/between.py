@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from smallarea.results.fit_result import FitResult
 
 MOST_PAIRS = 6
+_CRITERIA = {
+    "bayes": "log marginal likelihood",
+    "reml": "restricted log-likelihood",
+    "ml": "log-likelihood",
+}
 BLOCK = 2_000_000  # numbers worked on at once
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,7 +72,7 @@ def between(result: FitResult, every: Sequence[ResponseFacts]) -> dict[str, Any]
         "sampling": text,
         "assumed": assumed,
         "orders": order_rows(result),
-        "score": "log marginal likelihood" if result.posterior is not None else "restricted log-likelihood",
+        "score": _CRITERIA.get(str(result.model.get("method")), "score"),
         "more": len(couples) - len(pairs),
     }
 
@@ -127,13 +133,14 @@ def _correlation_parameter(result: FitResult, first: str, second: str) -> Interv
 
 def order_rows(result: FitResult) -> list[dict[str, str]]:
     """Orders of a chain that were tried, the best first; empty if there was nothing to choose."""
-    tried = result.diagnostics.get("orders_tried")
-    if not isinstance(tried, dict) or not tried:
+    tried = str(result.diagnostics.get("orders_tried", ""))
+    scores = {order: float(score) for order, score in re.findall(r"(.+?): (-?[0-9.]+|-inf)(?:; |$)", tried)}
+    if not scores:
         return []
-    best = max(tried.values())
-    rows = sorted(tried.items(), key=lambda item: -item[1])
+    best = max(scores.values())
+    rows = sorted(scores.items(), key=lambda item: -item[1])
     return [
-        {"order": str(order), "score": fixed(score, 2), "behind": "" if score == best else fixed(score - best, 2)}
+        {"order": order, "score": fixed(score, 2), "behind": "" if score == best else fixed(score - best, 2)}
         for order, score in rows
     ]
 

@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 
 PERMUTATIONS = 499
 MAX_CHANGES = 10
+_DIAGNOSTICS = (
+    "std_residual",
+    "random_effect",
+    "synthetic",
+    "plain_estimate",
+    "plain_se",
+    "model_direct",
+    "model_direct_se",
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -157,7 +166,7 @@ def gather(result: FitResult) -> list[ResponseFacts]:
             c: diagnostics[c].to_numpy(np.float64, na_value=np.nan)
             if diagnostics is not None and c in diagnostics
             else np.full(len(table), np.nan)
-            for c in ("std_residual", "random_effect", "synthetic", "plain_estimate", "plain_se")
+            for c in _DIAGNOSTICS
         }
         blocks.append(_facts(str(response), table, parts, result, preset, seed))
     return blocks
@@ -192,7 +201,11 @@ def _facts(
 
     effects = effect[np.isfinite(effect)]
     spread = np.sqrt(np.mean(effects**2) if effects.size else 0.0)
-    raw = (arrays["direct"] - synthetic) / np.where(has_direct, np.hypot(arrays["direct_se"], spread), np.nan)
+    # With a transformation the model, and so the regression part, is of the transformed estimates.
+    direct, direct_se = (
+        np.where(np.isfinite(parts[f"model_{c}"]), parts[f"model_{c}"], arrays[c]) for c in ("direct", "direct_se")
+    )
+    raw = (direct - synthetic) / np.where(has_direct, np.hypot(direct_se, spread), np.nan)
 
     graph = result.graph if result.graph is not None and len(result.graph.ids) == len(table) else None
     ranked = np.argsort(-np.where(np.isfinite(change), np.abs(change), -1.0), kind="stable")

@@ -54,6 +54,12 @@ _REFERENCES = {
     "sampling. Scandinavian Journal of Statistics 39, 798–812.",
     "vehtari": "Vehtari, A., Simpson, D., Gelman, A., Yao, Y. and Gabry, J. (2024). Pareto smoothed importance "
     "sampling. Journal of Machine Learning Research 25(72), 1–58.",
+    "sinha-rao": "Sinha, S. K. and Rao, J. N. K. (2009). Robust small area estimation. Canadian Journal of Statistics "
+    "37, 381–399.",
+    "ybarra-lohr": "Ybarra, L. M. R. and Lohr, S. L. (2008). Small area estimation when auxiliary information is "
+    "measured with error. Biometrika 95, 919–931.",
+    "slud-maiti": "Slud, E. V. and Maiti, T. (2006). Mean-squared error estimation in transformed Fay–Herriot models. "
+    "Journal of the Royal Statistical Society B 68, 239–257.",
     "garrett-zeger": "Garrett, E. S. and Zeger, S. L. (2000). Latent class model diagnosis. Biometrics 56, 1055–1067.",
 }
 _BY_METHOD = {
@@ -65,6 +71,8 @@ _BY_METHOD = {
     "ampl": ("li-lahiri",),
     "amrl_yl": ("yoshimori-lahiri",),
     "ampl_yl": ("yoshimori-lahiri",),
+    "robust": ("sinha-rao",),
+    "ybarra_lohr": ("ybarra-lohr",),
 }
 _BY_EFFECT = {
     "car": ("besag",),
@@ -97,6 +105,8 @@ def references(
     responses = model.get("direct") or ()
     if len(responses) > 1:
         keys |= _of_link(model)
+    if model.get("transformation") == "log" and effect == "iid" and len(responses) == 1 and method in ("reml", "ml"):
+        keys.add("slud-maiti")
     if method in ("reml", "ml") and (effect not in ("iid", "sar") or len(responses) > 1):
         keys.add("kackar-harville")
     used = (("cliff-ord", moran), ("shapiro-wilk", shapiro), ("brown", brown), ("garrett-zeger", overlap))
@@ -109,7 +119,7 @@ def _of_link(model: Mapping[str, Any]) -> set[str]:
     link = str(model.get("link", ""))
     if link == "chain":
         return {"jin"}
-    if link != "separable":
+    if link not in ("separable", "ar1", "har1"):
         return set()
     keys = {"benavent-morales" if str(model.get("random_effect")) == "iid" else "mardia"}
     return keys | ({"lewandowski"} if str(model.get("method")) == "bayes" else set())

@@ -105,8 +105,8 @@ def statistic_rows(result: FitResult) -> list[tuple[str, str]]:
     ]
     for name, value in result.diagnostics.items():
         number = as_number(value)
-        if name in {"moran_i", "moran_p", "shapiro_w", "shapiro_p"}:
-            continue  # the checks show them with their meaning
+        if name in {"moran_i", "moran_p", "shapiro_w", "shapiro_p", "orders_tried"}:
+            continue  # shown elsewhere with their meaning
         if isinstance(value, bool | np.bool_):
             shown = "yes" if value else "no"
         elif math.isfinite(number):

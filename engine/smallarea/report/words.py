@@ -21,7 +21,12 @@ METHODS = {
     "prediction",
     "ampl_yl": "adjusted profile maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased "
     "prediction",
+    "robust": "robust restricted maximum likelihood and robust prediction (Sinha and Rao), which bound the influence "
+    "of outlying areas",
+    "ybarra_lohr": "the method of Ybarra and Lohr, which allows for the sampling errors of covariates that are "
+    "estimates",
 }
+TRANSFORMATIONS = {"log": "logarithms", "logit": "logits", "arcsin": "arcsines of the square roots"}
 EFFECTS = {
     "iid": "an independent effect",
     "car": "a spatial effect that makes neighbouring areas alike (proper CAR)",
@@ -37,6 +42,10 @@ LINKS = {
     "helps the others",
     "independent": "Each response has area effects of its own, independent of those of the others",
     "chain": "The responses form a chain (GMCAR)",
+    "ar1": "The effects of an area are correlated between the responses, by rho from one to the next in their order, "
+    "with one variance",
+    "har1": "The effects of an area are correlated between the responses, by rho from one to the next in their order, "
+    "with a variance for each",
 }
 STATISTICS = {
     "log_likelihood": "Log-likelihood",
@@ -104,7 +113,18 @@ def model_in_words(model: Mapping[str, Any]) -> list[str]:
         "The estimate of an area weighs its direct estimate against what the model expects there: the less precise "
         "the direct estimate, the more the model counts."
     )
-    return sentences + _method_in_words(model)
+    return sentences + _transformation_in_words(model) + _method_in_words(model)
+
+
+def _transformation_in_words(model: Mapping[str, Any]) -> list[str]:
+    name = str(model.get("transformation") or "none")
+    if name not in TRANSFORMATIONS:
+        return []
+    way = str(model.get("back_transformation") or "")
+    return [
+        f"All this is about the {TRANSFORMATIONS[name]} of the direct estimates; estimates, their errors and intervals "
+        "are back in the units of the data" + (f" ({way})." if way else ".")
+    ]
 
 
 def _link_in_words(model: Mapping[str, Any]) -> list[str]:
@@ -125,6 +145,8 @@ def _method_in_words(model: Mapping[str, Any]) -> list[str]:
     method = str(model.get("method", ""))
     level = level_percent(model["level"]) + " " if "level" in model else ""
     sentences = [f"Fitted by {METHODS[method]}."] if method in METHODS else []
+    if method == "robust":
+        return [*sentences, f"Standard errors are by parametric bootstrap; intervals are {level}normal intervals."]
     if method == "bayes":
         sentences.append(
             "Estimates are posterior means, standard errors posterior standard deviations, and intervals "

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smallarea.workflows.areas import build_adjacency, check_areas
+    from smallarea.workflows.compare import compare
     from smallarea.workflows.engine import status
     from smallarea.workflows.export import export
     from smallarea.workflows.fit import fit
 
-__all__ = ["build_adjacency", "check_areas", "export", "fit", "status", "task_function"]
+__all__ = ["build_adjacency", "check_areas", "compare", "export", "fit", "status", "task_function"]
 
 _HOMES = {
     "build_adjacency": "smallarea.workflows.areas",
     "check_areas": "smallarea.workflows.areas",
+    "compare": "smallarea.workflows.compare",
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
     "status": "smallarea.workflows.engine",
@@ -33,7 +35,7 @@ def task_function(task: str) -> Callable[..., Any]:
     Parameters
     ----------
     task : str
-        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``export`` or ``status``.
+        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``compare``, ``export`` or ``status``.
 
     Returns
     -------

@@ -29,9 +29,9 @@ def with_plain_shrinkage(
     pandas.DataFrame
         With columns ``plain_estimate`` and ``plain_se`` in the units of the input, NaN for a response whose model
         variance is estimated as zero: its standard errors would be too good to be true. Unchanged if the model is the
-        plain one itself.
+        plain one itself, or of transformed estimates.
     """
-    if len(data) == 1 and not specification.spatial:
+    if (len(data) == 1 and not specification.spatial) or specification.transformation != "none":
         return diagnostics
     estimates, errors = [], []
     for response in data:

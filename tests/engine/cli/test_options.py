@@ -18,6 +18,7 @@ COMMANDS = {
     "check_areas": "areas check",
     "build_adjacency": "areas adjacency",
     "fit": "fit",
+    "compare": "compare",
     "export": "export",
     "status": "status",
 }

@@ -47,9 +47,9 @@ def test_areas_without_an_estimate_are_left_out_of_the_draws(make_several):
 
 
 def test_orders_come_best_first(make_several):
-    tried = {"income | rent": -174.85, "rent | income": -173.65}
+    tried = "income given rent: -174.85; rent given income: -173.65"
     rows = order_rows(make_several(diagnostics={"orders_tried": tried}))
-    assert [row["order"] for row in rows] == ["rent | income", "income | rent"]
+    assert [row["order"] for row in rows] == ["rent given income", "income given rent"]
     assert [row["behind"] for row in rows] == ["", "−1.20"]
     assert order_rows(make_several()) == []
 

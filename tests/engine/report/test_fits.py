@@ -22,6 +22,10 @@ FITS = {
     "chain": {"link": "chain", "order": "auto", **TWO},
     "reml": {"method": "reml", **TWO},
     "three": {"direct": ["a", "b", "c"], "variance": ["va", "vb", "vc"]},
+    "har1": {"random_effect": "iid", "link": "har1", "method": "reml", **TWO},
+    "iid, reml": {"random_effect": "iid", "method": "reml", **TWO},
+    "log": {"transformation": "log", **TWO},
+    "robust": {"random_effect": "iid", "method": "robust", "replicates": 20, "direct": "a", "variance": "va"},
     "sar": {"random_effect": "sar", "method": "reml", "direct": "a", "variance": "va"},
 }
 
@@ -55,10 +59,11 @@ def test_every_model_has_its_report(areas, name, tmp_path):
     assert re.search(r"\b(nan|NaN|None|inf|np\.float64)\b", page) is None
     several = len(result.model["direct"]) > 1
     assert ("Between the responses" in page) == several
-    assert "plain shrinkage" in page
+    assert ("plain shrinkage" in page) == (name not in ("log", "robust"))
     assert ("Orders of the chain" in page) == (name == "chain")
     for response in result.model["direct"]:
         assert f"checks of {response if several else 'the model'} " in page
+    assert ("logarithms of the direct" in page) == (name == "log")
     for term in result.coefficients["term"]:
         assert str(term) in page
     assert ("joint" in page) == (several and result.posterior is not None)

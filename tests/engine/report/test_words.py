@@ -40,6 +40,13 @@ def test_links_are_described_only_for_several_responses():
     assert "chain (GMCAR): rent given income, and income by itself" in " ".join(model_in_words(chain))
 
 
+def test_a_transformation_and_its_way_back_are_said():
+    model = {**ONE, "random_effect": "iid", "transformation": "log", "back_transformation": "bias-corrected"}
+    assert "the logarithms of the direct estimates" in " ".join(model_in_words(model))
+    assert "units of the data (bias-corrected)" in " ".join(model_in_words(model))
+    assert "units of the data" not in " ".join(model_in_words({**model, "transformation": "none"}))
+
+
 def test_what_is_said_of_the_sampling_errors():
     assert sampling_in_words(ONE) == ("", False)
     text, assumed = sampling_in_words({**TWO, "covariance": ["cov_ir"]})
@@ -65,7 +72,11 @@ def test_what_is_said_of_the_sampling_errors():
         ({**TWO, "random_effect": "car", "link": "chain"}, ["Jin, X."], ["Mardia", "Lewandowski"]),
         ({**TWO, "random_effect": "leroux", "link": "independent"}, ["Leroux"], ["Mardia", "Jin"]),
         ({**TWO, "random_effect": "car", "method": "reml"}, ["Kackar", "Prasad"], ["Lewandowski", "Vehtari"]),
-        ({**ONE, "random_effect": "iid", "method": "reml"}, ["Prasad"], ["Kackar"]),
+        ({**ONE, "random_effect": "iid", "method": "reml"}, ["Prasad"], ["Kackar", "Slud"]),
+        ({**ONE, "random_effect": "iid", "method": "reml", "transformation": "log"}, ["Slud"], ["Kackar"]),
+        ({**ONE, "random_effect": "iid", "method": "robust"}, ["Sinha"], ["Prasad"]),
+        ({**ONE, "random_effect": "iid", "method": "ybarra_lohr"}, ["Ybarra"], ["Prasad"]),
+        ({**TWO, "random_effect": "iid", "method": "reml", "link": "ar1"}, ["Benavent"], ["Mardia", "Jin"]),
     ],
 )
 def test_only_what_was_used_is_cited(model, wanted, unwanted):
@@ -86,6 +97,8 @@ def test_only_what_was_used_is_cited(model, wanted, unwanted):
         ("icar", "separable", True, "Σ ⊗(D − W)−"),
         ("bym2", "separable", False, "φ ik = √ ρ u ik + √(1 − ρ)v ik"),
         ("iid", "separable", True, "δ i ~ N(0,Σ)"),
+        ("iid", "ar1", True, "Σ kl = σ δ ² ρ | k − l |"),
+        ("iid", "har1", True, "Σ kl = σ δk σ δl ρ | k − l |"),
         ("car", "chain", True, "φ 2 | φ 1 ~ N((η 0,21 I + η 1,21 W)φ 1,σ 2 ²(D − ρ 2 W)−1)"),
     ],
 )
