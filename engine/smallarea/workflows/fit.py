@@ -25,6 +25,7 @@ from smallarea.workflows.fit_model import Settings, fit_model
 from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
 from smallarea.workflows.fit_output import write_outputs
 from smallarea.workflows.fit_scale import check_scale, to_model_scale, way_back
+from smallarea.workflows.plain_shrinkage import with_plain_shrinkage
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -231,7 +232,7 @@ def fit(
     estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
     result = FitResult(
         estimates,
-        tables.area_diagnostics,
+        with_plain_shrinkage(tables.area_diagnostics, data, specification),
         tables.coefficients,
         tables.hyperparameters,
         tables.fit_statistics,
