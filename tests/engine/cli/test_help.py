@@ -33,6 +33,7 @@ HEAVY = {
     "pyogrio",
     "shapely",
     "jinja2",
+    "numba",
     "torch",
     "jax",
 }
