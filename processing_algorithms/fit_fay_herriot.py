@@ -239,9 +239,11 @@ class FitFayHerriot(TableAlgorithm):
     def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the layer after what was estimated."""
         direct = fields_of(self, parameters, "DIRECT", context)
-        several = (
-            f"{', '.join(direct[:-1])} and {direct[-1]}"
-            if len(direct) <= _MOST_NAMES
-            else ", ".join([*direct[:_MOST_NAMES], "..."])
-        )
-        show_layer(context, outputs, "OUTPUT", f"Estimates of {direct[0] if len(direct) == 1 else several}")
+        show_layer(context, outputs, "OUTPUT", f"Estimates of {listed(direct)}")
+
+
+def listed(names: list[str]) -> str:
+    """Return names as they stand in a title: the first few, and how many more there are."""
+    if len(names) > _MOST_NAMES:
+        return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -265,3 +265,12 @@ def test_the_layer_offers_the_maps_of_every_response(grid, feedback, tmp_path):
     plain = grid(2)
     offer_styles(plain)
     assert len(plain.styleManager().styles()) == 1
+
+
+def test_the_layer_is_named_after_its_responses(provider):
+    from smallarea_qgis.processing_algorithms.fit_fay_herriot import listed
+
+    assert listed(["income"]) == "income"
+    assert listed(["income", "rent"]) == "income and rent"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
