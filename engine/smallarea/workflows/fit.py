@@ -18,11 +18,11 @@ from smallarea._version import __version__
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
 from smallarea.errors import GraphProblem, JobProblem
 from smallarea.results.fit_result import FitResult
-from smallarea.results.reliability import classify, load_preset, scale_cautions
+from smallarea.results.reliability import classify, load_preset
 from smallarea.workflows.fit_call import AUTO, check_call, names_of, plain, speaking_of
 from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
 from smallarea.workflows.fit_model import Settings, fit_model
-from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
+from smallarea.workflows.fit_notes import dropped_rows, fit_warnings, preset_cautions
 from smallarea.workflows.fit_output import write_outputs
 from smallarea.workflows.fit_scale import check_scale, to_model_scale, way_back
 from smallarea.workflows.plain_shrinkage import with_plain_shrinkage
@@ -244,7 +244,7 @@ def fit(
         (
             *fit_warnings(data, columns.direct, specification, adjacency, tables, min_ess),
             *fitted.warnings,
-            *scale_cautions(estimates, preset),
+            *preset_cautions(estimates, preset),
         ),
         dropped_rows(found, data, columns.direct),
         adjacency,

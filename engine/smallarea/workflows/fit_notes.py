@@ -10,6 +10,7 @@ import pandas as pd
 
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification
 from smallarea.errors import named
+from smallarea.results.reliability import ReliabilityPreset, scale_cautions
 from smallarea.results.tables import FitTables
 from smallarea.workflows.fit_input import FitInput
 
@@ -131,6 +132,29 @@ def _warnings_far_from_data(
                 "neighbours cannot help, so their predictions are as uncertain as the spatial prior."
             )
     return found
+
+
+def preset_cautions(estimates: pd.DataFrame, preset: ReliabilityPreset) -> tuple[str, ...]:
+    """Say where the reliability preset does not suit the estimates of a response.
+
+    Parameters
+    ----------
+    estimates : pandas.DataFrame
+        The estimates table.
+    preset : ReliabilityPreset
+        The rule.
+
+    Returns
+    -------
+    tuple of str
+        May be empty.
+    """
+    responses = estimates.groupby("response", sort=False)
+    return tuple(
+        f"{name}: {text}" if responses.ngroups > 1 else text
+        for name, table in responses
+        for text in scale_cautions(table, preset)
+    )
 
 
 def dropped_rows(found: FitInput, data: Sequence[AreaLevelData], responses: Sequence[str]) -> pd.DataFrame:
