@@ -25,9 +25,7 @@ def arviz():
 
 
 def in_arviz(arviz, log_density):
-    return arviz.from_dict(
-        posterior={"x": np.zeros((1, len(log_density)))}, log_likelihood={"y": log_density[None]}
-    )
+    return arviz.from_dict(posterior={"x": np.zeros((1, len(log_density)))}, log_likelihood={"y": log_density[None]})
 
 
 def test_loo_of_arviz(arviz, log_density):
