@@ -79,6 +79,19 @@ class ParameterMaker:
         spec = self._spec(name)
         return self._finished(name, _choice(name, label, list(spec.choices), spec.default))
 
+    def choices(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return any number of the schema's words; none stands for the engine's default."""
+        definition = QgsProcessingParameterEnum(
+            key(name),
+            label,
+            options=list(self._spec(name).choices),
+            allowMultiple=True,
+            defaultValue=None,
+            optional=True,
+            usesStaticStrings=True,
+        )
+        return self._finished(name, definition)
+
     def yes_no_default(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a choice for a yes or no whose default depends on other parameters."""
         return self._finished(name, _choice(name, label, [UNSET, *_YES_NO], UNSET))
@@ -93,7 +106,7 @@ class ParameterMaker:
         return self._number(name, label, QgsProcessingParameterNumber.Type.Integer)
 
     def decimal(self, name: str, label: str) -> QgsProcessingParameterDefinition:
-        """Return a number."""
+        """Return a number, optional if the schema has no default."""
         return self._number(name, label, QgsProcessingParameterNumber.Type.Double)
 
     def text(self, name: str, label: str) -> QgsProcessingParameterDefinition:
@@ -143,7 +156,9 @@ class ParameterMaker:
 
     def _number(self, name: str, label: str, kind: Any) -> QgsProcessingParameterDefinition:
         spec = self._spec(name)
-        definition = QgsProcessingParameterNumber(key(name), label, type=kind, defaultValue=spec.default)
+        definition = QgsProcessingParameterNumber(
+            key(name), label, type=kind, defaultValue=spec.default, optional=spec.default is None
+        )
         if spec.minimum is not None:
             definition.setMinimum(spec.minimum)
         if spec.maximum is not None:
