@@ -176,7 +176,8 @@ class CompareModels(TableAlgorithm):
             **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
             **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
             **{name: self.parameterAsDouble(parameters, key(name), context) for name in _DECIMALS},
-            "criteria": self.parameterAsEnumStrings(parameters, "CRITERIA", context),
+            # None chosen comes as one empty text.
+            "criteria": [name for name in self.parameterAsEnumStrings(parameters, "CRITERIA", context) if name],
             "graph": absolute_if_file(self.parameterAsFile(parameters, "GRAPH", context)) or None,
         }
         # QGIS takes a number that is not set for zero.
