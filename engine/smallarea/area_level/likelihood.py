@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.area_level.collapsed import CollapsedModel
-from smallarea.area_level.importance import find_mode
+from smallarea.area_level.mode import find_mode
 from smallarea.area_level.parameters import as_arrays, inside, natural_values
 from smallarea.area_level.priors import DEFAULT_PRIORS, Prior, Uniform
 from smallarea.area_level.specification import AreaLevelSpecification
@@ -24,7 +24,10 @@ Vector = NDArray[np.float64]
 
 # Beyond this coordinate a parameter counts as lying on its boundary: a standard deviation below 1e-5 of the data's.
 BOUNDARY = -4.3
-NEAREST_TO_ONE = 1.0 - 1e-4
+# And beyond this one a dependence parameter (rho, a correlation) counts as lying at the end of its range. The search
+# does not go far past it: the precision matrices become singular, and then rounding decides.
+END_OF_RANGE = 5.5
+WALL = 6.0
 STEP = 0.02
 
 
@@ -36,8 +39,8 @@ class LikelihoodFit:
     ----------
     values, values_se : ndarray, shape (q,)
         Hyperparameters and their asymptotic standard errors (NaN on a boundary).
-    at_boundary : tuple of str
-        Hyperparameters that the data put on the boundary of their range.
+    at_zero, at_end : tuple of str
+        Standard deviations that the data put at zero, and dependence parameters at the end of their range.
     log_likelihood, restricted_log_likelihood : float
         At the estimates.
     beta, beta_covariance : ndarray, shapes (p,), (p, p)
@@ -54,7 +57,8 @@ class LikelihoodFit:
 
     values: Vector
     values_se: Vector
-    at_boundary: tuple[str, ...]
+    at_zero: tuple[str, ...]
+    at_end: tuple[str, ...]
     log_likelihood: float
     restricted_log_likelihood: float
     beta: Vector
@@ -102,6 +106,7 @@ def fit_likelihood(
     bare = replace(specification, priors=_coordinates(specification))
     layout, k = bare.layout, len(bare.responses)
     order = tuple(bare.responses.index(name) for name in bare.order)
+    bounded = np.array([parameter.kind in ("rho", "correlation") for parameter in layout])
 
     def values(x: Vector) -> Vector:
         return natural_values(layout, bare.priors, k, x)
@@ -110,7 +115,7 @@ def fit_likelihood(
         if progress is not None:
             progress(10.0, "searching for the maximum of the likelihood")
         natural = values(x)
-        good = inside(layout, natural)
+        good = inside(layout, natural) & np.all(np.abs(x[:, bounded]) < WALL, axis=1)
         out = np.full(len(x), -np.inf)
         if good.any():
             given = model.condition(as_arrays(layout, order, k, natural[good]))
@@ -120,9 +125,8 @@ def fit_likelihood(
 
     mode, covariance, _ = find_mode(target, len(layout), flat=True)
     low = np.array([parameter.is_sd for parameter in layout]) & (mode < BOUNDARY)
-    bounded = np.array([parameter.kind in ("rho", "correlation") for parameter in layout])
-    at_end = low | (bounded & (np.abs(values(mode[None])[0]) > NEAREST_TO_ONE))
-    free = ~at_end
+    end = bounded & (np.abs(mode) > END_OF_RANGE)
+    free = ~(low | end)
     shifts = STEP * np.eye(len(layout))[free]
     points = np.vstack([mode, mode + shifts, mode - shifts])
     given = model.condition(as_arrays(layout, order, k, values(points)))
@@ -136,11 +140,15 @@ def fit_likelihood(
     inner = covariance[np.ix_(free, free)]
     total, known = moments.covariances
     estimates = np.where(low, 0.0, natural[0])
+    at_zero, at_end = (
+        tuple(parameter.name for parameter, at in zip(layout, where, strict=True) if at) for where in (low, end)
+    )
     se = np.sqrt(np.einsum("iq,ij,jq->q", natural_slope, inner, natural_slope))
     return LikelihoodFit(
         estimates,
-        np.where(at_end, np.nan, se),
-        tuple(parameter.name for parameter, at in zip(layout, at_end, strict=True) if at),
+        np.where(free, se, np.nan),
+        at_zero,
+        at_end,
         float(given.log_profile[0]),
         float(given.log_likelihood[0]),
         given.beta[:, 0],

@@ -66,8 +66,12 @@ def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...
         out += each("sd_phi")
         if model.random_effect != "icar":
             out += each("rho") if model.link != "separable" else [Parameter("rho", "rho")]
-    if model.iid_part:
+    if model.iid_part and model.link == "ar1":
+        out.append(Parameter("sd_delta", "sd_delta", tuple(range(k))))
+    elif model.iid_part:
         out += each("sd_delta")
+    if model.link in ("ar1", "har1"):
+        out.append(Parameter("rho", "rho"))
     if k > 1 and model.link == "separable":
         out += [
             Parameter(f"correlation[{names[i]},{names[j]}]", "correlation", (i, j))

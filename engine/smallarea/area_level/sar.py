@@ -81,23 +81,32 @@ class SarEblup:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the estimates has to know, empty if nothing is unusual."""
-        notes = []
+        notes = list(self.error_notes)
         if self.model_variance == 0.0:
-            notes.append(
+            notes.insert(
+                0,
                 "The model variance is 0: the covariates explain all that the sampling variances leave, every estimate "
-                "is synthetic, and the spatial parameter rho is not identified."
+                "is synthetic, and the spatial parameter rho is not identified.",
             )
+        return tuple(notes)
+
+    @property
+    def error_notes(self) -> tuple[str, ...]:
+        """Those of the notes that speak of the analytic mean squared errors, which the bootstrap does without."""
+        notes = []
         if self.rho_at_bound:
             notes.append(
                 f"The spatial parameter rho is at the end of its range ({self.rho:.5f}); its standard error and the "
-                "part of the mean squared errors that comes from it are not to be trusted. Use the bootstrap."
+                "part of the mean squared errors that comes from it are not to be trusted. Use the bootstrap (mse "
+                "'bootstrap')."
             )
         doubtful = int(np.sum(self.mse < 0.5 * (self.g1 + self.g2 + 2.0 * self.g3)))
         if doubtful and not self.rho_at_bound:
             notes.append(
                 f"The analytic mean squared error of {doubtful} areas is less than half of what its positive parts add "
                 f"up to ({int(np.sum(self.mse <= 0.0))} are not positive): rho is too uncertain (standard error "
-                f"{np.sqrt(self.parameter_covariance[1, 1]):.2g}) for the approximation. Use the bootstrap."
+                f"{np.sqrt(self.parameter_covariance[1, 1]):.2g}) for the approximation. Use the bootstrap (mse "
+                "'bootstrap')."
             )
         return tuple(notes)
 

@@ -16,14 +16,16 @@ import pandas as pd
 
 from smallarea._version import __version__
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
-from smallarea.errors import GraphProblem, JobProblem, named
-from smallarea.io import check_suffix
+from smallarea.errors import GraphProblem, JobProblem
 from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset, scale_cautions
+from smallarea.workflows.fit_call import AUTO, check_call, names_of, plain, speaking_of
 from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
 from smallarea.workflows.fit_model import Settings, fit_model
 from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
 from smallarea.workflows.fit_output import write_outputs
+from smallarea.workflows.fit_scale import check_scale, to_model_scale, way_back
+from smallarea.workflows.plain_shrinkage import with_plain_shrinkage
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -33,23 +35,6 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
 
-# A job is checked against its schema; a call from Python comes as it is, and a misspelt word must not pass for another.
-_CHOICES = {
-    "variance_type": ("variance", "standard_error", "margin_of_error"),
-    "link": ("separable", "independent", "chain"),
-    "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
-    "unmatched": ("error", "drop"),
-    "missing_variance": ("out_of_sample", "error"),
-    "missing_covariates": ("error", "drop"),
-}
-
-_FORMATS = {
-    "output": ((".gpkg",), "a GeoPackage"),
-    "report": ((".html", ".htm"), "HTML"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "excel": ((".xlsx",), "an Excel workbook"),
-    "posterior": ((".nc",), "NetCDF"),
-}
 _PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl", "numba")
 
 
@@ -69,13 +54,22 @@ def fit(
     sampling_correlation: float | None = None,
     variance_type: Literal["variance", "standard_error", "margin_of_error"] = "variance",
     moe_level: float = 0.90,
+    transformation: Literal["none", "log", "logit", "arcsin"] = "none",
+    n_eff: str | Sequence[str] = (),
+    back_transformation: Literal["bias_corrected", "naive"] = "bias_corrected",
     covariates: Sequence[str] = (),
+    covariate_variance: str | Sequence[str] = (),
     intercept: bool = True,
     random_effect: Literal["iid", "car", "leroux", "bym2", "icar", "sar"] = "car",
-    link: Literal["separable", "independent", "chain"] = "separable",
+    link: Literal["separable", "independent", "chain", "ar1", "har1"] = "separable",
     order: str | Sequence[str] = (),
     iid_part: bool | None = None,
-    method: Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"] = "bayes",
+    method: Literal[
+        "bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"
+    ] = "bayes",
+    tuning: float = 1.345,
+    mse: Literal["auto", "analytic", "bootstrap"] = "auto",
+    replicates: int = 200,
     graph: PathLike | AreaGraph | None = None,
     contiguity: Literal["queen", "rook"] = "queen",
     islands: Literal["own_component", "nearest", "error"] = "own_component",
@@ -95,6 +89,7 @@ def fit(
     csv: PathLike | None = None,
     excel: PathLike | None = None,
     posterior: PathLike | None = None,
+    checkpoint: PathLike | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a Fay-Herriot model and, where asked, write its map, report, table and draws.
@@ -117,8 +112,16 @@ def fit(
         Field names, of ``direct``, ``variance`` and ``covariance`` one or several. Sampling variances are on the scale
         of ``direct`` squared, unless ``variance_type`` says that they are standard errors or margins of error (at
         ``moe_level``).
+    transformation, n_eff, back_transformation
+        What the model is of, the fields with effective sample sizes that ``arcsin`` takes, and how estimates come back;
+        see :mod:`smallarea.area_level.transformations`.
+    covariate_variance : str or sequence of str
+        Fields with the sampling variances of the covariates, ``'0'`` for one that is known exactly (``ybarra_lohr``).
     intercept, random_effect, link, order, iid_part, method, priors
         The model; see :func:`smallarea.area_level.specify`.
+    tuning, mse, replicates
+        Huber's constant of method ``robust``; analytic or bootstrap mean squared errors, and replicates of the
+        bootstrap.
     graph : path, AreaGraph or None
         The adjacency graph; built from the polygons by ``contiguity`` and ``islands`` if None.
     draws, min_ess, level, seed, solver, workers
@@ -127,6 +130,8 @@ def fit(
         What to do with rows and areas that do not fit; see the command line's help.
     reliability : str
         Name or path of a reliability preset.
+    checkpoint : path, optional
+        File with the sampler's progress; a run of the same model that finds it goes on from there.
     output, report, csv, excel, posterior : path, optional
         Files to write: GeoPackage with styles, HTML report, CSV, Excel workbook, NetCDF. They appear together, after
         everything has worked.
@@ -148,35 +153,46 @@ def fit(
     ----------
     Fay, R. E. and Herriot, R. A. (1979). Estimates of income for small places. JASA 74, 269-277.
     """
-    call = {name: _plain(value) for name, value in locals().items() if name != "progress"}
-    _check_call(call)
+    call = {name: plain(value) for name, value in locals().items() if name != "progress"}
+    check_call(call)
+    check_scale(call)
     timings: dict[str, float] = {}
     tell = progress or _silent
     preset = load_preset(reliability)
     columns = Columns(
-        _names(direct),
-        _names(variance),
-        _names(covariance),
+        names_of(direct),
+        names_of(variance),
+        names_of(covariance),
         sampling_correlation,
         tuple(covariates),
         variance_type,
         moe_level,
+        names_of(n_eff),
+        names_of(covariate_variance),
     )
     columns.check()
-    chosen_order = _names(order)
+    chosen_order = names_of(order)
+    any_order = chosen_order == AUTO
     specification = specify(
         covariates,
         responses=columns.direct,
         random_effect=random_effect,
         link=link,
-        order=() if chosen_order == ("auto",) else chosen_order,
+        order=() if any_order else chosen_order,
         iid_part=iid_part,
         intercept=intercept,
         method=method,
         priors=priors,
+        transformation=transformation,
     )
     if posterior is not None and method != "bayes":
         raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
+    if checkpoint is not None and (method != "bayes" or any_order):
+        raise JobProblem(
+            "A checkpoint keeps the progress of one sampler: it belongs to method 'bayes' and, for a chain, to one "
+            "order. "
+            "Leave it out, or name the order."
+        )
     if output is not None and areas is None:
         raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
     tell(0.0, "reading the input")
@@ -193,34 +209,38 @@ def fit(
             columns=columns,
             unmatched=unmatched,
         )
-        data = [
-            area_level_data(
-                found.ids,
-                found.direct[:, k],
-                found.variance[:, k],
-                found.covariates,
-                covariates,
-                missing_variance=missing_variance,
-                missing_covariates=missing_covariates,
-            )
-            for k in range(len(columns.direct))
-        ]
+        modelled = to_model_scale(found, transformation)
+        data = _responses(modelled, columns, missing_variance, missing_covariates)
     tell(3.0, "building the adjacency graph")
     with _timed(timings, "adjacency graph"):
         adjacency = _graph(graph, found, specification, contiguity, islands)
-    settings = Settings(draws, min_ess, level, seed, solver, workers, chosen_order == ("auto",))
-    fitted = fit_model(data, found.correlation, specification, adjacency, settings, _within(tell, 5.0, 85.0))
+    settings = Settings(
+        draws, min_ess, level, seed, solver, workers, any_order, mse, replicates, tuning, _path(checkpoint)
+    )
+    fitted = fit_model(
+        data,
+        found.correlation,
+        specification,
+        adjacency,
+        settings,
+        _within(tell, 5.0, 85.0),
+        covariate_variance=found.covariate_variance,
+        way=way_back(found, data, transformation, back_transformation),
+    )
     tables, specification = fitted.tables, fitted.specification
     timings.update(fitted.seconds)
     estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
     result = FitResult(
         estimates,
-        tables.area_diagnostics,
+        with_plain_shrinkage(tables.area_diagnostics, data, specification),
         tables.coefficients,
         tables.hyperparameters,
         tables.fit_statistics,
         tables.diagnostics,
-        _model(specification, data, columns, level),
+        {
+            **_model(specification, data, columns, level),
+            "back_transformation": fitted.back_transformation,
+        },
         (
             *fit_warnings(data, columns.direct, specification, adjacency, tables, min_ess),
             *fitted.warnings,
@@ -242,33 +262,32 @@ def fit(
     return result
 
 
-def _check_call(call: Mapping[str, Any]) -> None:
-    """Refuse what a job could not say either; the command line has checked all this before."""
-    for name in ("repair", "intercept"):
-        if not isinstance(call[name], bool):
-            raise JobProblem(f"{name} must be True or False; got {call[name]!r}.")
-    if not isinstance(call["iid_part"], bool | None):
-        raise JobProblem(f"iid_part must be True, False or None; got {call['iid_part']!r}.")
-    for name in ("draws", "min_ess", "seed", "workers"):
-        if not isinstance(call[name], int) or isinstance(call[name], bool):
-            raise JobProblem(f"{name} must be a whole number; got {call[name]!r}.")
-    for name in ("level", "moe_level"):
-        if not isinstance(call[name], int | float):
-            raise JobProblem(f"{name} must be a number; got {call[name]!r}.")
-    if isinstance(call["covariates"], str):
-        raise JobProblem(f"covariates must be a list of field names; write [{call['covariates']!r}].")
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
-    for name in ("level", "moe_level"):
-        if not 0.0 < call[name] < 1.0:
-            raise JobProblem(f"{name} is a probability between 0 and 1, for example 0.95; got {call[name]}.")
-    for name, least in (("draws", 1), ("min_ess", 1), ("seed", 0), ("workers", 0)):
-        if call[name] < least:
-            raise JobProblem(f"{name} must be at least {least}; got {call[name]}.")
+def _responses(
+    found: FitInput,
+    columns: Columns,
+    missing_variance: Literal["out_of_sample", "error"],
+    missing_covariates: Literal["error", "drop"],
+) -> list[AreaLevelData]:
+    """Return the checked data of each response."""
+    data = []
+    for k, name in enumerate(columns.direct):
+        with speaking_of(name, len(columns.direct) > 1):
+            data.append(
+                area_level_data(
+                    found.ids,
+                    found.direct[:, k],
+                    found.variance[:, k],
+                    found.covariates,
+                    columns.covariates,
+                    missing_variance=missing_variance,
+                    missing_covariates=missing_covariates,
+                )
+            )
+    return data
+
+
+def _path(path: PathLike | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def _graph(
@@ -294,11 +313,6 @@ def _graph(
     return given if given.ids == found.ids else given.reorder(found.ids)
 
 
-def _names(value: str | Sequence[str]) -> tuple[str, ...]:
-    """One name stands for a list of one."""
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
 def _model(
     specification: AreaLevelSpecification, data: Sequence[AreaLevelData], columns: Columns, level: float
 ) -> dict[str, Any]:
@@ -315,6 +329,9 @@ def _model(
         "covariance": list(columns.covariance),
         "sampling_correlation": columns.sampling_correlation,
         "covariates": list(specification.covariates),
+        "covariate_variance": list(columns.covariate_variance),
+        "transformation": specification.transformation,
+        "n_eff": list(columns.n_eff),
         "level": level,
         "n_areas": len(data[0].areas),
         "n_sampled": int(np.any([response.sampled for response in data], axis=0).sum()),
@@ -334,23 +351,6 @@ def _silent(percent: float, text: str) -> None:
 
 def _within(tell: Progress, start: float, end: float) -> Progress:
     return lambda percent, text: tell(start + (end - start) * percent / 100.0, text)
-
-
-def _plain(value: Any) -> Any:
-    """Return a parameter as it would stand in a job."""
-    if isinstance(value, pd.DataFrame):
-        return f"<{type(value).__name__} with {len(value)} rows>"
-    if isinstance(value, os.PathLike):
-        return str(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {str(name): str(item) for name, item in value.items()}
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    if isinstance(value, Sequence):
-        return list(value)
-    return f"<{type(value).__name__}>"
 
 
 def _versions() -> dict[str, str]:

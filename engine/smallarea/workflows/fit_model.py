@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -16,22 +16,21 @@ from smallarea.area_level import (
     AreaLevelData,
     AreaLevelSpecification,
     StackedData,
-    StandardisedData,
     build_model,
-    fit_eblup,
     sample_posterior,
     specify,
     stack,
     standardise,
 )
+from smallarea.area_level.checkpoint import Checkpoint, fingerprint
 from smallarea.area_level.likelihood import fit_likelihood
-from smallarea.area_level.sar import fit_sar_eblup
-from smallarea.errors import GraphProblem, JobProblem
-from smallarea.results.eblup_tables import eblup_tables
+from smallarea.errors import JobProblem, named
+from smallarea.results.back_to_input import NO_WAY_BACK, WayBack, estimates_to_input, posterior_to_input
 from smallarea.results.likelihood_tables import likelihood_tables
 from smallarea.results.posterior_tables import posterior_tables
-from smallarea.results.sar_tables import sar_tables
 from smallarea.results.tables import FitTables
+from smallarea.workflows.fit_call import speaking_of
+from smallarea.workflows.fit_frequentist import FrequentistFit, fit_one_response, fit_several, fit_spatial
 
 if TYPE_CHECKING:
     from smallarea.areas import AreaGraph
@@ -40,6 +39,7 @@ Progress = Callable[[float, str], None]
 
 # All orders of a chain are tried up to this many responses (24 fits).
 MOST_RESPONSES_TO_ORDER = 4
+_CRITERIA = {"bayes": "log_marginal_likelihood", "reml": "restricted_log_likelihood", "ml": "log_likelihood"}
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,21 @@ class Settings:
     solver: str
     workers: int
     any_order: bool = False
+    mse: str = "auto"
+    replicates: int = 200
+    tuning: float = 1.345
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model: its tables, what it was in the end, seconds by stage, and what to warn of."""
+    """A fitted model: its tables, what it was in the end, seconds by stage, what to warn of, and how it came back."""
 
     tables: FitTables
     specification: AreaLevelSpecification
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
-    orders: dict[tuple[str, ...], float] = field(default_factory=dict)
+    back_transformation: str = ""
 
 
 def fit_model(
@@ -73,13 +77,16 @@ def fit_model(
     graph: AreaGraph | None,
     settings: Settings,
     tell: Progress,
+    *,
+    covariate_variance: NDArray[np.float64] | None = None,
+    way: WayBack | None = None,
 ) -> Fitted:
     """Fit.
 
     Parameters
     ----------
     data : sequence of AreaLevelData, length K
-        The responses.
+        The responses, on the scale of the model.
     correlation : ndarray, shape (N, K, K), or None
         Sampling correlations between them.
     specification : AreaLevelSpecification
@@ -90,6 +97,10 @@ def fit_model(
         How to fit.
     tell : callable
         ``tell(percent, text)``; may raise to cancel.
+    covariate_variance : ndarray, shape (N, p), optional
+        Sampling variances of the covariates.
+    way : WayBack, optional
+        How a transformation is undone.
 
     Returns
     -------
@@ -102,34 +113,41 @@ def fit_model(
         Of the family that says what to mend.
     """
     start = time.perf_counter()
-    scaled = [standardise(response, specification.intercept) for response in data]
+    scaled = []
+    for response, name in zip(data, specification.responses, strict=True):
+        with speaking_of(name, len(data) > 1):
+            scaled.append(standardise(response, specification.intercept))
     tell(0.0, "fitting the model")
     if specification.random_effect == "sar":
-        return _fit_sar(data[0], scaled[0], specification, graph, settings, start)
-    single_iid = len(data) == 1 and not specification.spatial
-    if specification.method != "bayes" and single_iid:
-        fit = fit_eblup(scaled[0], specification.method)
-        tables = eblup_tables(data[0], scaled[0], specification, fit, level=settings.level)
-        return Fitted(tables, specification, {"model": time.perf_counter() - start})
-    stacked = stack(scaled, correlation)
+        found = fit_spatial(data[0], scaled[0], specification, graph, settings, way, tell)
+        return _finished(found, specification, way, start)
     if settings.any_order:
-        return _fit_orders(data, stacked, specification, graph, settings, tell)
-    return _fit_stacked(data, stacked, specification, graph, settings, tell)
+        return _fit_orders(data, stack(scaled, correlation), specification, graph, settings, tell, way)
+    if specification.method == "bayes" or specification.spatial:
+        return _fit_stacked(data, stack(scaled, correlation), specification, graph, settings, tell, way)
+    if len(data) == 1:
+        found = fit_one_response(data[0], scaled[0], specification, settings, covariate_variance, way, tell)
+    else:
+        found = fit_several(data, scaled, correlation, specification, settings)
+    return _finished(found, specification, way, start)
 
 
-def _fit_sar(
-    data: AreaLevelData,
-    scaled: StandardisedData,
-    specification: AreaLevelSpecification,
-    graph: AreaGraph | None,
-    settings: Settings,
-    start: float,
+def _finished(
+    found: FrequentistFit, specification: AreaLevelSpecification, way: WayBack | None, start: float
 ) -> Fitted:
-    if graph is None:
-        raise GraphProblem("A SAR model needs to know which areas are neighbours. Give the polygons or a saved graph.")
-    fit = fit_sar_eblup(scaled, graph, specification.method)
-    tables = sar_tables(data, scaled, specification, fit, level=settings.level)
-    return Fitted(tables, specification, {"model": time.perf_counter() - start}, fit.notes)
+    """Bring a frequentist fit back to the units of the input."""
+    tables, warnings, words = found.tables, found.warnings, ""
+    if way is not None:
+        tables, back = estimates_to_input(tables, way, found.back)
+        words = back.correction
+        lost = tables.estimates.loc[tables.estimates["note"].str.contains(NO_WAY_BACK, regex=False), "area"].tolist()
+        if lost:
+            warnings += (
+                f"The estimated mean squared error of {len(lost)} areas is not positive, and the way back from "
+                f"{way.form.name!r} needs it, so they have no estimate: {named(lost)}. Use method 'reml', 'amrl_yl' or "
+                "'bayes'.",
+            )
+    return Fitted(tables, specification, {"model": time.perf_counter() - start}, warnings, back_transformation=words)
 
 
 def _fit_stacked(
@@ -139,14 +157,15 @@ def _fit_stacked(
     graph: AreaGraph | None,
     settings: Settings,
     tell: Progress,
+    way: WayBack | None = None,
 ) -> Fitted:
     start = time.perf_counter()
     model = build_model(specification, stacked, graph, settings.solver)
     if specification.method != "bayes":
         fit = fit_likelihood(model, specification, tell)
         tables = likelihood_tables(data, stacked, specification, fit, level=settings.level)
-        seconds = {"model": time.perf_counter() - start}
-        return Fitted(tables, specification, seconds, _boundary_warning(fit.at_boundary))
+        found = FrequentistFit(tables, _boundary_warnings(fit.at_zero, fit.at_end))
+        return _finished(found, specification, way, start)
     posterior = sample_posterior(
         model,
         specification,
@@ -156,18 +175,38 @@ def _fit_stacked(
         seed=settings.seed,
         workers=settings.workers,
         progress=tell,
+        checkpoint=_checkpoint(settings, specification, stacked, graph),
     )
     attributes = {"model": str(specification), "seed": settings.seed, "smallarea": __version__}
     tables = posterior_tables(data, stacked, specification, posterior, level=settings.level, attributes=attributes)
-    return Fitted(tables, specification, {f"model: {stage}": took for stage, took in posterior.seconds.items()})
+    words = ""
+    if way is not None:
+        tables, back = posterior_to_input(tables, way, posterior, stacked, model.without_data, settings.level)
+        words = back.correction
+    seconds = {f"model: {stage}": took for stage, took in posterior.seconds.items()}
+    return Fitted(tables, specification, seconds, back_transformation=words)
 
 
-def _boundary_warning(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (
-        f"The likelihood puts {', '.join(names)} at the end of the range, and the standard errors do not know how "
-        "uncertain that is. Method 'bayes' averages over it.",
+def _checkpoint(
+    settings: Settings, specification: AreaLevelSpecification, stacked: StackedData, graph: AreaGraph | None
+) -> Checkpoint | None:
+    if settings.checkpoint is None:
+        return None
+    edges = graph.edges if graph is not None and specification.spatial else None
+    return Checkpoint(settings.checkpoint, fingerprint(specification, stacked, edges, settings.seed))
+
+
+def _boundary_warnings(at_zero: Sequence[str], at_end: Sequence[str]) -> tuple[str, ...]:
+    """Say where a maximum of the likelihood lies on a boundary, which its standard errors know nothing of."""
+    where = [
+        (at_zero, "at zero: that effect vanishes"),
+        (at_end, "at the end of its range: the data tell too little to place it"),
+    ]
+    return tuple(
+        f"The likelihood puts {named(names)} {what}. Standard errors do not count how uncertain this is; method "
+        "'bayes' averages over it."
+        for names, what in where
+        if names
     )
 
 
@@ -178,32 +217,36 @@ def _fit_orders(
     graph: AreaGraph | None,
     settings: Settings,
     tell: Progress,
+    way: WayBack | None,
 ) -> Fitted:
-    """Fit a chain in every order and keep the one with the highest marginal likelihood (or restricted likelihood)."""
+    """Fit a chain in every order and keep the one with the highest likelihood, of the kind that the method maximises.
+
+    All orders have as many hyperparameters and the same coefficients, so nothing else has to be weighed.
+    """
     if specification.link != "chain" or len(data) < 2:
         raise JobProblem("The order 'auto' belongs to link 'chain' with two responses or more.")
     if len(data) > MOST_RESPONSES_TO_ORDER:
         raise JobProblem(
             f"All orders are tried for up to {MOST_RESPONSES_TO_ORDER} responses; there are {len(data)}. Name the "
-            f"order."
+            "order."
         )
     orders = list(permutations(specification.responses))
-    best: Fitted | None = None
+    criterion = _CRITERIA[specification.method]
     scores: dict[tuple[str, ...], float] = {}
     seconds: dict[str, float] = {}
+    best: Fitted | None = None  # the only one that is kept: each holds its draws
     for number, order in enumerate(orders):
         part = lambda percent, text, n=number: tell((n + percent / 100.0) / len(orders) * 100.0, text)  # noqa: E731
-        fitted = _fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part)
-        statistics = fitted.tables.fit_statistics
-        scores[order] = statistics.get("log_marginal_likelihood", statistics.get("restricted_log_likelihood", -np.inf))
-        seconds[f"order {' | '.join(order)}"] = sum(fitted.seconds.values())
+        fitted = _fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part, way)
+        scores[order] = fitted.tables.fit_statistics.get(criterion, -np.inf)
+        seconds[f"order {' given '.join(order)}"] = sum(fitted.seconds.values())
         if best is None or scores[order] > scores[best.specification.order]:
             best = fitted
     if best is None:
         raise JobProblem("There is no order to try.")
-    diagnostics = dict(best.tables.diagnostics)
-    diagnostics["orders_tried"] = {" | ".join(order): score for order, score in scores.items()}
-    return replace(best, tables=replace(best.tables, diagnostics=diagnostics), seconds=seconds, orders=scores)
+    tried = "; ".join(f"{' given '.join(order)}: {score:.2f}" for order, score in scores.items())
+    diagnostics = {**best.tables.diagnostics, "orders_tried": tried}
+    return replace(best, tables=replace(best.tables, diagnostics=diagnostics), seconds=seconds)
 
 
 def _reordered(specification: AreaLevelSpecification, order: tuple[str, ...]) -> AreaLevelSpecification:
@@ -221,4 +264,5 @@ def _reordered(specification: AreaLevelSpecification, order: tuple[str, ...]) ->
         intercept=specification.intercept,
         method=specification.method,
         priors=kinds or None,
+        transformation=specification.transformation,
     )

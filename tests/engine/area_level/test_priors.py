@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from smallarea.area_level import (
+    LKJ,
     PC,
     Beta,
     Exponential,
@@ -13,6 +14,7 @@ from smallarea.area_level import (
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
+    Normal,
     Uniform,
     parse_prior,
 )
@@ -27,6 +29,7 @@ PRIORS = [
     (Uniform(-0.5, 0.9), stats.uniform(-0.5, 1.4)),
     (Beta(2.0, 3.5), stats.beta(2.0, 3.5)),
     (Beta(0.7, 0.5), stats.beta(0.7, 0.5)),
+    (Normal(0.3, 2.0), stats.norm(0.3, 2.0)),
 ]
 
 
@@ -68,6 +71,17 @@ def test_rho_keeps_its_distance_from_one():
     assert 1.0 - Beta(1.0, 1.0).from_normal(6.0) == pytest.approx(stats.norm.sf(6.0), rel=1e-4)
 
 
+@pytest.mark.parametrize("prior", [*(prior for prior, _ in PRIORS), HalfStudentT(3.0, 2.0), LKJ(2.0)], ids=str)
+def test_coordinates_as_far_out_as_proposals_go(prior):
+    # Beyond 38 the tail probability of a normal is zero in floating point numbers: an end of the range, not an error.
+    low, high = prior.support
+    for x in (30.0, 37.0, 38.4, 39.0, 60.0, 1e6):
+        below, above = prior.from_normal(-x), prior.from_normal(x)
+        assert low <= below <= above <= high
+    assert prior.from_normal(-1e6) == pytest.approx(low, abs=1e-300)
+    assert prior.from_normal(1e6) == pytest.approx(high)
+
+
 def test_fixed():
     prior = Fixed(0.3)
     assert prior.fixed
@@ -89,13 +103,17 @@ def test_fixed():
         ("Uniform(0, 3)", Uniform(0.0, 3.0)),
         ("Beta(2, 2)", Beta(2.0, 2.0)),
         ("Fixed(0.4)", Fixed(0.4)),
+        ("Normal(1, 2)", Normal(1.0, 2.0)),
+        ("normal()", Normal(0.0, 1.0)),
+        ("LKJ(3)", LKJ(3.0)),
     ],
 )
 def test_reading_and_writing(text, prior):
-    read = parse_prior("sd_phi", text)
+    name = {Normal: "eta0", LKJ: "correlation[a,b]"}.get(type(prior), "sd_phi[a]")
+    read = parse_prior(name, text)
     assert read == prior
-    assert parse_prior("sd_phi", str(read)) == prior
-    assert parse_prior("sd_phi", prior) is prior
+    assert parse_prior(name, str(read)) == prior
+    assert parse_prior(name, prior) is prior
 
 
 @pytest.mark.parametrize(
@@ -127,11 +145,37 @@ def test_reading_and_writing(text, prior):
         ("rho", "Uniform(-1.1, 0)", "between -1 and 1"),
         ("rho", "Fixed(1)", "between -1 and 1"),
         ("rho", "Fixed(-1)", "between -1 and 1"),
+        ("rho[a]", "Normal(0, 1)", "between -1 and 1"),
+        ("sd_phi[a]", "Normal(0, 1)", "standard deviation, must be positive"),
+        ("correlation", "Normal(0, 1)", "between -1 and 1"),
+        ("correlation[a,b]", "Fixed(-1)", "between -1 and 1"),
+        ("correlation", "LKJ(0)", "must be positive"),
+        ("correlation", "LKJ(-2)", "must be positive"),
+        ("eta0", "Normal(0, 0)", "positive sd"),
+        ("eta1", "Normal(0, -1)", "positive sd"),
+        ("eta", "Normal(0, 1)", "Unknown hyperparameter 'eta'.*eta0, eta1"),
+        ("sd_phi", 3.0, "must be a text"),
     ],
 )
 def test_refusals(name, text, says):
     with pytest.raises(PriorProblem, match=says):
         parse_prior(name, text)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0, 2.0, 7.0])
+def test_lkj_of_two_responses_is_a_beta(eta):
+    # Density proportional to (1 - r^2)^(eta - 1); for eta = 2 it is (3/4)(1 - r^2).
+    x = np.linspace(-6.0, 6.0, 49)
+    got = np.array([LKJ(eta).from_normal(value) for value in x])
+    below, above = stats.norm.cdf(x), stats.norm.sf(x)
+    shape = stats.beta(eta, eta)
+    # What is left to -1 and to 1 keeps its digits, as far as a number so close to 1 can.
+    np.testing.assert_allclose(1.0 + got[x < 0.0], 2.0 * shape.ppf(below[x < 0.0]), rtol=1e-9, atol=4e-16)
+    np.testing.assert_allclose(1.0 - got[x >= 0.0], 2.0 * shape.ppf(above[x >= 0.0]), rtol=1e-9, atol=4e-16)
+    if eta == 2.0:
+        cdf = 0.75 * (got - got**3 / 3.0) + 0.5
+        np.testing.assert_allclose(cdf[10:-10], below[10:-10], rtol=1e-9)
+    assert LKJ(eta).from_normal(0.0) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_allowed_for_rho():
@@ -144,4 +188,7 @@ def test_defaults_are_those_of_the_specification():
         "sd_phi": "HalfNormal(1)",
         "rho": "Uniform(0, 1)",
         "sd_delta": "HalfNormal(1)",
+        "correlation": "LKJ(2)",
+        "eta0": "Normal(0, 1)",
+        "eta1": "Normal(0, 1)",
     }
