@@ -87,6 +87,19 @@ class ParameterMaker:
         spec = self._spec(name)
         return self._finished(name, _choice(name, label, list(spec.choices), spec.default))
 
+    def choices(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return any number of the schema's words; none stands for the engine's default."""
+        definition = QgsProcessingParameterEnum(
+            key(name),
+            label,
+            options=list(self._spec(name).choices),
+            allowMultiple=True,
+            defaultValue=None,
+            optional=True,
+            usesStaticStrings=True,
+        )
+        return self._finished(name, definition)
+
     def yes_no_default(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a choice for a yes or no whose default depends on other parameters."""
         return self._finished(name, _choice(name, label, [UNSET, *_YES_NO], UNSET))

@@ -54,7 +54,7 @@ def test_the_same_defaults_choices_limits_and_help(pair):
         elif spec.name not in OWN_HELP:
             assert definition.help() == spec.help
         optional = bool(definition.flags() & QgsProcessingParameterDefinition.Flag.FlagOptional)
-        if spec.required or (spec.name in REQUIRED_HERE and algorithm.name() == "fitfayherriot"):
+        if spec.required or (spec.name in REQUIRED_HERE and algorithm.name() in ("fitfayherriot", "comparemodels")):
             assert not optional, spec.name
         if isinstance(definition, QgsProcessingParameterEnum):
             assert definition.usesStaticStrings()
@@ -96,6 +96,17 @@ def test_basics_first_of_what_is_made_of_draws(provider):
     definitions = provider.algorithm("exceedanceandranks").parameterDefinitions()
     assert [d.name() for d in definitions if not d.flags() & advanced] == [
         "AREAS", "ID_FIELD", "POSTERIOR", "THRESHOLDS", "DIRECTION", "RANKS", "COMPARE", "OUTPUT", "EXCEL",
+    ]  # fmt: skip
+
+
+def test_basics_first_of_a_comparison(provider):
+    from qgis.core import QgsProcessingParameterDefinition
+
+    advanced = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+    shown = [d.name() for d in provider.algorithm("comparemodels").parameterDefinitions() if not d.flags() & advanced]
+    assert shown == [
+        "AREAS", "ID_FIELD", "TABLE", "TABLE_ID_FIELD", "DIRECT", "VARIANCE", "VARIANCE_TYPE", "COVARIATES", "MODELS",
+        "CRITERIA", "REPORT", "EXCEL",
     ]  # fmt: skip
 
 
