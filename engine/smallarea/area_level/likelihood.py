@@ -117,7 +117,7 @@ def fit_likelihood(
 
     mode, covariance, _ = find_mode(target, len(layout), flat=True)
     low = np.array([parameter.is_sd for parameter in layout]) & (mode < BOUNDARY)
-    bounded = np.array([parameter.kind in ("rho", "correlation") for parameter in layout])
+    bounded = np.array([parameter.is_bounded for parameter in layout])
     at_end = low | (bounded & (np.abs(values(mode[None])[0]) > NEAREST_TO_ONE))
     free = ~at_end
     shifts = STEP * np.eye(len(layout))[free]
@@ -153,6 +153,5 @@ def fit_likelihood(
 def _coordinates(specification: AreaLevelSpecification) -> dict[str, Prior]:
     """Return changes of variable: the default priors, but rho may be negative where the precision allows it."""
     out = {parameter.name: DEFAULT_PRIORS[parameter.kind] for parameter in specification.layout}
-    if specification.random_effect == "car":
-        out |= {name: Uniform(-1.0, 1.0) for name in out if name.startswith("rho")}
-    return out
+    free = ("rho", "rho_time") if specification.random_effect == "car" else ("rho_time",)
+    return out | {p.name: Uniform(-1.0, 1.0) for p in specification.layout if p.kind in free}

@@ -26,7 +26,7 @@ class Parameter:
     ----------
     name : str
         Its name: the kind, with the responses in brackets where there are several.
-    kind : {'sd_phi', 'rho', 'sd_delta', 'correlation', 'eta0', 'eta1'}
+    kind : {'sd_phi', 'rho', 'rho_time', 'sd_delta', 'correlation', 'eta0', 'eta1'}
         What it is.
     responses : tuple of int
         Indices of the responses that it belongs to; all of them if empty.
@@ -40,6 +40,11 @@ class Parameter:
     def is_sd(self) -> bool:
         """Whether it is a standard deviation, on the scale of one response."""
         return self.kind in ("sd_phi", "sd_delta")
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it lies between -1 and 1."""
+        return self.kind in ("rho", "rho_time", "correlation")
 
 
 def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...]:
@@ -161,6 +166,9 @@ def as_arrays(layout: tuple[Parameter, ...], order: tuple[int, ...], responses: 
         elif parameter.kind == "correlation":
             i, j = parameter.responses
             correlation[i, j] = correlation[j, i] = column
+        elif parameter.kind == "rho_time":
+            apart = np.abs(np.subtract.outer(np.arange(responses), np.arange(responses)))
+            correlation = column ** apart[:, :, None]
         else:
             links[parameter.kind][order.index(parameter.responses[0])] = column
     return Hyperparameters(parts["sd_phi"], parts["rho"], correlation, links["eta0"], links["eta1"], parts["sd_delta"])
@@ -180,6 +188,6 @@ def inside(layout: tuple[Parameter, ...], values: Vector) -> NDArray[np.bool_]:
     for parameter, column in zip(layout, values.T, strict=True):
         if parameter.is_sd:
             good &= column > 0.0
-        elif parameter.kind in ("rho", "correlation"):
+        elif parameter.is_bounded:
             good &= np.abs(column) < 1.0
     return good

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from smallarea.area_level.parameters import Parameter, hyperparameter_layout
 from smallarea.area_level.priors import DEFAULT_PRIORS, LKJ, Prior, parse_prior
@@ -83,6 +84,33 @@ class AreaLevelSpecification:
     method: str
     priors: Mapping[str, Prior]
 
+    def with_priors(self, priors: Mapping[str, str | Prior] | None) -> Self:
+        """Return the same model with priors: those given, and defaults for the other hyperparameters.
+
+        Parameters
+        ----------
+        priors : mapping, optional
+            By name or kind of hyperparameter; only a Bayesian method has any.
+
+        Returns
+        -------
+        AreaLevelSpecification
+            Of the same class.
+
+        Raises
+        ------
+        PriorProblem
+            If a prior does not fit the model.
+        """
+        if not isinstance(priors, Mapping | None):
+            raise PriorProblem("Priors must be a dictionary, for example {'sd_phi': 'HalfNormal(1)'}.")
+        given = dict(priors or {})
+        if self.method == "bayes":
+            return replace(self, priors=_priors(self, given))
+        if given:
+            raise PriorProblem(f"Priors were given ({', '.join(given)}), but method {self.method!r} has none.")
+        return replace(self, priors={})
+
     @property
     def layout(self) -> tuple[Parameter, ...]:
         """The hyperparameters, in the order that is used everywhere."""
@@ -103,6 +131,11 @@ class AreaLevelSpecification:
         """Whether there is an effect that depends on neighbours."""
         return self.random_effect != "iid"
 
+    @property
+    def covariance_shape(self) -> str:
+        """Formula of the covariance of a spatial effect of unit scale."""
+        return _FIELDS[self.random_effect]
+
     def __str__(self) -> str:
         several = len(self.responses) > 1
         at, of = ("ik", "_k") if several else ("i", "")
@@ -122,7 +155,7 @@ class AreaLevelSpecification:
             if several and self.link == "separable":
                 return ["delta_i ~ N(0, Sigma), Sigma from sd_delta_k and correlation"]
             return []
-        shape = _FIELDS[self.random_effect]
+        shape = self.covariance_shape
         if not several:
             return [f"phi ~ N(0, sd_phi^2 {shape})"]
         if self.link == "separable":
@@ -207,16 +240,7 @@ def specify(
     bare = AreaLevelSpecification(
         names, random_effect, single, chain, with_iid, intercept, tuple(covariates), method, {}
     )
-    if not isinstance(priors, Mapping | None):
-        raise PriorProblem("Priors must be a dictionary, for example {'sd_phi': 'HalfNormal(1)'}.")
-    given = dict(priors or {})
-    if method != "bayes":
-        if given:
-            raise PriorProblem(f"Priors were given ({', '.join(given)}), but method {method!r} has none.")
-        return bare
-    return AreaLevelSpecification(
-        names, random_effect, single, chain, with_iid, intercept, tuple(covariates), method, _priors(bare, given)
-    )
+    return bare.with_priors(priors)
 
 
 def _check_parts(responses: tuple[str, ...], random_effect: str, link: str, iid_part: bool | None, method: str) -> None:
@@ -273,7 +297,7 @@ def _priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]) -> d
         for parameter in layout
     }
     for name, prior in chosen.items():
-        if name.startswith("rho") and bare.random_effect in ("leroux", "bym2") and prior.support[0] < 0.0:
+        if name.partition("[")[0] == "rho" and bare.random_effect in ("leroux", "bym2") and prior.support[0] < 0.0:
             raise PriorProblem(f"A {bare.random_effect} model needs rho between 0 and 1, got the prior {prior}.")
         if isinstance(prior, LKJ) and not name.startswith("correlation"):
             raise PriorProblem(f"LKJ is a prior of correlations, not of {name}.")

@@ -106,7 +106,7 @@ def _hyperparameters(
     factors = units(specification, stacked)
     values, se = fit.values * factors, fit.values_se * np.abs(factors)
     least = np.array([0.0 if parameter.is_sd else -np.inf for parameter in specification.layout])
-    bounded = np.array([parameter.kind in ("rho", "correlation") for parameter in specification.layout])
+    bounded = np.array([parameter.is_bounded for parameter in specification.layout])
     least, most = np.where(bounded, -1.0, least), np.where(bounded, 1.0, np.inf)
     return pd.DataFrame(
         {
