@@ -120,7 +120,7 @@ class Truth:
         return np.array([blocks[i, :, i] for i in range(n)])
 
 
-def _sampling(data: StackedData) -> tuple[np.ndarray, np.ndarray]:
+def sampling(data: StackedData) -> tuple[np.ndarray, np.ndarray]:
     """Observed cells and their sampling covariance."""
     n, k = data.shape
     seen = np.flatnonzero(data.observed.ravel())
@@ -132,7 +132,7 @@ def _sampling(data: StackedData) -> tuple[np.ndarray, np.ndarray]:
 
 def restricted_log_likelihood(data: StackedData, effects: np.ndarray) -> float:
     """Density of y with a flat beta: that of contrasts free of beta, times |X'X|^(-1/2)."""
-    seen, noise = _sampling(data)
+    seen, noise = sampling(data)
     x, y = data.design.reshape(-1, data.design.shape[2])[seen], data.y.ravel()[seen]
     free = scipy.linalg.null_space(x.T)
     covariance = free.T @ (effects[np.ix_(seen, seen)] + noise) @ free
@@ -150,7 +150,7 @@ def truth_of_effects(data: StackedData, effects: np.ndarray) -> Truth:
     values, vectors = np.linalg.eigh(effects)
     keep = values > 1e-14 * values[-1]
     root = vectors[:, keep] * np.sqrt(values[keep])
-    seen, noise = _sampling(data)
+    seen, noise = sampling(data)
     x = data.design.reshape(len(effects), -1)
     p = x.shape[1]
     whole = np.hstack([x, root])

@@ -86,7 +86,7 @@ def _field(specification: AreaLevelSpecification, data: StackedData, graph: Area
         order = [specification.responses.index(name) for name in specification.order]
         proper = CarPrecision(len(nodes), edges) if effect == "car" else LerouxPrecision(len(nodes), edges)
         return ChainField(proper, nodes, n, order, coupled=data.coupled)
-    ordered = specification.link == "autoregressive" and k > 1
+    ordered = specification.link == "time" and k > 1
     shared = ordered or specification.link == "separable"
     mixed = effect == "bym2"
     precision: Precision

@@ -13,82 +13,26 @@ where the mode's curvature says little. Random numbers depend on the seed alone,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from smallarea.area_level.mixture import TMixture, first_mixture, refit, tempered, with_defence, without_defence
+from smallarea.area_level.mode import BatchTarget, find_mode
 from smallarea.area_level.pareto import pareto_k
-from smallarea.errors import ModelProblem
 
 Vector = NDArray[np.float64]
-# Evaluates the log target at each row of an (m, d) array; may use several threads.
-BatchTarget = Callable[[Vector], Vector]
 Progress = Callable[[float, str], None]
 
-DEGREES_OF_FREEDOM = 6.0
-DEFENSIVE_SHARE = 0.15
-# Refitted components lean towards the overall covariance and are widened: a proposal narrower than the target is what
-# makes
-# importance weights explode, and few EM steps keep components from collapsing onto single heavy points.
-OVERALL_SHARE = 0.1
-INFLATION = 1.08
-EM_STEPS = 4
 FIRST_BATCH = 200
 PILOT_BATCHES = 5
 LARGEST_BATCH = 4000
 # The sampler gives up after this many times the evaluations that a perfect proposal would need.
 PATIENCE = 25.0
-# The search for the mode.
-MOST_STEPS = 80
-DIFFERENCE = 1e-3
-GRADIENT_TOLERANCE = 1e-4
-SMALLEST_GAIN = 1e-10
-LONGEST_STEP = 1.5
-LINE_SEARCH = np.array([2.0, 1.0, 0.6, 0.35, 0.2, 0.1, 0.04, 0.01])
-
-
-@dataclass(frozen=True)
-class TMixture:
-    """Mixture of multivariate t distributions with common degrees of freedom.
-
-    Attributes
-    ----------
-    shares : ndarray, shape (k,)
-        Mixture weights.
-    centres : ndarray, shape (k, d)
-        Locations.
-    roots : ndarray, shape (k, d, d)
-        Lower Cholesky factors of the scale matrices.
-    """
-
-    shares: Vector
-    centres: Vector
-    roots: Vector
-
-    def draw(self, n: int, rng: np.random.Generator) -> Vector:
-        """Draw n points, shape (n, d)."""
-        which = rng.choice(len(self.shares), size=n, p=self.shares)
-        normal = rng.standard_normal((n, self.centres.shape[1]))
-        spread = np.sqrt(DEGREES_OF_FREEDOM / rng.chisquare(DEGREES_OF_FREEDOM, size=n))
-        return self.centres[which] + spread[:, None] * np.einsum("nij,nj->ni", self.roots[which], normal)
-
-    def log_components(self, x: Vector) -> Vector:
-        """Log of share times density of each component, shape (n, k)."""
-        d, nu = x.shape[1], DEGREES_OF_FREEDOM
-        constant = special.gammaln(0.5 * (nu + d)) - special.gammaln(0.5 * nu) - 0.5 * d * math.log(nu * math.pi)
-        columns = []
-        for share, centre, root in zip(self.shares, self.centres, self.roots, strict=True):
-            z = np.linalg.solve(root, (x - centre).T)
-            log_density = constant - np.sum(np.log(np.diag(root)))
-            columns.append(math.log(share) + log_density - 0.5 * (nu + d) * np.log1p(np.sum(z**2, axis=0) / nu))
-        return np.column_stack(columns)
-
-    def log_density(self, x: Vector) -> Vector:
-        """Log density, shape (n,)."""
-        return special.logsumexp(self.log_components(x), axis=1)
 
 
 @dataclass(frozen=True)
@@ -160,205 +104,33 @@ class WeightedSample:
         return rng.permutation(order[chosen])
 
 
-def find_mode(target: BatchTarget, dimension: int, *, flat: bool = False) -> tuple[Vector, Vector, int]:
-    """Find the mode and the covariance that the curvature there implies.
+@dataclass(frozen=True)
+class SamplerState:
+    """Everything that a sampler needs to go on after a batch.
 
-    Parameters
+    Attributes
     ----------
-    target : callable
-        Log target of each row of an (m, d) array.
-    dimension : int
-        d.
-    flat : bool
-        Whether the target is a bare likelihood: without a prior of variance 1 in it, it may be flat in a direction.
-
-    Returns
-    -------
     mode : ndarray, shape (d,)
-        Where the target is highest.
-    covariance : ndarray, shape (d, d)
-        Inverse of the negative Hessian, with eigenvalues of at most 2 (100 if flat) and at least 1e-6.
-    evaluations : int
-        Evaluations spent.
-
-    Raises
-    ------
-    ModelProblem
-        If the target is not finite at any starting point.
+        Where the search for the mode ended.
+    root : ndarray, shape (d, d)
+        Cholesky factor of the covariance that the curvature there implies.
+    spent : int
+        Evaluations of that search.
+    batches, heights : tuples of ndarray, shapes (m, d), (m,)
+        Points of each batch and the log target there.
+    used : tuple of TMixture
+        The proposal of each batch.
+    random : mapping
+        State of the generator after the last batch.
     """
-    spent = 0
 
-    def evaluate(points: Vector) -> Vector:
-        nonlocal spent
-        spent += len(points)
-        return target(points)
-
-    # A coarse look first: a likelihood with two modes should not be entered from the wrong side.
-    starts = np.vstack([np.zeros(dimension), 1.5 * np.eye(dimension), -1.5 * np.eye(dimension)])
-    heights = evaluate(starts)
-    if not np.isfinite(heights).any():
-        raise ModelProblem(
-            "The likelihood is not finite at any starting point. Check for sampling variances that are many orders of "
-            "magnitude smaller or larger than the differences between areas."
-        )
-    ranked = np.argsort(-np.where(np.isfinite(heights), heights, -np.inf))
-    # A bare likelihood may have a plateau at a boundary: several climbs, and the highest end counts.
-    ends = [_climb(evaluate, starts[at], float(heights[at])) for at in ranked[: 4 if flat else 1].tolist()]
-    mode, _ = max(ends, key=lambda end: end[1])
-    least = 0.01 if flat else 0.5
-    if flat:
-        mode = _polish(evaluate, mode, least)
-    return mode, _covariance_at(evaluate, mode, least), spent
-
-
-def _polish(evaluate: BatchTarget, mode: Vector, least: float) -> Vector:
-    """Newton steps with the whole Hessian until they gain nothing."""
-    height = float(evaluate(mode[None])[0])
-    for _ in range(MOST_STEPS):
-        slope, _ = _slopes(evaluate, mode, height)
-        direction = _covariance_at(evaluate, mode, least) @ slope
-        direction *= min(1.0, LONGEST_STEP / max(float(np.max(np.abs(direction))), 1e-300))
-        ahead = mode + LINE_SEARCH[:, None] * direction
-        heights = evaluate(ahead)
-        best = int(np.argmax(np.where(np.isfinite(heights), heights, -np.inf)))
-        if not heights[best] > height + SMALLEST_GAIN:
-            break
-        mode, height = ahead[best], float(heights[best])
-    return mode
-
-
-def _climb(evaluate: BatchTarget, start: Vector, height: float) -> tuple[Vector, float]:
-    """Quasi-Newton ascent (BFGS) whose line searches evaluate all steps at once.
-
-    A step into a region where the target is zero (its logarithm minus infinity) is just a bad step, which the line
-    searches of library routines do not survive.
-    """
-    d = len(start)
-    x, slope, curvature = start, *_slopes(evaluate, start, height)
-    inverse = np.diag(1.0 / np.maximum(curvature, 1.0))
-    for _ in range(MOST_STEPS):
-        direction = inverse @ slope
-        if slope @ direction < GRADIENT_TOLERANCE:  # twice what a full step would gain
-            break
-        direction *= min(1.0, LONGEST_STEP / float(np.max(np.abs(direction))))
-        ahead = x + LINE_SEARCH[:, None] * direction
-        heights = evaluate(ahead)
-        best = int(np.argmax(np.where(np.isfinite(heights), heights, -np.inf)))
-        if not heights[best] > height:
-            break
-        moved = ahead[best] - x
-        x, height = ahead[best], float(heights[best])
-        new_slope, curvature = _slopes(evaluate, x, height)
-        change = slope - new_slope
-        slope = new_slope
-        along = float(moved @ change)
-        if along <= 1e-12 * float(np.linalg.norm(moved) * np.linalg.norm(change)):
-            inverse = np.diag(1.0 / np.maximum(curvature, 1.0))  # not concave along the step: start afresh
-            continue
-        shift = np.eye(d) - np.outer(moved, change) / along
-        inverse = shift @ inverse @ shift.T + np.outer(moved, moved) / along
-    return x, height
-
-
-def _slopes(evaluate: BatchTarget, x: Vector, height: float) -> tuple[Vector, Vector]:
-    """Gradient and negative second derivatives along the axes by central differences."""
-    d = len(x)
-    step = DIFFERENCE * np.eye(d)
-    values = evaluate(np.vstack([x + step, x - step]))
-    up, down = (np.where(np.isfinite(part), part, height) for part in (values[:d], values[d:]))
-    return (up - down) / (2.0 * DIFFERENCE), -(up - 2.0 * height + down) / DIFFERENCE**2
-
-
-def _covariance_at(evaluate: BatchTarget, mode: Vector, least: float) -> Vector:
-    """Inverse negative Hessian by central differences, its eigenvalues at least ``least`` before it is inverted."""
-    d = len(mode)
-    h = 0.05
-    shifts = [np.zeros(d)]
-    pairs = [(i, j) for i in range(d) for j in range(i, d)]
-    for i, j in pairs:
-        for a in (h, -h):
-            for b in (h, -h):
-                shift = np.zeros(d)
-                shift[i] += a
-                shift[j] += b
-                shifts.append(shift)
-    values = evaluate(mode + np.array(shifts))
-    hessian = np.zeros((d, d))
-    for (i, j), block in zip(pairs, values[1:].reshape(-1, 4), strict=True):
-        second = (block[0] - block[1] - block[2] + block[3]) / (4.0 * h * h)
-        hessian[i, j] = hessian[j, i] = second if math.isfinite(second) else -float(i == j)
-    eigenvalues, vectors = np.linalg.eigh(-hessian)
-    variances = np.clip(1.0 / np.maximum(eigenvalues, least), 1e-6, None)
-    return (vectors * variances) @ vectors.T
-
-
-def _first_mixture(mode: Vector, covariance: Vector) -> TMixture:
-    """Start: the mode at its own scale, shifted copies along the longest axis, and two wide defensive components."""
-    root = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
-    values, vectors = np.linalg.eigh(covariance)
-    axes = [math.sqrt(values[-k]) * vectors[:, -k] for k in range(1, min(2, len(values)) + 1)]
-    shifts = [sign * 1.5 * axis for axis in axes for sign in (1.0, -1.0)]
-    centres = np.array([mode] + [mode + shift for shift in shifts])
-    shares = np.full(len(centres), 1.0 / len(centres))
-    core = TMixture(shares, centres, np.stack([1.1 * root] * len(centres)))
-    return _with_defence(core, mode, root)
-
-
-def _with_defence(core: TMixture, mode: Vector, root: Vector) -> TMixture:
-    """Add a widened core and the prior's own scale to a fitted mixture."""
-    d = len(mode)
-    wide = np.stack([2.5 * root, np.eye(d)])
-    centres = np.stack([mode, 0.5 * mode])
-    return TMixture(
-        np.concatenate([(1.0 - DEFENSIVE_SHARE) * core.shares, np.full(2, 0.5 * DEFENSIVE_SHARE)]),
-        np.concatenate([core.centres, centres]),
-        np.concatenate([core.roots, wide]),
-    )
-
-
-def _without_defence(proposal: TMixture) -> TMixture:
-    """Undo ``_with_defence``."""
-    shares = proposal.shares[:-2]
-    return TMixture(shares / shares.sum(), proposal.centres[:-2], proposal.roots[:-2])
-
-
-def _tempered(log_weights: Vector) -> Vector:
-    """Weights raised to a power below 1 until enough points count to learn a proposal from."""
-    enough = 0.2 * len(log_weights)
-    power = 1.0
-    while True:
-        powered = power * log_weights
-        weights = np.exp(powered - special.logsumexp(powered))
-        if 1.0 / np.sum(weights**2) >= enough or power < 1e-3:
-            return weights
-        power *= 0.8
-
-
-def _refit(core: TMixture, x: Vector, weights: Vector, root: Vector) -> TMixture:
-    """Make a few weighted EM steps of the t mixture on all points seen so far.
-
-    ``root`` is the Cholesky factor at the mode; a trace of it keeps covariances definite.
-    """
-    d = x.shape[1]
-    mean = weights @ x
-    overall = (weights[:, None] * (x - mean)).T @ (x - mean) + 1e-3 * root @ root.T
-    for _ in range(EM_STEPS):
-        log_parts = core.log_components(x)
-        share = np.exp(log_parts - special.logsumexp(log_parts, axis=1, keepdims=True)) * weights[:, None]
-        total = np.maximum(share.sum(axis=0), 1e-300)
-        centres, roots = [], []
-        for k in range(len(total)):
-            z = np.linalg.solve(core.roots[k], (x - core.centres[k]).T)
-            # The t distribution's own weights: far points count less.
-            robust = share[:, k] * (DEGREES_OF_FREEDOM + d) / (DEGREES_OF_FREEDOM + np.sum(z**2, axis=0))
-            centre = robust @ x / max(robust.sum(), 1e-300)
-            away = x - centre
-            scatter = (robust[:, None] * away).T @ away / total[k]
-            centres.append(centre)
-            roots.append(INFLATION * np.linalg.cholesky((1 - OVERALL_SHARE) * scatter + OVERALL_SHARE * overall))
-        shares = np.maximum(total / total.sum(), 0.02)
-        core = TMixture(shares / shares.sum(), np.array(centres), np.array(roots))
-    return core
+    mode: Vector
+    root: Vector
+    spent: int
+    batches: tuple[Vector, ...]
+    heights: tuple[Vector, ...]
+    used: tuple[TMixture, ...]
+    random: Mapping[str, Any]
 
 
 def sample(
@@ -369,8 +141,10 @@ def sample(
     rng: np.random.Generator,
     quantities: Callable[[Vector], Vector] | None = None,
     progress: Progress | None = None,
+    resume: SamplerState | None = None,
+    keep: Callable[[SamplerState], None] | None = None,
 ) -> WeightedSample:
-    """Draw a weighted sample whose effective size is at least ``min_ess`` for every coordinate and quantity.
+    """Draw a weighted sample whose effective size is at least ``min_ess`` for every quantity.
 
     Parameters
     ----------
@@ -383,42 +157,54 @@ def sample(
     rng : numpy.random.Generator
         Source of randomness.
     quantities : callable, optional
-        What the sample is for, (m, d) points to (m, q) values; the size is reached for these instead of coordinates.
+        What the sample is for, (m, d) points to (m, q) values; the coordinates if not given.
     progress : callable, optional
         ``progress(percent, text)``.
+    resume : SamplerState, optional
+        Where an earlier call for the same target stopped: the result is that of a call that did not stop.
+    keep : callable, optional
+        Gets the state after every batch.
 
     Returns
     -------
     WeightedSample
         The sample, ``converged`` false if the size was not reached within the evaluations allowed.
     """
-    mode, covariance, spent = find_mode(target, dimension)
-    root = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
-    proposal = _first_mixture(mode, covariance)
-    batches: list[Vector] = []
-    heights: list[Vector] = []
-    used: list[TMixture] = []
-    size = FIRST_BATCH
+    if resume is None:
+        mode, covariance, spent = find_mode(target, dimension)
+        root = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+        state = SamplerState(mode, root, spent, (), (), (), rng.bit_generator.state)
+    else:
+        state = resume
+        rng.bit_generator.state = dict(resume.random)
     allowed = int(PATIENCE * min_ess) + 10 * FIRST_BATCH
     while True:
+        proposal, size = first_mixture(state.mode, state.root), FIRST_BATCH
+        if state.batches:
+            points, log_weights = np.concatenate(state.batches), _mixture_log_weights(state)
+            result = _summarise(points, log_weights, state.spent + len(points))
+            reached = float(np.min(result.ess(points if quantities is None else quantities(points))))
+            if progress is not None:
+                progress(
+                    100.0 * min(1.0, reached / min_ess),
+                    f"hyperparameters: effective sample size {reached:.0f} of {min_ess} after {len(points)} "
+                    f"evaluations",
+                )
+            if reached >= min_ess or len(points) >= allowed:
+                return replace(result, converged=reached >= min_ess)
+            core = refit(without_defence(state.used[-1]), points, tempered(log_weights), state.root)
+            proposal = with_defence(core, state.mode, state.root)
+            size = _next_size(reached, len(points), min_ess, len(state.batches))
         x = proposal.draw(size, rng)
-        batches.append(x)
-        heights.append(target(x))
-        used.append(proposal)
-        points, log_weights = np.concatenate(batches), _mixture_log_weights(batches, heights, used)
-        result = _summarise(points, log_weights, spent + len(points))
-        watched = points if quantities is None else quantities(points)
-        reached = float(np.min(result.ess(watched)))
-        if progress is not None:
-            progress(
-                100.0 * min(1.0, reached / min_ess),
-                f"hyperparameters: effective sample size {reached:.0f} of {min_ess} after {len(points)} evaluations",
-            )
-        if reached >= min_ess or len(points) >= allowed:
-            return replace(result, converged=reached >= min_ess)
-        core = _without_defence(proposal)
-        proposal = _with_defence(_refit(core, points, _tempered(log_weights), root), mode, root)
-        size = _next_size(reached, len(points), min_ess, len(batches))
+        state = replace(
+            state,
+            batches=(*state.batches, x),
+            heights=(*state.heights, target(x)),
+            used=(*state.used, proposal),
+            random=rng.bit_generator.state,
+        )
+        if keep is not None:
+            keep(state)
 
 
 def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
@@ -431,12 +217,12 @@ def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
     return int(np.clip(missing, 50, min(LARGEST_BATCH, max(drawn // 3, FIRST_BATCH))))
 
 
-def _mixture_log_weights(batches: Sequence[Vector], heights: Sequence[Vector], used: Sequence[TMixture]) -> Vector:
+def _mixture_log_weights(state: SamplerState) -> Vector:
     """Log of target over the mixture of all proposals, each counted by its draws."""
-    points = np.concatenate(batches)
-    sizes = np.array([len(batch) for batch in batches], dtype=float)
-    log_q = np.column_stack([proposal.log_density(points) for proposal in used])
-    return np.concatenate(heights) - special.logsumexp(log_q + np.log(sizes / sizes.sum()), axis=1)
+    points = np.concatenate(state.batches)
+    sizes = np.array([len(batch) for batch in state.batches], dtype=float)
+    log_q = np.column_stack([proposal.log_density(points) for proposal in state.used])
+    return np.concatenate(state.heights) - special.logsumexp(log_q + np.log(sizes / sizes.sum()), axis=1)
 
 
 def _summarise(points: Vector, log_weights: Vector, evaluations: int) -> WeightedSample:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.area_level.collapsed import CollapsedModel
-from smallarea.area_level.importance import find_mode
+from smallarea.area_level.mode import find_mode
 from smallarea.area_level.parameters import as_arrays, inside, natural_values
 from smallarea.area_level.priors import DEFAULT_PRIORS, Prior, Uniform
 from smallarea.area_level.specification import AreaLevelSpecification

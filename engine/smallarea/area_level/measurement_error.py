@@ -41,6 +41,8 @@ class MeasurementErrorEblup:
         A.
     beta : ndarray, shape (p,)
         Coefficients.
+    covariance : ndarray, shape (p, p)
+        Jackknife estimate of their covariance matrix.
     estimate, synthetic : ndarray, shape (N,)
         Predictor (synthetic where not sampled) and xhat'beta.
     mse, g1 : ndarray, shape (N,)
@@ -56,6 +58,7 @@ class MeasurementErrorEblup:
     method: str
     model_variance: float
     beta: Vector
+    covariance: Vector
     estimate: Vector
     synthetic: Vector
     mse: Vector
@@ -183,23 +186,24 @@ def fit_measurement_error(
     rows = np.flatnonzero(data.sampled)
     full = _fit(data, errors, rows, method)
     m = len(rows)
-    shift, spread = np.zeros(len(data.y)), np.zeros(len(data.y))
+    shift, spread, covariance = np.zeros(len(data.y)), np.zeros(len(data.y)), np.zeros_like(full.covariance)
     for j in range(m):
         # The parameters without the area, the prediction with its direct estimate: only their estimation is at stake.
         part = _fit(data, errors, np.delete(rows, j), method)
         shift += part.g1 - full.g1
         spread += (part.estimate - full.estimate) ** 2
+        covariance += np.outer(part.beta - full.beta, part.beta - full.beta)
         if progress is not None:
             progress(100.0 * (j + 1) / m, "jackknife")
     share = (m - 1.0) / m
     leading = full.g1 - share * shift
     uncorrected = leading <= 0.0
     mse = np.where(uncorrected, full.g1, leading) + share * spread
-    return replace(full, mse=mse, uncorrected=uncorrected)
+    return replace(full, mse=mse, covariance=share * covariance, uncorrected=uncorrected)
 
 
 def _fit(data: StandardisedData, errors: Vector, rows: NDArray[np.int64], method: str) -> MeasurementErrorEblup:
-    """Estimate from some areas and predict all, without mean squared errors."""
+    """Estimate from some areas and predict all, without mean squared errors and covariance."""
     equations = _Equations(data.y[rows], data.v[rows], data.x[rows], errors[rows], method)
     a = equations.solve()
     beta, _ = equations.coefficients(a)
@@ -211,6 +215,7 @@ def _fit(data: StandardisedData, errors: Vector, rows: NDArray[np.int64], method
         method,
         a,
         beta,
+        np.full((len(beta), len(beta)), np.nan),
         np.where(sampled, synthetic + gamma * (data.y - synthetic), synthetic),
         synthetic,
         np.full(len(sampled), np.nan),

@@ -32,8 +32,7 @@ class Moments:
         self._data = model.data
 
     def _field_mean(self, coefficients: Vector) -> Vector | None:
-        """P^{-1} H'W [X, y] times coefficients (p + 1, r, B) under the constraints, before the last half of the
-        solve."""
+        """P^{-1} H'W [X, y] times coefficients (p + 1, r, B), constrained, before the last half of the solve."""
         given = self._given
         if given.factor is None or given.white is None:
             return None

@@ -14,6 +14,9 @@ Vector = NDArray[np.float64]
 # Standard deviations to either side over which a normal is integrated; what is left out weighs 2e-19.
 REACH = 9.0
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(120)
+TOP = 0.5 * math.pi
+# Values of the function that are held at once: 16 MB of doubles.
+AT_ONCE = 2**21
 
 
 def logistic_moments(mean: Vector, variance: Vector) -> tuple[Vector, Vector]:
@@ -24,22 +27,27 @@ def logistic_moments(mean: Vector, variance: Vector) -> tuple[Vector, Vector]:
 
     Parameters
     ----------
-    mean, variance : ndarray, shape (N,)
+    mean, variance : ndarray, of one shape
         NaN gives NaN.
 
     Returns
     -------
-    mean, variance : ndarray, shape (N,)
+    mean, variance : ndarray, of the same shape
         Of the transformed variable.
     """
 
-    def one(m: float, sd: float) -> tuple[float, float]:
-        count = math.ceil(REACH / min(0.5, 0.5 / sd))
+    def steps(sd: Vector) -> NDArray[np.int64]:
+        # Powers of two, so that many normals share their nodes.
+        least = np.ceil(REACH / np.minimum(0.5, 0.5 / sd))
+        return np.exp2(np.ceil(np.log2(least))).astype(np.int64)
+
+    def some(m: Vector, sd: Vector, count: int) -> tuple[Vector, Vector]:
         z = np.linspace(-REACH, REACH, 2 * count + 1)
         density = np.exp(-0.5 * z**2)
-        return _centred(expit(m + sd * z), density / density.sum(), float(expit(m)))
+        values = expit(m[:, None] + sd[:, None] * z)
+        return _centred(values, np.broadcast_to(density / density.sum(), values.shape), expit(m))
 
-    return _each(one, lambda m: float(expit(m)), mean, variance)
+    return _moments(mean, variance, expit, some, steps)
 
 
 def arcsine_moments(mean: Vector, variance: Vector) -> tuple[Vector, Vector]:
@@ -49,47 +57,55 @@ def arcsine_moments(mean: Vector, variance: Vector) -> tuple[Vector, Vector]:
 
     Parameters
     ----------
-    mean, variance : ndarray, shape (N,)
+    mean, variance : ndarray, of one shape
         NaN gives NaN.
 
     Returns
     -------
-    mean, variance : ndarray, shape (N,)
+    mean, variance : ndarray, of the same shape
         Of the transformed variable.
     """
-    top = 0.5 * math.pi
 
-    def one(m: float, sd: float) -> tuple[float, float]:
-        low, high = np.clip([m - REACH * sd, m + REACH * sd], 0.0, top)
-        theta = 0.5 * (low + high) + 0.5 * (high - low) * NODES
-        density = np.exp(-0.5 * ((theta - m) / sd) ** 2) / (sd * math.sqrt(2.0 * math.pi))
-        values = np.concatenate([np.sin(theta) ** 2, [0.0, 1.0]])
-        beyond = [float(ndtr(-m / sd)), float(ndtr((m - top) / sd))]
-        return _centred(values, np.append(0.5 * (high - low) * WEIGHTS * density, beyond), plain(m))
+    def plain(m: Vector) -> Vector:
+        return np.asarray(np.sin(np.clip(m, 0.0, TOP)) ** 2, dtype=np.float64)
 
-    def plain(m: float) -> float:
-        return math.sin(min(max(m, 0.0), top)) ** 2
+    def some(m: Vector, sd: Vector, _: int) -> tuple[Vector, Vector]:
+        low, high = np.clip(m - REACH * sd, 0.0, TOP), np.clip(m + REACH * sd, 0.0, TOP)
+        half = 0.5 * (high - low)[:, None]
+        theta = 0.5 * (low + high)[:, None] + half * NODES
+        density = np.exp(-0.5 * ((theta - m[:, None]) / sd[:, None]) ** 2) / (sd[:, None] * math.sqrt(2.0 * math.pi))
+        values = np.column_stack([np.sin(theta) ** 2, np.zeros(len(m)), np.ones(len(m))])
+        beyond = [ndtr(-m / sd), ndtr((m - TOP) / sd)]
+        return _centred(values, np.column_stack([half * WEIGHTS * density, *beyond]), plain(m))
 
-    return _each(one, plain, mean, variance)
+    return _moments(mean, variance, plain, some, lambda sd: np.full(len(sd), len(NODES) // 2))
 
 
-def _centred(values: Vector, weights: Vector, centre: float) -> tuple[float, float]:
+def _centred(values: Vector, weights: Vector, centre: Vector) -> tuple[Vector, Vector]:
     """Mean and variance about a point nearby, which keeps the digits of a small variance."""
-    away = values - centre
-    shift = float(weights @ away)
-    return centre + shift, max(float(weights @ away**2) - shift**2, 0.0)
+    away = values - centre[:, None]
+    shift = np.einsum("ij,ij->i", weights, away)
+    return centre + shift, np.maximum(np.einsum("ij,ij->i", weights, away**2) - shift**2, 0.0)
 
 
-def _each(
-    moments: Callable[[float, float], tuple[float, float]],
-    plain: Callable[[float], float],
+def _moments(
     mean: Vector,
     variance: Vector,
+    plain: Callable[[Vector], Vector],
+    some: Callable[[Vector, Vector, int], tuple[Vector, Vector]],
+    steps: Callable[[Vector], NDArray[np.int64]],
 ) -> tuple[Vector, Vector]:
-    out = np.full((2, len(mean)), np.nan)
-    for i, (m, sd) in enumerate(zip(mean.tolist(), np.sqrt(variance).tolist(), strict=True)):
-        if sd > 0.0:
-            out[:, i] = moments(m, sd)
-        elif sd == 0.0:
-            out[:, i] = plain(m), 0.0
-    return out[0], out[1]
+    """Call ``some`` for groups with as many nodes (2 steps + 1), not too many at once."""
+    m, sd = np.ravel(mean), np.sqrt(np.ravel(variance))
+    out = np.full((2, len(m)), np.nan)
+    certain = sd == 0.0
+    out[:, certain] = plain(m[certain]), np.zeros(int(certain.sum()))
+    spread = np.flatnonzero((sd > 0.0) & np.isfinite(sd) & np.isfinite(m))
+    counts = steps(sd[spread])
+    for count in np.unique(counts).tolist():
+        rows = spread[counts == count]
+        size = max(1, AT_ONCE // (2 * count + 1))
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            out[:, part] = some(m[part], sd[part], count)
+    return out[0].reshape(np.shape(mean)), out[1].reshape(np.shape(mean))

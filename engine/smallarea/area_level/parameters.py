@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.area_level.hyperparameters import Hyperparameters
-from smallarea.area_level.priors import LKJ, Prior
+from smallarea.area_level.priors import DEFAULT_PRIORS, LKJ, Prior, parse_prior
+from smallarea.errors import PriorProblem
 
 if TYPE_CHECKING:
     from smallarea.area_level.specification import AreaLevelSpecification
@@ -71,8 +72,12 @@ def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...
         out += each("sd_phi")
         if model.random_effect != "icar":
             out += each("rho") if model.link != "separable" else [Parameter("rho", "rho")]
-    if model.iid_part:
+    if model.iid_part and model.link == "ar1":
+        out.append(Parameter("sd_delta", "sd_delta", tuple(range(k))))
+    elif model.iid_part:
         out += each("sd_delta")
+    if model.link in ("ar1", "har1"):
+        out.append(Parameter("rho", "rho"))
     if k > 1 and model.link == "separable":
         out += [
             Parameter(f"correlation[{names[i]},{names[j]}]", "correlation", (i, j))
@@ -83,6 +88,54 @@ def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...
         pair = (names.index(a), names.index(b))
         out += [Parameter(f"{kind}[{a},{b}]", kind, pair) for kind in ("eta0", "eta1")]
     return tuple(out)
+
+
+def chosen_priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]) -> dict[str, Prior]:
+    """Prior of each hyperparameter: its own if given, that of its kind, or the default.
+
+    Parameters
+    ----------
+    bare : AreaLevelSpecification
+        The model.
+    given : mapping
+        Priors by name or kind of hyperparameter.
+
+    Returns
+    -------
+    dict
+        Name to prior, in the order of the layout.
+
+    Raises
+    ------
+    PriorProblem
+        If a prior does not fit the model.
+    """
+    layout = bare.layout
+    known = {parameter.name for parameter in layout} | {parameter.kind for parameter in layout}
+    read = {name: parse_prior(name, prior) for name, prior in given.items()}
+    surplus = [name for name in read if name not in known]
+    if surplus:
+        raise PriorProblem(
+            f"Priors were given for {', '.join(surplus)}, but this model has only {', '.join(bare.hyperparameters)}."
+        )
+    chosen = {
+        parameter.name: read.get(parameter.name, read.get(parameter.kind, DEFAULT_PRIORS[parameter.kind]))
+        for parameter in layout
+    }
+    for name, prior in chosen.items():
+        if name.partition("[")[0] == "rho" and bare.random_effect in ("leroux", "bym2") and prior.support[0] < 0.0:
+            raise PriorProblem(f"A {bare.random_effect} model needs rho between 0 and 1, got the prior {prior}.")
+        if isinstance(prior, LKJ) and not name.startswith("correlation"):
+            raise PriorProblem(f"LKJ is a prior of correlations, not of {name}.")
+    correlations = [prior for name, prior in chosen.items() if name.startswith("correlation")]
+    if len(correlations) > 1 and not (
+        all(isinstance(prior, LKJ) for prior in correlations) and len({str(prior) for prior in correlations}) == 1
+    ):
+        raise PriorProblem(
+            "The correlations of three responses or more form one matrix and share one LKJ prior: give it as "
+            "'correlation'."
+        )
+    return chosen
 
 
 def natural_values(layout: tuple[Parameter, ...], priors: Mapping[str, Prior], responses: int, x: Vector) -> Vector:

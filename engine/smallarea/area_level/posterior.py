@@ -6,22 +6,23 @@ Hyperparameters by importance sampling, everything else by exact Gaussian algebr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.area_level.checkpoint import Checkpoint
 from smallarea.area_level.collapsed import CollapsedModel
+from smallarea.area_level.drawn import Batch, Drawn, Progress, Reporter
 from smallarea.area_level.importance import WeightedSample, importance_of_nothing, sample
 from smallarea.area_level.parameters import as_arrays, inside, natural_values
 from smallarea.area_level.specification import AreaLevelSpecification
-from smallarea.area_level.summaries import Mixture, RunningMoments, area_summaries
+from smallarea.area_level.summaries import Mixture, area_summaries
 from smallarea.area_level.threads import ModelPool
 
 Vector = NDArray[np.float64]
-Progress = Callable[[float, str], None]
 Array = TypeVar("Array", bound=NDArray[Any])
 
 # Sets of hyperparameters that are worked on at once: many on small maps, where Python's overhead counts, and one group
@@ -29,8 +30,6 @@ Array = TypeVar("Array", bound=NDArray[Any])
 LANES = 8
 CELLS_AT_ONCE = 40_000
 MOST_GROUPS = 32
-# Above this many numbers the draws are kept in single precision: seven digits say more than a draw knows.
-DOUBLE_PRECISION_UP_TO = 150_000_000
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,7 @@ def sample_posterior(
     seed: int = 1,
     workers: int = 0,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Posterior:
     """Sample the posterior of a collapsed model.
 
@@ -115,13 +115,16 @@ def sample_posterior(
         Threads; 0 for all cores on large maps, one on small ones.
     progress : callable, optional
         ``progress(percent, text)``; may raise to cancel.
+    checkpoint : Checkpoint, optional
+        Where to keep the sampler's progress; a run that finds progress there goes on from it, to the result of one that
+        was never stopped.
 
     Returns
     -------
     Posterior
         Moments, intervals, draws and the weighted sample.
     """
-    return _Sampler(model, specification, seed, workers, progress).run(draws, min_ess, level)
+    return _Sampler(model, specification, seed, workers, progress, checkpoint).run(draws, min_ess, level)
 
 
 class _Sampler:
@@ -134,14 +137,16 @@ class _Sampler:
         seed: int,
         workers: int,
         progress: Progress | None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
+        self._checkpoint = checkpoint
         self._model = model
         self._specification = specification
         self._layout = specification.layout
         self._order = tuple(specification.responses.index(name) for name in specification.order)
         self._k = len(specification.responses)
         self._seed = seed
-        self._report = _Reporter(progress)
+        self._report = Reporter(progress)
         n, k = model.data.shape
         self._at_once = LANES * int(np.clip(CELLS_AT_ONCE // (n * k * LANES), 1, MOST_GROUPS))
         if model.field is not None:
@@ -217,10 +222,12 @@ class _Sampler:
                 rng=np.random.default_rng([self._seed, 0]),
                 quantities=self.values,
                 progress=self._report.within(0.0, 55.0),
+                resume=self._checkpoint.load() if self._checkpoint else None,
+                keep=self._checkpoint.save if self._checkpoint else None,
             )
         return weighted, self.values(weighted.x)
 
-    def _draw(self, values: Vector, chosen: NDArray[np.int64]) -> _Drawn:
+    def _draw(self, values: Vector, chosen: NDArray[np.int64]) -> Drawn:
         """Condition on each chosen point once, and draw there as often as it was chosen."""
         points, turns, repeats = np.unique(chosen, return_inverse=True, return_counts=True)
         # Points that were chosen equally often stand together: a batch draws as often as its most frequent point.
@@ -229,15 +236,15 @@ class _Sampler:
         rows = np.argsort(turns, kind="stable")
         starts = np.concatenate([[0], np.cumsum(repeats)])
 
-        def work(model: CollapsedModel, item: tuple[int, NDArray[np.int64]]) -> _Batch:
+        def work(model: CollapsedModel, item: tuple[int, NDArray[np.int64]]) -> Batch:
             number, members = item
             given = model.condition(as_arrays(self._layout, self._order, self._k, values[points[members]]))
             moments = model.moments(given)
             rng = np.random.default_rng([self._seed, 2, number])
             beta, theta = moments.draw(int(repeats[members].max()), rng)
-            return _Batch(moments.theta, moments.synthetic, given.beta, given.beta_covariance, beta, theta)
+            return Batch(moments.theta, moments.synthetic, given.beta, given.beta_covariance, beta, theta)
 
-        out = _Drawn.empty(self._model, len(chosen))
+        out = Drawn.empty(self._model, len(chosen))
         tell = self._report.within(55.0, 90.0)
         done = 0
         for members, batch in zip(batches, self._pool.stream(work, list(enumerate(batches))), strict=True):
@@ -270,78 +277,6 @@ class _Sampler:
             np.moveaxis(np.concatenate(totals, axis=-1), -1, 0),
             np.asarray(known) / len(few),
         )
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """What a thread found at some sets of hyperparameters (last axis)."""
-
-    mean: Vector
-    synthetic: Vector
-    beta_mean: Vector
-    beta_covariance: Vector
-    beta: Vector
-    theta: Vector
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """Draws and running moments, filled batch by batch."""
-
-    means: RunningMoments
-    synthetic: RunningMoments
-    theta: Vector
-    beta: Vector
-    beta_mean: Vector
-    beta_covariance: Vector
-    location: Vector
-    scale: Vector
-
-    @classmethod
-    def empty(cls, model: CollapsedModel, draws: int) -> _Drawn:
-        n, k = model.data.shape
-        p = model.data.design.shape[2]
-        kind = np.float64 if draws * n * k <= DOUBLE_PRECISION_UP_TO else np.float32
-        return cls(
-            RunningMoments(),
-            RunningMoments(),
-            np.empty((draws, n, k), dtype=kind),
-            np.empty((draws, p)),
-            np.empty((draws, p)),
-            np.empty((draws, p, p)),
-            np.array([response.location for response in model.data.responses]),
-            np.array([response.scale for response in model.data.responses]),
-        )
-
-    def take(self, rows: NDArray[np.int64], lane: int, batch: _Batch) -> None:
-        """Put the draws of one set of hyperparameters where they belong."""
-        for turn, row in enumerate(rows.tolist()):
-            self.theta[row] = self.location + self.scale * batch.theta[:, :, turn, lane]
-            self.beta[row] = batch.beta[:, turn, lane]
-        self.beta_mean[rows] = batch.beta_mean[:, lane]
-        self.beta_covariance[rows] = batch.beta_covariance[:, :, lane]
-
-
-class _Reporter:
-    """Passes progress on and can repeat the last word, so that a caller gets many chances to cancel."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._last = (0.0, "hyperparameters: searching for the mode")
-
-    def within(self, start: float, end: float) -> Progress:
-        """Return a progress callable whose 0 to 100 percent is start to end."""
-
-        def tell(percent: float, text: str) -> None:
-            self._last = (max(self._last[0], start + (end - start) * percent / 100.0), text)
-            self.again()
-
-        return tell
-
-    def again(self) -> None:
-        """Repeat the last word."""
-        if self._progress is not None:
-            self._progress(*self._last)
 
 
 def _split(items: Array, size: int) -> list[Array]:

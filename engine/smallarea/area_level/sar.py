@@ -81,12 +81,19 @@ class SarEblup:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the estimates has to know, empty if nothing is unusual."""
-        notes = []
+        notes = list(self.error_notes)
         if self.model_variance == 0.0:
-            notes.append(
+            notes.insert(
+                0,
                 "The model variance is 0: the covariates explain all that the sampling variances leave, every estimate "
-                "is synthetic, and the spatial parameter rho is not identified."
+                "is synthetic, and the spatial parameter rho is not identified.",
             )
+        return tuple(notes)
+
+    @property
+    def error_notes(self) -> tuple[str, ...]:
+        """Those of the notes that speak of the analytic mean squared errors, which the bootstrap does without."""
+        notes = []
         if self.rho_at_bound:
             notes.append(
                 f"The spatial parameter rho is at the end of its range ({self.rho:.5f}); its standard error and the "

@@ -25,7 +25,7 @@ class SpaceTimeSpecification(AreaLevelSpecification):
     periods.
 
     The attributes are those of the base class: ``responses`` are the periods in their order, ``link`` is
-    ``'autoregressive'``. With one period rho_time is absent, and the model is the spatial one.
+    ``'time'``. With one period rho_time is absent, and the model is the spatial one.
     """
 
     @property
@@ -106,6 +106,6 @@ def specify_space_time(
         covariates, random_effect=random_effect, iid_part=iid_part, intercept=intercept, method="reml", priors=None
     )
     bare = SpaceTimeSpecification(
-        names, random_effect, "autoregressive", (), plain.iid_part, intercept, plain.covariates, method, {}
+        names, random_effect, "time", (), plain.iid_part, intercept, plain.covariates, method, {}
     )
     return bare.with_priors(priors)

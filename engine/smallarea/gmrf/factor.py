@@ -214,7 +214,7 @@ class SuperLuFactoriser:
     @cached_property
     def _filled(self) -> sp.csc_matrix:
         """Strictly lower factor of a matrix on this pattern in which nothing is zero."""
-        degrees = np.bincount(self.pattern.edges.ravel(), minlength=self.pattern.n) + 1.0
+        degrees = np.bincount(self.pattern.edges.ravel(), minlength=self.pattern.n).astype(float) + 1.0
         return sp.csc_matrix(sp.tril(self._decompose(degrees, -0.5).L, k=-1))
 
     def filled(self, lower: sp.csc_matrix) -> sp.csc_matrix:

@@ -16,8 +16,11 @@ JOB_VERSION = 1
 Contiguity = Literal["queen", "rook"]
 IslandRule = Literal["own_component", "nearest", "error"]
 RandomEffect = Literal["iid", "car", "leroux", "bym2", "icar", "sar"]
-Link = Literal["separable", "independent", "chain"]
-Method = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"]
+Link = Literal["separable", "independent", "chain", "ar1", "har1"]
+Method = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"]
+Transformation = Literal["none", "log", "logit", "arcsin"]
+BackTransformation = Literal["bias_corrected", "naive"]
+Mse = Literal["auto", "analytic", "bootstrap"]
 VarianceType = Literal["variance", "standard_error", "margin_of_error"]
 Direction = Literal["high", "low"]
 Comparison = Literal["none", "mean", "neighbours"]
@@ -159,9 +162,32 @@ class FitAreaLevel(ReadingPolygons):
         description="What the variance field holds: variances, standard errors, or margins of error.",
     )
     moe_level: Probability = Field(0.90, description="Confidence level of the margins of error.")
+    transformation: Transformation = Field(
+        "none",
+        description="Model the direct estimates as they are (none), their logarithms (log, for positive quantities), "
+        "or for proportions their log odds (logit) or the arcsine of their square roots (arcsin, which can take 0 and 1). "
+        "Results come back in the units of the direct estimates.",
+    )
+    n_eff: FieldNames = Field(
+        default_factory=list,
+        description="For the transformation arcsin: field with the effective sample sizes, for several responses one "
+        "each. Sampling variances on the arcsine scale are then 1 / (4 n_eff); without it they follow from the "
+        "variance field, and 0 and 1 cannot be used.",
+    )
+    back_transformation: BackTransformation = Field(
+        "bias_corrected",
+        description="How transformed estimates come back: bias_corrected (the mean of the back-transformed quantity), "
+        "or naive (the back-transformed estimate, which is near its median).",
+    )
     covariates: list[str] = Field(
         default_factory=list,
         description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field.",
+    )
+    covariate_variance: FieldNames = Field(
+        default_factory=list,
+        description="For the method ybarra_lohr: fields with the sampling variances of the covariates, one for each in "
+        "the same order, 0 in place of a field for a covariate that is known exactly. They are read as variance_type "
+        "says.",
     )
     intercept: bool = Field(True, description="Include an intercept.")
     random_effect: RandomEffect = Field(
@@ -173,7 +199,9 @@ class FitAreaLevel(ReadingPolygons):
     link: Link = Field(
         "separable",
         description="How several responses hang together: separable (one covariance between their area effects), "
-        "independent, or chain (GMCAR: each response's effect given the next one's, in the area and around it).",
+        "independent, or chain (GMCAR: each response's effect given the next one's, in the area and around it). With "
+        "iid effects and reml or ml also ar1 and har1: correlation rho^|k - l| in the order of the responses, with one "
+        "variance or one for each.",
     )
     order: FieldNames = Field(
         default_factory=list,
@@ -188,9 +216,21 @@ class FitAreaLevel(ReadingPolygons):
     method: Method = Field(
         "bayes",
         description="bayes: exact posterior. reml, ml: (restricted) maximum likelihood. For one response with iid "
-        "effects also fh (moment) and the adjusted likelihoods amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl "
-        "(Yoshimori-Lahiri).",
+        "effects also fh (moment), the adjusted likelihoods amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl "
+        "(Yoshimori-Lahiri), robust (Sinha-Rao: bounded influence of outlying areas) and ybarra_lohr (covariates that "
+        "are themselves estimates).",
     )
+    tuning: float = Field(
+        1.345,
+        gt=0.0,
+        description="For the method robust: residuals beyond so many standard deviations are outlying.",
+    )
+    mse: Mse = Field(
+        "auto",
+        description="Mean squared errors of a frequentist fit: analytic, or bootstrap (for sar and robust). auto is "
+        "bootstrap for robust, which has no other, and analytic for the rest.",
+    )
+    replicates: int = Field(200, ge=1, le=100_000, description="Replicates of the bootstrap.")
     graph: str | None = Field(
         None,
         description="Saved adjacency graph; built from the polygons if not given.",

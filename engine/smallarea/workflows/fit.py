@@ -24,6 +24,7 @@ from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
 from smallarea.workflows.fit_model import Settings, fit_model
 from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
 from smallarea.workflows.fit_output import write_outputs
+from smallarea.workflows.fit_scale import check_scale, to_model_scale, way_back
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -36,7 +37,7 @@ Progress = Callable[[float, str], None]
 # A job is checked against its schema; a call from Python comes as it is, and a misspelt word must not pass for another.
 _CHOICES = {
     "variance_type": ("variance", "standard_error", "margin_of_error"),
-    "link": ("separable", "independent", "chain"),
+    "link": ("separable", "independent", "chain", "ar1", "har1"),
     "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
     "unmatched": ("error", "drop"),
     "missing_variance": ("out_of_sample", "error"),
@@ -69,13 +70,22 @@ def fit(
     sampling_correlation: float | None = None,
     variance_type: Literal["variance", "standard_error", "margin_of_error"] = "variance",
     moe_level: float = 0.90,
+    transformation: Literal["none", "log", "logit", "arcsin"] = "none",
+    n_eff: str | Sequence[str] = (),
+    back_transformation: Literal["bias_corrected", "naive"] = "bias_corrected",
     covariates: Sequence[str] = (),
+    covariate_variance: str | Sequence[str] = (),
     intercept: bool = True,
     random_effect: Literal["iid", "car", "leroux", "bym2", "icar", "sar"] = "car",
-    link: Literal["separable", "independent", "chain"] = "separable",
+    link: Literal["separable", "independent", "chain", "ar1", "har1"] = "separable",
     order: str | Sequence[str] = (),
     iid_part: bool | None = None,
-    method: Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"] = "bayes",
+    method: Literal[
+        "bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"
+    ] = "bayes",
+    tuning: float = 1.345,
+    mse: Literal["auto", "analytic", "bootstrap"] = "auto",
+    replicates: int = 200,
     graph: PathLike | AreaGraph | None = None,
     contiguity: Literal["queen", "rook"] = "queen",
     islands: Literal["own_component", "nearest", "error"] = "own_component",
@@ -117,8 +127,16 @@ def fit(
         Field names, of ``direct``, ``variance`` and ``covariance`` one or several. Sampling variances are on the scale
         of ``direct`` squared, unless ``variance_type`` says that they are standard errors or margins of error (at
         ``moe_level``).
+    transformation, n_eff, back_transformation
+        What the model is of, the fields with effective sample sizes that ``arcsin`` takes, and how estimates come back;
+        see :mod:`smallarea.area_level.transformations`.
+    covariate_variance : str or sequence of str
+        Fields with the sampling variances of the covariates, ``'0'`` for one that is known exactly (``ybarra_lohr``).
     intercept, random_effect, link, order, iid_part, method, priors
         The model; see :func:`smallarea.area_level.specify`.
+    tuning, mse, replicates
+        Huber's constant of method ``robust``; analytic or bootstrap mean squared errors, and replicates of the
+        bootstrap.
     graph : path, AreaGraph or None
         The adjacency graph; built from the polygons by ``contiguity`` and ``islands`` if None.
     draws, min_ess, level, seed, solver, workers
@@ -150,6 +168,7 @@ def fit(
     """
     call = {name: _plain(value) for name, value in locals().items() if name != "progress"}
     _check_call(call)
+    check_scale(call)
     timings: dict[str, float] = {}
     tell = progress or _silent
     preset = load_preset(reliability)
@@ -161,6 +180,8 @@ def fit(
         tuple(covariates),
         variance_type,
         moe_level,
+        _names(n_eff),
+        _names(covariate_variance),
     )
     columns.check()
     chosen_order = _names(order)
@@ -174,6 +195,7 @@ def fit(
         intercept=intercept,
         method=method,
         priors=priors,
+        transformation=transformation,
     )
     if posterior is not None and method != "bayes":
         raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
@@ -193,11 +215,12 @@ def fit(
             columns=columns,
             unmatched=unmatched,
         )
+        modelled = to_model_scale(found, transformation)
         data = [
             area_level_data(
                 found.ids,
-                found.direct[:, k],
-                found.variance[:, k],
+                modelled.direct[:, k],
+                modelled.variance[:, k],
                 found.covariates,
                 covariates,
                 missing_variance=missing_variance,
@@ -208,8 +231,19 @@ def fit(
     tell(3.0, "building the adjacency graph")
     with _timed(timings, "adjacency graph"):
         adjacency = _graph(graph, found, specification, contiguity, islands)
-    settings = Settings(draws, min_ess, level, seed, solver, workers, chosen_order == ("auto",))
-    fitted = fit_model(data, found.correlation, specification, adjacency, settings, _within(tell, 5.0, 85.0))
+    settings = Settings(
+        draws, min_ess, level, seed, solver, workers, chosen_order == ("auto",), mse, replicates, tuning
+    )
+    fitted = fit_model(
+        data,
+        found.correlation,
+        specification,
+        adjacency,
+        settings,
+        _within(tell, 5.0, 85.0),
+        covariate_variance=found.covariate_variance,
+        way=way_back(found, data, transformation, back_transformation),
+    )
     tables, specification = fitted.tables, fitted.specification
     timings.update(fitted.seconds)
     estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
@@ -220,7 +254,10 @@ def fit(
         tables.hyperparameters,
         tables.fit_statistics,
         tables.diagnostics,
-        _model(specification, data, columns, level),
+        {
+            **_model(specification, data, columns, level),
+            "back_transformation": fitted.back_transformation,
+        },
         (
             *fit_warnings(data, columns.direct, specification, adjacency, tables, min_ess),
             *fitted.warnings,
@@ -315,6 +352,9 @@ def _model(
         "covariance": list(columns.covariance),
         "sampling_correlation": columns.sampling_correlation,
         "covariates": list(specification.covariates),
+        "covariate_variance": list(columns.covariate_variance),
+        "transformation": specification.transformation,
+        "n_eff": list(columns.n_eff),
         "level": level,
         "n_areas": len(data[0].areas),
         "n_sampled": int(np.any([response.sampled for response in data], axis=0).sum()),

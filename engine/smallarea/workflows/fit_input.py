@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from smallarea.errors import JobProblem, TableProblem, VarianceProblem, named
 from smallarea.io import as_area_ids, check_field, id_texts, match_ids, numeric_column, read_table
+from smallarea.workflows.fit_scale import EXACT, known_errors
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -43,6 +44,10 @@ class Columns:
         Covariates.
     variance_type, moe_level
         What the variance fields hold.
+    n_eff : tuple of str, length K or 0
+        Effective sample sizes of the direct estimates.
+    covariate_variance : tuple of str, length p or 0
+        Sampling variances of the covariates, ``0`` for one that is known exactly.
     """
 
     direct: tuple[str, ...]
@@ -52,6 +57,8 @@ class Columns:
     covariates: tuple[str, ...]
     variance_type: str
     moe_level: float
+    n_eff: tuple[str, ...] = ()
+    covariate_variance: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse fields that contradict each other.
@@ -61,12 +68,22 @@ class Columns:
         JobProblem
             If a field is used twice, or the numbers of fields do not fit.
         """
-        fields = [*self.direct, *self.variance, *self.covariance, *self.covariates]
+        fields = [*self.direct, *self.variance, *self.covariance, *self.covariates, *self.n_eff]
+        fields += [name for name in self.covariate_variance if name != EXACT]
         clash = sorted({name for name in fields if fields.count(name) > 1})
         if clash:
             raise JobProblem(
                 f"Field {named(clash)} is used twice among direct, variance, covariance and covariates. Name each once."
             )
+        for fields_of, wanted, name, what in (
+            (self.n_eff, self.direct, "n_eff", "direct estimate"),
+            (self.covariate_variance, self.covariates, "covariate_variance", "covariate (0 if it is known exactly)"),
+        ):
+            if fields_of and len(fields_of) != len(wanted):
+                raise JobProblem(
+                    f"{name} names {len(fields_of)} fields, but {len(wanted)} are needed: one for each {what}, in the "
+                    "same order."
+                )
         k = len(self.direct)
         if k == 0 or len(self.variance) != k:
             raise JobProblem(
@@ -106,6 +123,10 @@ class FitInput:
         Covariate values, NaN where missing.
     dropped : list of (what, id, reason)
         Table rows that were left out.
+    n_eff : ndarray, shape (N, K), or None
+        Effective sample sizes, NaN where missing.
+    covariate_variance : ndarray, shape (N, p), or None
+        Sampling variances of the covariates, zero where they are known exactly.
     """
 
     ids: tuple[str, ...]
@@ -115,6 +136,8 @@ class FitInput:
     correlation: Vector | None
     covariates: Vector
     dropped: list[tuple[str, str, str]]
+    n_eff: Vector | None = None
+    covariate_variance: Vector | None = None
 
 
 def read_fit_input(
@@ -247,6 +270,7 @@ def _take(
         ]
     )
     covariates = [numeric_column(_home(name, frame, areas), name, names) for name in columns.covariates]
+    sizes = [numeric_column(frame, name, names) for name in columns.n_eff]
     return FitInput(
         ids,
         areas,
@@ -255,7 +279,25 @@ def _take(
         _correlation(frame, names, columns, direct, variance),
         np.column_stack(covariates) if covariates else np.empty((len(ids), 0)),
         dropped,
+        np.column_stack(sizes) if sizes else None,
+        _covariate_variance(frame, areas, names, columns, covariates),
     )
+
+
+def _covariate_variance(
+    frame: pd.DataFrame, areas: Areas | None, names: Sequence[str], columns: Columns, covariates: Sequence[Vector]
+) -> Vector | None:
+    """Return the sampling variances of covariates, which are of the same kind as those of the direct estimates."""
+    if not columns.covariate_variance:
+        return None
+    found = []
+    for field in columns.covariate_variance:
+        if field == EXACT:
+            found.append(np.zeros(len(names)))
+            continue
+        values = numeric_column(_home(field, frame, areas), field, names)
+        found.append(sampling_variance(values, columns.variance_type, columns.moe_level, field, names))
+    return known_errors(np.column_stack(found), np.column_stack(covariates), columns.covariate_variance, names)
 
 
 def _correlation(

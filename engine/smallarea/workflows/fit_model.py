@@ -16,22 +16,19 @@ from smallarea.area_level import (
     AreaLevelData,
     AreaLevelSpecification,
     StackedData,
-    StandardisedData,
     build_model,
-    fit_eblup,
     sample_posterior,
     specify,
     stack,
     standardise,
 )
 from smallarea.area_level.likelihood import fit_likelihood
-from smallarea.area_level.sar import fit_sar_eblup
-from smallarea.errors import GraphProblem, JobProblem
-from smallarea.results.eblup_tables import eblup_tables
+from smallarea.errors import JobProblem, named
+from smallarea.results.back_to_input import NO_WAY_BACK, WayBack, estimates_to_input, posterior_to_input
 from smallarea.results.likelihood_tables import likelihood_tables
 from smallarea.results.posterior_tables import posterior_tables
-from smallarea.results.sar_tables import sar_tables
 from smallarea.results.tables import FitTables
+from smallarea.workflows.fit_frequentist import FrequentistFit, fit_one_response, fit_several, fit_spatial
 
 if TYPE_CHECKING:
     from smallarea.areas import AreaGraph
@@ -53,17 +50,21 @@ class Settings:
     solver: str
     workers: int
     any_order: bool = False
+    mse: str = "auto"
+    replicates: int = 200
+    tuning: float = 1.345
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model: its tables, what it was in the end, seconds by stage, and what to warn of."""
+    """A fitted model: its tables, what it was in the end, seconds by stage, what to warn of, and how it came back."""
 
     tables: FitTables
     specification: AreaLevelSpecification
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
     orders: dict[tuple[str, ...], float] = field(default_factory=dict)
+    back_transformation: str = ""
 
 
 def fit_model(
@@ -73,13 +74,16 @@ def fit_model(
     graph: AreaGraph | None,
     settings: Settings,
     tell: Progress,
+    *,
+    covariate_variance: NDArray[np.float64] | None = None,
+    way: WayBack | None = None,
 ) -> Fitted:
     """Fit.
 
     Parameters
     ----------
     data : sequence of AreaLevelData, length K
-        The responses.
+        The responses, on the scale of the model.
     correlation : ndarray, shape (N, K, K), or None
         Sampling correlations between them.
     specification : AreaLevelSpecification
@@ -90,6 +94,10 @@ def fit_model(
         How to fit.
     tell : callable
         ``tell(percent, text)``; may raise to cancel.
+    covariate_variance : ndarray, shape (N, p), optional
+        Sampling variances of the covariates.
+    way : WayBack, optional
+        How a transformation is undone.
 
     Returns
     -------
@@ -105,31 +113,35 @@ def fit_model(
     scaled = [standardise(response, specification.intercept) for response in data]
     tell(0.0, "fitting the model")
     if specification.random_effect == "sar":
-        return _fit_sar(data[0], scaled[0], specification, graph, settings, start)
-    single_iid = len(data) == 1 and not specification.spatial
-    if specification.method != "bayes" and single_iid:
-        fit = fit_eblup(scaled[0], specification.method)
-        tables = eblup_tables(data[0], scaled[0], specification, fit, level=settings.level)
-        return Fitted(tables, specification, {"model": time.perf_counter() - start})
-    stacked = stack(scaled, correlation)
+        found = fit_spatial(data[0], scaled[0], specification, graph, settings, tell)
+        return _finished(found, specification, way, start)
     if settings.any_order:
-        return _fit_orders(data, stacked, specification, graph, settings, tell)
-    return _fit_stacked(data, stacked, specification, graph, settings, tell)
+        return _fit_orders(data, stack(scaled, correlation), specification, graph, settings, tell, way)
+    if specification.method == "bayes" or specification.spatial:
+        return _fit_stacked(data, stack(scaled, correlation), specification, graph, settings, tell, way)
+    if len(data) == 1:
+        found = fit_one_response(data[0], scaled[0], specification, settings, covariate_variance, way, tell)
+    else:
+        found = fit_several(data, scaled, correlation, specification, settings)
+    return _finished(found, specification, way, start)
 
 
-def _fit_sar(
-    data: AreaLevelData,
-    scaled: StandardisedData,
-    specification: AreaLevelSpecification,
-    graph: AreaGraph | None,
-    settings: Settings,
-    start: float,
+def _finished(
+    found: FrequentistFit, specification: AreaLevelSpecification, way: WayBack | None, start: float
 ) -> Fitted:
-    if graph is None:
-        raise GraphProblem("A SAR model needs to know which areas are neighbours. Give the polygons or a saved graph.")
-    fit = fit_sar_eblup(scaled, graph, specification.method)
-    tables = sar_tables(data, scaled, specification, fit, level=settings.level)
-    return Fitted(tables, specification, {"model": time.perf_counter() - start}, fit.notes)
+    """Bring a frequentist fit back to the units of the input."""
+    tables, warnings, words = found.tables, found.warnings, ""
+    if way is not None:
+        tables, back = estimates_to_input(tables, way, found.back)
+        words = back.correction
+        lost = tables.estimates.loc[tables.estimates["note"].str.contains(NO_WAY_BACK, regex=False), "area"].tolist()
+        if lost:
+            warnings += (
+                f"The estimated mean squared error of {len(lost)} areas is not positive, and the way back from "
+                f"{way.form.name!r} needs it, so they have no estimate: {named(lost)}. Use method 'reml', 'amrl_yl' or "
+                "'bayes'.",
+            )
+    return Fitted(tables, specification, {"model": time.perf_counter() - start}, warnings, back_transformation=words)
 
 
 def _fit_stacked(
@@ -139,14 +151,15 @@ def _fit_stacked(
     graph: AreaGraph | None,
     settings: Settings,
     tell: Progress,
+    way: WayBack | None = None,
 ) -> Fitted:
     start = time.perf_counter()
     model = build_model(specification, stacked, graph, settings.solver)
     if specification.method != "bayes":
         fit = fit_likelihood(model, specification, tell)
         tables = likelihood_tables(data, stacked, specification, fit, level=settings.level)
-        seconds = {"model": time.perf_counter() - start}
-        return Fitted(tables, specification, seconds, _boundary_warning(fit.at_boundary))
+        found = FrequentistFit(tables, _boundary_warning(fit.at_boundary))
+        return _finished(found, specification, way, start)
     posterior = sample_posterior(
         model,
         specification,
@@ -159,7 +172,12 @@ def _fit_stacked(
     )
     attributes = {"model": str(specification), "seed": settings.seed, "smallarea": __version__}
     tables = posterior_tables(data, stacked, specification, posterior, level=settings.level, attributes=attributes)
-    return Fitted(tables, specification, {f"model: {stage}": took for stage, took in posterior.seconds.items()})
+    words = ""
+    if way is not None:
+        tables, back = posterior_to_input(tables, way, posterior, stacked, model.without_data, settings.level)
+        words = back.correction
+    seconds = {f"model: {stage}": took for stage, took in posterior.seconds.items()}
+    return Fitted(tables, specification, seconds, back_transformation=words)
 
 
 def _boundary_warning(names: Sequence[str]) -> tuple[str, ...]:
@@ -178,6 +196,7 @@ def _fit_orders(
     graph: AreaGraph | None,
     settings: Settings,
     tell: Progress,
+    way: WayBack | None,
 ) -> Fitted:
     """Fit a chain in every order and keep the one with the highest marginal likelihood (or restricted likelihood)."""
     if specification.link != "chain" or len(data) < 2:
@@ -193,7 +212,7 @@ def _fit_orders(
     seconds: dict[str, float] = {}
     for number, order in enumerate(orders):
         part = lambda percent, text, n=number: tell((n + percent / 100.0) / len(orders) * 100.0, text)  # noqa: E731
-        fitted = _fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part)
+        fitted = _fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part, way)
         statistics = fitted.tables.fit_statistics
         scores[order] = statistics.get("log_marginal_likelihood", statistics.get("restricted_log_likelihood", -np.inf))
         seconds[f"order {' | '.join(order)}"] = sum(fitted.seconds.values())
@@ -221,4 +240,5 @@ def _reordered(specification: AreaLevelSpecification, order: tuple[str, ...]) ->
         intercept=specification.intercept,
         method=specification.method,
         priors=kinds or None,
+        transformation=specification.transformation,
     )

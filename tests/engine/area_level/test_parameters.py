@@ -1,4 +1,4 @@
-"""Hyperparameters: their layout, the way from normal coordinates to correlation matrices and arrays, and their bounds."""
+"""Hyperparameters: layout, the way from normal coordinates to correlation matrices and arrays, bounds."""
 
 import itertools
 
@@ -131,7 +131,7 @@ def test_layouts():
 def test_arrays():
     model = specify(responses=("a", "b", "c"), random_effect="car", link="chain", order=("c", "a", "b"))
     values = np.arange(2.0 * len(model.layout)).reshape(2, -1)
-    at = {name: column for name, column in zip(model.hyperparameters, values.T, strict=True)}
+    at = dict(zip(model.hyperparameters, values.T, strict=True))
     hyper = as_arrays(model.layout, (2, 0, 1), 3, values)
     assert hyper.size == 2
     for k, name in enumerate("abc"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from smallarea.area_level import (
+    LKJ,
     PC,
     Beta,
     Exponential,
@@ -13,6 +14,7 @@ from smallarea.area_level import (
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
+    Normal,
     Uniform,
     parse_prior,
 )
@@ -27,6 +29,7 @@ PRIORS = [
     (Uniform(-0.5, 0.9), stats.uniform(-0.5, 1.4)),
     (Beta(2.0, 3.5), stats.beta(2.0, 3.5)),
     (Beta(0.7, 0.5), stats.beta(0.7, 0.5)),
+    (Normal(0.3, 2.0), stats.norm(0.3, 2.0)),
 ]
 
 
@@ -89,19 +92,23 @@ def test_fixed():
         ("Uniform(0, 3)", Uniform(0.0, 3.0)),
         ("Beta(2, 2)", Beta(2.0, 2.0)),
         ("Fixed(0.4)", Fixed(0.4)),
+        ("Normal(1, 2)", Normal(1.0, 2.0)),
+        ("normal()", Normal(0.0, 1.0)),
+        ("LKJ(3)", LKJ(3.0)),
     ],
 )
 def test_reading_and_writing(text, prior):
-    read = parse_prior("sd_phi", text)
+    name = {Normal: "eta0", LKJ: "correlation[a,b]"}.get(type(prior), "sd_phi[a]")
+    read = parse_prior(name, text)
     assert read == prior
-    assert parse_prior("sd_phi", str(read)) == prior
-    assert parse_prior("sd_phi", prior) is prior
+    assert parse_prior(name, str(read)) == prior
+    assert parse_prior(name, prior) is prior
 
 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("tau", "HalfNormal(1)", "Unknown hyperparameter 'tau'.*sd_phi, rho, sd_delta"),
+        ("tau", "HalfNormal(1)", "Unknown hyperparameter 'tau'.*sd_phi, rho, rho_time, sd_delta"),
         ("sd_phi", "Gamma(1, 1)", "Cannot read the prior 'Gamma\\(1, 1\\)' of sd_phi.*HalfCauchy"),
         ("sd_phi", "HalfNormal", "Cannot read the prior"),
         ("sd_phi", "HalfNormal(1) + 2", "Cannot read the prior"),
@@ -127,11 +134,37 @@ def test_reading_and_writing(text, prior):
         ("rho", "Uniform(-1.1, 0)", "between -1 and 1"),
         ("rho", "Fixed(1)", "between -1 and 1"),
         ("rho", "Fixed(-1)", "between -1 and 1"),
+        ("rho[a]", "Normal(0, 1)", "between -1 and 1"),
+        ("sd_phi[a]", "Normal(0, 1)", "standard deviation, must be positive"),
+        ("correlation", "Normal(0, 1)", "between -1 and 1"),
+        ("correlation[a,b]", "Fixed(-1)", "between -1 and 1"),
+        ("correlation", "LKJ(0)", "must be positive"),
+        ("correlation", "LKJ(-2)", "must be positive"),
+        ("eta0", "Normal(0, 0)", "positive sd"),
+        ("eta1", "Normal(0, -1)", "positive sd"),
+        ("eta", "Normal(0, 1)", "Unknown hyperparameter 'eta'.*eta0, eta1"),
+        ("sd_phi", 3.0, "must be a text"),
     ],
 )
 def test_refusals(name, text, says):
     with pytest.raises(PriorProblem, match=says):
         parse_prior(name, text)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0, 2.0, 7.0])
+def test_lkj_of_two_responses_is_a_beta(eta):
+    # Density proportional to (1 - r^2)^(eta - 1); for eta = 2 it is (3/4)(1 - r^2).
+    x = np.linspace(-6.0, 6.0, 49)
+    got = np.array([LKJ(eta).from_normal(value) for value in x])
+    below, above = stats.norm.cdf(x), stats.norm.sf(x)
+    shape = stats.beta(eta, eta)
+    # What is left to -1 and to 1 keeps its digits, as far as a number so close to 1 can.
+    np.testing.assert_allclose(1.0 + got[x < 0.0], 2.0 * shape.ppf(below[x < 0.0]), rtol=1e-9, atol=4e-16)
+    np.testing.assert_allclose(1.0 - got[x >= 0.0], 2.0 * shape.ppf(above[x >= 0.0]), rtol=1e-9, atol=4e-16)
+    if eta == 2.0:
+        cdf = 0.75 * (got - got**3 / 3.0) + 0.5
+        np.testing.assert_allclose(cdf[10:-10], below[10:-10], rtol=1e-9)
+    assert LKJ(eta).from_normal(0.0) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_allowed_for_rho():
@@ -143,5 +176,9 @@ def test_defaults_are_those_of_the_specification():
     assert {name: str(prior) for name, prior in DEFAULT_PRIORS.items()} == {
         "sd_phi": "HalfNormal(1)",
         "rho": "Uniform(0, 1)",
+        "rho_time": "Uniform(0, 1)",
         "sd_delta": "HalfNormal(1)",
+        "correlation": "LKJ(2)",
+        "eta0": "Normal(0, 1)",
+        "eta1": "Normal(0, 1)",
     }

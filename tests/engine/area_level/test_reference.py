@@ -5,12 +5,19 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from smallarea.area_level import area_level_data, fit_eblup, specify, standardise
-from smallarea.area_level.collapsed import CollapsedModel, spatial_field
-from smallarea.area_level.posterior import sample_posterior
+from smallarea.area_level import (
+    area_level_data,
+    build_model,
+    fit_eblup,
+    sample_posterior,
+    specify,
+    stack,
+    standardise,
+)
 from smallarea.area_level.variance_component import MarginalModel, _score, criterion
 from smallarea.areas import AreaGraph
-from smallarea.results.tables import eblup_tables, posterior_tables
+from smallarea.results.eblup_tables import eblup_tables
+from smallarea.results.posterior_tables import posterior_tables
 
 RELATIVE = 1e-8
 
@@ -28,7 +35,7 @@ def milk(reference):
 
 def tables_of(data, scaled, method):
     specification = specify(data.covariate_names, random_effect="iid", method=method)
-    return eblup_tables(data, scaled, specification, fit_eblup(scaled, method), response="yi", level=0.95)
+    return eblup_tables(data, scaled, specification, fit_eblup(scaled, method), level=0.95)
 
 
 @pytest.mark.parametrize("method", ["reml", "ml", "fh"])
@@ -99,23 +106,21 @@ def grapes(reference):
     table = pd.read_csv(folder / "input.csv")
     ids = [f"{i}" for i in range(1, len(table) + 1)]
     edges = pd.read_csv(folder / "edges_1based.csv").to_numpy() - 1
-    x = table[["area", "workdays"]].to_numpy()
-    return folder, area_level_data(ids, table["grapehect"], table["var"], x, ["area", "workdays"]), ids, edges
+    return folder, table, AreaGraph.from_edges(ids, edges)
 
 
-@pytest.mark.parametrize("effect", ["iid", "leroux"])
-def test_grapes(grapes, effect):
-    folder, data, ids, edges = grapes
-    areas = pd.read_csv(folder / "output_areas.csv")
-    fit = json.loads((folder / "output_fit.json").read_text())[effect]
-    scaled = standardise(data, intercept=False)
-    specification = specify(data.covariate_names, random_effect=effect, intercept=False)
-    field = spatial_field("leroux", False, AreaGraph.from_edges(ids, edges)) if effect == "leroux" else None
-    model = CollapsedModel(scaled, field, specification.iid_part)
-    posterior = sample_posterior(model, specification, draws=4000, min_ess=4000, seed=3)
-    got = posterior_tables(data, scaled, specification, posterior, response="grapehect", level=0.95, attributes={})
-    sd = areas[f"{effect}_sd"].to_numpy()
-    away = (got.estimates["estimate"].to_numpy() - areas[f"{effect}_mean"].to_numpy()) / sd
+def fit_grapes(table, graph, effect):
+    terms = ["area", "workdays"]
+    data = area_level_data(graph.ids, table["grapehect"], table["var"], table[terms].to_numpy(), terms)
+    scaled = stack([standardise(data, intercept=False)])
+    specification = specify(terms, random_effect=effect, intercept=False)
+    model = build_model(specification, scaled, None if effect == "iid" else graph)
+    fit = sample_posterior(model, specification, draws=4000, min_ess=4000, seed=3)
+    return fit, posterior_tables([data], scaled, specification, fit, level=0.95, attributes={})
+
+
+def assert_grapes(got, effect, mean, sd, fit):
+    away = (got.estimates["estimate"].to_numpy() - mean) / sd
     assert np.max(np.abs(away)) < 0.05
     assert np.max(np.abs(got.estimates["se"].to_numpy() / sd - 1.0)) < 0.03
     # Coefficients come from 4,000 draws: 0.05 SD is three of their errors, sqrt(1 / 4000) = 0.016.
@@ -123,11 +128,76 @@ def test_grapes(grapes, effect):
     away = (got.coefficients["estimate"].to_numpy() - fit["beta"]) / error
     assert np.max(np.abs(away)) < 0.06
     np.testing.assert_allclose(got.coefficients["se"], error, rtol=0.06)
-    scale = got.hyperparameters.set_index("name").loc["sd_phi" if effect == "leroux" else "sd_delta"]
+    table = got.hyperparameters.set_index("name")
+    scale = table.loc["sd_delta" if effect == "iid" else "sd_phi"]
     assert scale["estimate"] == pytest.approx(fit["scale_mean"], abs=0.08 * fit["scale_sd"])
     assert scale["se"] == pytest.approx(fit["scale_sd"], rel=0.08)
-    if effect == "leroux":
-        rho = got.hyperparameters.set_index("name").loc["rho"]
+    if effect != "iid":
+        rho = table.loc["rho"]
         assert rho["estimate"] == pytest.approx(fit["mix_mean"], abs=0.08 * fit["mix_sd"])
         assert rho["se"] == pytest.approx(fit["mix_sd"], rel=0.08)
         assert 0.0 < rho["lower"] < rho["upper"] < 1.0
+
+
+def test_grapes(grapes):
+    folder, table, graph = grapes
+    areas = pd.read_csv(folder / "output_areas.csv")
+    fits = json.loads((folder / "output_fit.json").read_text())
+    evidence = {}
+    # Two components, each of BYM2's with a scale of its own.
+    for effect in ("iid", "leroux", "bym2"):
+        fit, got = fit_grapes(table, graph, effect)
+        sd = areas[f"{effect}_sd"].to_numpy()
+        assert_grapes(got, effect, areas[f"{effect}_mean"].to_numpy(), sd, fits[effect])
+        evidence[effect] = fit.weighted.log_evidence
+    # Bayes factors have no unit; ours has a Monte Carlo error of about 0.01.
+    for effect in ("leroux", "bym2"):
+        want = fits[effect]["log_evidence"] - fits["iid"]["log_evidence"]
+        assert evidence[effect] - evidence["iid"] == pytest.approx(want, abs=0.06)
+
+
+def test_grapes_on_the_larger_component(grapes):
+    folder, table, graph = grapes
+    labels = np.asarray(graph.component_labels)
+    inside = np.flatnonzero(labels == np.argmax(np.bincount(labels)))
+    areas = pd.read_csv(folder / "output_bym2_266.csv")
+    fit = json.loads((folder / "output_bym2_266.json").read_text())
+    assert [graph.ids[i] for i in inside] == areas["area"].astype(str).tolist()
+    place = {area: at for at, area in enumerate(inside.tolist())}
+    edges = [(place[i], place[j]) for i, j in graph.edges.tolist() if i in place]
+    part = AreaGraph.from_edges([graph.ids[i] for i in inside], edges)
+    _, got = fit_grapes(table.iloc[inside].reset_index(drop=True), part, "bym2")
+    assert_grapes(got, "bym2", areas["bym2_mean"].to_numpy(), areas["bym2_sd"].to_numpy(), fit)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "evidence"),
+    [
+        ({"random_effect": "iid", "link": "independent"}, -217.34),
+        ({"random_effect": "car", "link": "separable"}, -174.73),
+        ({"random_effect": "car", "link": "chain", "order": ("income", "rent")}, -174.84),
+        ({"random_effect": "car", "link": "chain", "order": ("rent", "income")}, -173.64),
+    ],
+)
+def test_missouri_evidence(arguments, evidence, reference):
+    """An independent prototype with the same default priors found these log marginal likelihoods, to about 0.05."""
+    folder = reference("missouri_mv_spatial")
+    table = pd.read_csv(folder / "input.csv")
+    ids = [str(area) for area in table["area"]]
+    graph = AreaGraph.from_edges(ids, pd.read_csv(folder / "edges_1based.csv").to_numpy() - 1)
+    terms = ["poverty", "black", "india", "asian"]
+    x = table[terms].to_numpy()
+    # The columns called variance hold standard deviations.
+    scaled = stack(
+        [
+            standardise(area_level_data(ids, table[f"{name}_log"], table[f"{sd}_log"] ** 2, x, terms), intercept=True)
+            for name, sd in (("estimate", "var"), ("estimate2", "var2"))
+        ]
+    )
+    specification = specify(terms, responses=("income", "rent"), **arguments)
+    model = build_model(specification, scaled, graph)
+    fit = sample_posterior(model, specification, draws=200, min_ess=3000, seed=3)
+    weighted = fit.weighted
+    assert weighted.converged
+    assert weighted.pareto_k < 0.7
+    assert abs(weighted.log_evidence - evidence) < 0.06 + 3.0 * weighted.log_evidence_error

@@ -135,7 +135,7 @@ def test_backends_agree_to_rounding(make_map):
 
 
 def test_a_long_path_keeps_its_fill():
-    # Fill-in between nodes that are hundreds of steps apart must not vanish with the tiny numbers that show where it is.
+    # Fill-in between nodes hundreds of steps apart must not vanish with the tiny numbers that show where it is.
     n = 2000
     ring = np.column_stack([np.arange(n - 1), np.arange(1, n)])
     edges = np.vstack([ring, [[0, n - 1], [0, n // 2]]])

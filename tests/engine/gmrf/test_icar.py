@@ -1,4 +1,4 @@
-"""The intrinsic CAR against dense algebra: entries, pseudo-determinant, scaling by component, areas without neighbours."""
+"""The intrinsic CAR against dense algebra: entries, pseudo-determinant, scaling by component, single areas."""
 
 import numpy as np
 import pytest
