@@ -26,6 +26,9 @@ Vector = NDArray[np.float64]
 BOUNDARY = -4.3
 NEAREST_TO_ONE = 1.0 - 1e-4
 STEP = 0.02
+# What lies between bounds goes no further than this coordinate (2e-9 from the bound), where it would round to it: a
+# likelihood that rises up to the bound is flat from there on.
+FARTHEST = 6.0
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,11 @@ def fit_likelihood(
     layout, k = bare.layout, len(bare.responses)
     order = tuple(bare.responses.index(name) for name in bare.order)
 
+    bounded = np.array([parameter.is_bounded for parameter in layout])
+    reach = np.where(bounded, FARTHEST, np.inf)
+
     def values(x: Vector) -> Vector:
-        return natural_values(layout, bare.priors, k, x)
+        return natural_values(layout, bare.priors, k, np.clip(x, -reach, reach))
 
     def target(x: Vector) -> Vector:
         if progress is not None:
@@ -117,7 +123,6 @@ def fit_likelihood(
 
     mode, covariance, _ = find_mode(target, len(layout), flat=True)
     low = np.array([parameter.is_sd for parameter in layout]) & (mode < BOUNDARY)
-    bounded = np.array([parameter.is_bounded for parameter in layout])
     at_end = low | (bounded & (np.abs(values(mode[None])[0]) > NEAREST_TO_ONE))
     free = ~at_end
     shifts = STEP * np.eye(len(layout))[free]

@@ -44,6 +44,24 @@ The classic model without neighbours, by REML:
   smallarea fit counties.gpkg --direct rate --variance rate_var \\
       --random-effect iid --method reml --csv estimates.csv"""
 
+_FIT_SPACE_TIME = f"""Fit a space-time Fay-Herriot model and map its estimates in time.
+
+{_LAYER} The direct estimates and their sampling variances are in a long table, one row for each area and period.
+Areas, periods and single cells without a row are predicted.
+
+The default is the exact posterior of a model whose effects are alike among neighbours and from one period to the next
+(car_ar1), with an independent part beside it.
+
+\b
+Six years of survey estimates, joined by id:
+  smallarea fit-space-time counties.gpkg --id-field FIPS --table survey.csv --time year \\
+      --direct rate --variance rate_var --covariates poverty --output estimates.gpkg
+
+\b
+The model of Marhuenda, Molina and Morales (2013), with bootstrap errors:
+  smallarea fit-space-time counties.gpkg --id-field FIPS --table survey.csv --time year \\
+      --direct rate --variance rate_var --model stfh --csv estimates.csv"""
+
 _EXPORT = f"""Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.
 
 {_LAYER} It may be left out where no map is asked for. The draws come from a fit:
@@ -248,6 +266,7 @@ def _debug_option() -> click.Option:
 
 _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _task_command("fit", "fit", _FIT),
+    "fit-space-time": lambda: _task_command("fit-space-time", "fit_space_time", _FIT_SPACE_TIME),
     "export": lambda: _task_command("export", "export", _EXPORT),
     "areas": areas_group,
     "areas check": lambda: _task_command("check", "check_areas", _CHECK),

@@ -46,7 +46,7 @@ def option_name(field: str) -> str:
     """
     if field == LAYER:
         return "LAYER"
-    singular = {"priors": "prior", "thresholds": "threshold", "pairs": "pair"}.get(field, field)
+    singular = {"priors": "prior", "thresholds": "threshold", "pairs": "pair", "periods": "period"}.get(field, field)
     return "--" + singular.replace("_", "-")
 
 
@@ -159,4 +159,4 @@ def _metavar(model: type[TaskParameters], name: str, kind: Any) -> str | None:
         return "NAME|FILE" if path == "input_or_name" else "FILE"
     if kind is not str:
         return None
-    return "FIELD" if name.endswith("field") or name in ("direct", "variance") else "TEXT"
+    return "FIELD" if name.endswith("field") or name in ("direct", "variance", "time") else "TEXT"

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from smallarea._version import __version__
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
-from smallarea.errors import GraphProblem, JobProblem, named
+from smallarea.errors import JobProblem, named
 from smallarea.io import check_suffix
 from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset, scale_cautions
-from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
+from smallarea.workflows.fit_graph import adjacency_of
+from smallarea.workflows.fit_input import Columns, read_fit_input
 from smallarea.workflows.fit_model import Settings, fit_model
 from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
 from smallarea.workflows.fit_output import write_outputs
 from smallarea.workflows.fit_scale import check_scale, to_model_scale, way_back
+from smallarea.workflows.record import plain, silent, timed, versions, within
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -51,7 +48,6 @@ _FORMATS = {
     "excel": ((".xlsx",), "an Excel workbook"),
     "posterior": ((".nc",), "NetCDF"),
 }
-_PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl", "numba")
 
 
 def fit(
@@ -166,11 +162,11 @@ def fit(
     ----------
     Fay, R. E. and Herriot, R. A. (1979). Estimates of income for small places. JASA 74, 269-277.
     """
-    call = {name: _plain(value) for name, value in locals().items() if name != "progress"}
+    call = {name: plain(value) for name, value in locals().items() if name != "progress"}
     _check_call(call)
     check_scale(call)
     timings: dict[str, float] = {}
-    tell = progress or _silent
+    tell = progress or silent
     preset = load_preset(reliability)
     columns = Columns(
         _names(direct),
@@ -202,7 +198,7 @@ def fit(
     if output is not None and areas is None:
         raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
     tell(0.0, "reading the input")
-    with _timed(timings, "reading the input"):
+    with timed(timings, "reading the input"):
         found = read_fit_input(
             areas,
             layer=layer,
@@ -229,8 +225,11 @@ def fit(
             for k in range(len(columns.direct))
         ]
     tell(3.0, "building the adjacency graph")
-    with _timed(timings, "adjacency graph"):
-        adjacency = _graph(graph, found, specification, contiguity, islands)
+    with timed(timings, "adjacency graph"):
+        adjacency = None
+        if specification.spatial or graph is not None or found.areas is not None:
+            effect = specification.random_effect
+            adjacency = adjacency_of(graph, found.areas, found.ids, effect, contiguity, islands)
     settings = Settings(
         draws, min_ess, level, seed, solver, workers, chosen_order == ("auto",), mse, replicates, tuning
     )
@@ -240,7 +239,7 @@ def fit(
         specification,
         adjacency,
         settings,
-        _within(tell, 5.0, 85.0),
+        within(tell, 5.0, 85.0),
         covariate_variance=found.covariate_variance,
         way=way_back(found, data, transformation, back_transformation),
     )
@@ -270,9 +269,9 @@ def fit(
         preset.as_mapping(),
         call,
         timings,
-        _versions(),
+        versions(),
     )
-    renamed = write_outputs(result, output, report, csv, excel, posterior, _within(tell, 85.0, 100.0))
+    renamed = write_outputs(result, output, report, csv, excel, posterior, within(tell, 85.0, 100.0))
     if renamed:
         pairs = ", ".join(f"{old!r} is now {new!r}" for old, new in renamed.items())
         result = replace(result, warnings=(*result.warnings, f"A GeoPackage cannot hold every field name: {pairs}."))
@@ -308,29 +307,6 @@ def _check_call(call: Mapping[str, Any]) -> None:
             raise JobProblem(f"{name} must be at least {least}; got {call[name]}.")
 
 
-def _graph(
-    graph: PathLike | AreaGraph | None,
-    found: FitInput,
-    specification: AreaLevelSpecification,
-    contiguity: Literal["queen", "rook"],
-    islands: Literal["own_component", "nearest", "error"],
-) -> AreaGraph | None:
-    """Return the graph of the areas in their order; without polygons only where one was given."""
-    from smallarea.areas import AreaGraph, build_adjacency
-
-    if graph is None:
-        if found.areas is not None:
-            return build_adjacency(found.areas, contiguity, islands)
-        if not specification.spatial:
-            return None
-        raise GraphProblem(
-            f"A {specification.random_effect!r} random effect needs to know which areas are neighbours. Give the "
-            "polygons (areas) or a saved graph."
-        )
-    given = graph if isinstance(graph, AreaGraph) else AreaGraph.load(graph)
-    return given if given.ids == found.ids else given.reorder(found.ids)
-
-
 def _names(value: str | Sequence[str]) -> tuple[str, ...]:
     """One name stands for a list of one."""
     return (value,) if isinstance(value, str) else tuple(value)
@@ -359,45 +335,3 @@ def _model(
         "n_areas": len(data[0].areas),
         "n_sampled": int(np.any([response.sampled for response in data], axis=0).sum()),
     }
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timings[stage] = time.perf_counter() - start
-
-
-def _silent(percent: float, text: str) -> None:
-    """Progress that nobody asked for."""
-
-
-def _within(tell: Progress, start: float, end: float) -> Progress:
-    return lambda percent, text: tell(start + (end - start) * percent / 100.0, text)
-
-
-def _plain(value: Any) -> Any:
-    """Return a parameter as it would stand in a job."""
-    if isinstance(value, pd.DataFrame):
-        return f"<{type(value).__name__} with {len(value)} rows>"
-    if isinstance(value, os.PathLike):
-        return str(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {str(name): str(item) for name, item in value.items()}
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    if isinstance(value, Sequence):
-        return list(value)
-    return f"<{type(value).__name__}>"
-
-
-def _versions() -> dict[str, str]:
-    found = {"smallarea": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

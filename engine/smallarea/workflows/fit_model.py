@@ -118,7 +118,7 @@ def fit_model(
     if settings.any_order:
         return _fit_orders(data, stack(scaled, correlation), specification, graph, settings, tell, way)
     if specification.method == "bayes" or specification.spatial:
-        return _fit_stacked(data, stack(scaled, correlation), specification, graph, settings, tell, way)
+        return fit_stacked(data, stack(scaled, correlation), specification, graph, settings, tell, way)
     if len(data) == 1:
         found = fit_one_response(data[0], scaled[0], specification, settings, covariate_variance, way, tell)
     else:
@@ -144,7 +144,7 @@ def _finished(
     return Fitted(tables, specification, {"model": time.perf_counter() - start}, warnings, back_transformation=words)
 
 
-def _fit_stacked(
+def fit_stacked(
     data: Sequence[AreaLevelData],
     stacked: StackedData,
     specification: AreaLevelSpecification,
@@ -153,6 +153,30 @@ def _fit_stacked(
     tell: Progress,
     way: WayBack | None = None,
 ) -> Fitted:
+    """Fit a model of stacked responses, by its exact posterior or by maximum likelihood.
+
+    Parameters
+    ----------
+    data : sequence of AreaLevelData, length K
+        The responses.
+    stacked : StackedData
+        The same on the standardised scale.
+    specification : AreaLevelSpecification
+        The model.
+    graph : AreaGraph or None
+        The adjacency graph.
+    settings : Settings
+        How to fit.
+    tell : callable
+        ``tell(percent, text)``; may raise to cancel.
+    way : WayBack, optional
+        How estimates come back from a transformed scale.
+
+    Returns
+    -------
+    Fitted
+        Tables in the units of the input.
+    """
     start = time.perf_counter()
     model = build_model(specification, stacked, graph, settings.solver)
     if specification.method != "bayes":
@@ -212,7 +236,7 @@ def _fit_orders(
     seconds: dict[str, float] = {}
     for number, order in enumerate(orders):
         part = lambda percent, text, n=number: tell((n + percent / 100.0) / len(orders) * 100.0, text)  # noqa: E731
-        fitted = _fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part, way)
+        fitted = fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part, way)
         statistics = fitted.tables.fit_statistics
         scores[order] = statistics.get("log_marginal_likelihood", statistics.get("restricted_log_likelihood", -np.inf))
         seconds[f"order {' | '.join(order)}"] = sum(fitted.seconds.values())

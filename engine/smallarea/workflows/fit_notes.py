@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -76,17 +76,7 @@ def fit_warnings(
                 f"{len(alone)} areas lie in parts of the map without any {what}: {named(alone)}. Their neighbours "
                 "cannot help, so their predictions are as uncertain as the spatial prior."
             )
-    diagnostics = tables.diagnostics
-    if not diagnostics.get("converged", True):
-        found.append(
-            f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
-            "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
-        )
-    if diagnostics.get("pareto_k", 0.0) > 0.7:
-        found.append(
-            f"The importance weights have a heavy tail (Pareto k {diagnostics['pareto_k']:.2f}, above 0.7): run again "
-            "with another seed and compare."
-        )
+    found += sampler_warnings(tables.diagnostics, min_ess)
     if tables.fit_statistics.get("model_variance") == 0.0:
         found.append(
             "The model variance is estimated as zero, so every estimate is its regression prediction. The adjusted "
@@ -101,6 +91,35 @@ def fit_warnings(
             "model variance is small; use reml, amrl_yl or bayes."
         )
     return tuple(found)
+
+
+def sampler_warnings(diagnostics: Mapping[str, Any], min_ess: int) -> list[str]:
+    """Say where the sampler did not do what was asked for.
+
+    Parameters
+    ----------
+    diagnostics : mapping
+        Of the fit; empty for a frequentist one.
+    min_ess : int
+        Effective sample size that was asked for.
+
+    Returns
+    -------
+    list of str
+        May be empty.
+    """
+    found = []
+    if not diagnostics.get("converged", True):
+        found.append(
+            f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
+            "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
+        )
+    if diagnostics.get("pareto_k", 0.0) > 0.7:
+        found.append(
+            f"The importance weights have a heavy tail (Pareto k {diagnostics['pareto_k']:.2f}, above 0.7): run again "
+            "with another seed and compare."
+        )
+    return found
 
 
 def _areas_far_from_data(data: AreaLevelData, graph: AreaGraph, car: bool) -> list[str]:

@@ -147,7 +147,9 @@ def _listed(listed: Sequence[str | float], read: Callable[[str], Any]) -> list[A
         try:
             values.append(read(label(item)))
         except ValueError as error:
-            raise JobProblem(f"The period {item!r} cannot be read like those of the table. Write it as there.") from error
+            raise JobProblem(
+                f"The period {item!r} cannot be read like those of the table. Write it as there."
+            ) from error
     twice = [label(value) for value in dict.fromkeys(values) if values.count(value) > 1]
     if twice:
         raise JobProblem(f"Periods are listed twice: {named(twice)}. List each once, in their order.")

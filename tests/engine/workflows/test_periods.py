@@ -80,7 +80,7 @@ def test_listing_says_order_and_adds_periods():
     assert found.added == ("summer",)
     np.testing.assert_array_equal(found.at, [2, 0])
     np.testing.assert_array_equal(read_periods(pd.Series([1, 2, 3]), "when", [2, 3], "error").at, [-1, 0, 1])
-    with pytest.raises(JobProblem, match="twice.*'2020'"):
+    with pytest.raises(JobProblem, match=r"twice.*'2020'"):
         labels([2020, 2021], listed=[2020, "2020.0", 2021])
     with pytest.raises(JobProblem, match="'next year' cannot be read"):
         labels([2020, 2021], listed=["2020", "next year"])
