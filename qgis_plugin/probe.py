@@ -19,6 +19,7 @@ NEEDED = (
     "geopandas",
     "libpysal",
     "qdldl",
+    "numba",
     "pydantic",
     "click",
     "rich",

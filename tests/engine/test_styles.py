@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 from shapely.geometry import box
 from smallarea.errors import OutputProblem
@@ -114,17 +115,47 @@ def test_estimates_of_both_signs_show_the_standard_error():
     assert not _ranges(uncertainty_style([0.1, 0.2], field="se", kind="se"))[0].get("label").endswith("%")
 
 
-def test_suffixes_of_several_responses():
-    layer = _layer().rename(columns={c: f"{c}_rent" for c in ("estimate", "se", "cv", "flag")})
-    styles = estimates_styles(layer, suffix="_rent", reliability=PRESET)
-    assert [s.name for s in styles] == ["Estimate rent", "Uncertainty (CV) rent", "Reliability rent"]
-    assert "&quot;estimate_rent&quot;" in styles[0].qml
-    assert all(
-        len(s.name) <= 30
-        for s in estimates_styles(
-            layer.rename(columns=lambda c: c.replace("_rent", "_" + "x" * 50)), suffix="_" + "x" * 50
-        )
-    )
+def _of_responses(*responses):
+    parts = [_layer().drop(columns=["name", "geometry"]).add_suffix(f"_{name}") for name in responses]
+    return gpd.GeoDataFrame(pd.concat(parts, axis=1), geometry=_layer().geometry)
+
+
+def test_each_response_has_styles_of_its_own_and_the_first_one_opens():
+    layer = _of_responses("rent", "income")
+    styles = estimates_styles(layer, responses=["rent", "income"], reliability=PRESET)
+    assert [s.name for s in styles] == [
+        "Estimate rent",
+        "Estimate income",
+        "Uncertainty (CV) rent",
+        "Reliability rent",
+        "Uncertainty (CV) income",
+        "Reliability income",
+    ]
+    for style in styles:
+        response = style.name.split()[-1]
+        assert style.description.startswith(f"{response}: ")
+        assert f"_{response}&quot;" in style.qml
+        assert f"_{({'rent', 'income'} - {response}).pop()}&quot;" not in style.qml
+
+
+def test_styles_of_long_and_nearly_equal_names_are_told_apart():
+    responses = ["x" * 50 + "1", "x" * 50 + "2", "inc", "Inc", "_a"]
+    layer = _of_responses(*responses)
+    # As it is written: GeoPackage fields ignore case, so the second of two gets a prefix.
+    layer = layer.rename(columns={c: f"est_{c}" for c in layer if c.endswith("_Inc")})
+    styles = estimates_styles(layer, responses=responses, reliability=PRESET)
+    assert len({s.name for s in styles}) == len(styles) == 15
+    assert all(len(s.name) <= 30 for s in styles)
+    assert [s.name for s in styles[:2]] == ["Estimate " + "x" * 21, "Estimate " + "x" * 19 + " 2"]
+    assert "&quot;estimate_inc&quot;" in styles[2].qml
+    assert "&quot;est_estimate_Inc&quot;" in styles[3].qml
+    assert styles[4].name == "Estimate _a"
+
+
+def test_styles_follow_fields_that_were_renamed_in_writing():
+    layer = _layer().rename(columns={"estimate": "estimate_"})
+    assert "&quot;estimate_&quot;" in estimates_styles(layer, fields={"estimate": "estimate_"})[0].qml
+    assert estimates_styles(layer) == []
 
 
 def test_odd_names_stay_well_formed():

@@ -10,6 +10,7 @@ TASKS = {
     "buildadjacency": "build_adjacency",
     "fitfayherriot": "fit",
     "exceedanceandranks": "export",
+    "comparemodels": "compare",
 }
 # A source is a file and a layer in it.
 PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer"}

@@ -121,7 +121,7 @@ def test_against_nuts(lattice, size):
     model = specify_space_time(["x"], periods=[str(t) for t in range(periods)])
     built = build_model(model, as_cells(y, v, x), graph)
     ours = sample_posterior(built, model, draws=4000, min_ess=4000, seed=1)
-    theirs = run_nuts(y, v, x, graph, size(1500, 20_000), 7)
+    theirs = run_nuts(y, v, x, graph, size(3000, 20_000), 7)
 
     def agree(mean, sd, ess, draws, what):
         """Means and SDs within 5 combined errors: one false alarm in a million for each of 130 numbers."""

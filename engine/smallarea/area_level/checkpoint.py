@@ -51,10 +51,10 @@ class Checkpoint:
         if not self._path.exists():
             return None
         try:
-            with np.load(self._path, allow_pickle=False) as stored:
+            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 head = json.loads(str(stored["head"]))
                 arrays = {name: stored[name] for name in stored.files if name != "head"}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise OutputProblem(
                 f"{self._path} is not a checkpoint of a fit, or is damaged. Name another file, or delete it to start "
                 f"anew."

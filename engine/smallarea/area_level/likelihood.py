@@ -24,11 +24,11 @@ Vector = NDArray[np.float64]
 
 # Beyond this coordinate a parameter counts as lying on its boundary: a standard deviation below 1e-5 of the data's.
 BOUNDARY = -4.3
-NEAREST_TO_ONE = 1.0 - 1e-4
+# And beyond this one a dependence parameter (rho, a correlation) counts as lying at the end of its range. The search
+# does not go far past it: the precision matrices become singular, and then rounding decides.
+END_OF_RANGE = 5.5
+WALL = 6.0
 STEP = 0.02
-# What lies between bounds goes no further than this coordinate (2e-9 from the bound), where it would round to it: a
-# likelihood that rises up to the bound is flat from there on.
-FARTHEST = 6.0
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class LikelihoodFit:
     ----------
     values, values_se : ndarray, shape (q,)
         Hyperparameters and their asymptotic standard errors (NaN on a boundary).
-    at_boundary : tuple of str
-        Hyperparameters that the data put on the boundary of their range.
+    at_zero, at_end : tuple of str
+        Standard deviations that the data put at zero, and dependence parameters at the end of their range.
     log_likelihood, restricted_log_likelihood : float
         At the estimates.
     beta, beta_covariance : ndarray, shapes (p,), (p, p)
@@ -51,11 +51,14 @@ class LikelihoodFit:
         Cov(theta_i) given the hyperparameters (g1 + g2 on its diagonal), and with beta known as well (g1).
     g3 : ndarray, shape (N, K)
         What the estimation of the hyperparameters adds, once.
+    sensitivity : ndarray, shape (N, K, K)
+        The same between the responses of an area; g3 is its diagonal.
     """
 
     values: Vector
     values_se: Vector
-    at_boundary: tuple[str, ...]
+    at_zero: tuple[str, ...]
+    at_end: tuple[str, ...]
     log_likelihood: float
     restricted_log_likelihood: float
     beta: Vector
@@ -65,6 +68,7 @@ class LikelihoodFit:
     covariance: Vector
     known_beta: Vector
     g3: Vector
+    sensitivity: Vector
 
     @property
     def mse(self) -> Vector:
@@ -102,18 +106,16 @@ def fit_likelihood(
     bare = replace(specification, priors=_coordinates(specification))
     layout, k = bare.layout, len(bare.responses)
     order = tuple(bare.responses.index(name) for name in bare.order)
-
     bounded = np.array([parameter.is_bounded for parameter in layout])
-    reach = np.where(bounded, FARTHEST, np.inf)
 
     def values(x: Vector) -> Vector:
-        return natural_values(layout, bare.priors, k, np.clip(x, -reach, reach))
+        return natural_values(layout, bare.priors, k, x)
 
     def target(x: Vector) -> Vector:
         if progress is not None:
             progress(10.0, "searching for the maximum of the likelihood")
         natural = values(x)
-        good = inside(layout, natural)
+        good = inside(layout, natural) & np.all(np.abs(x[:, bounded]) < WALL, axis=1)
         out = np.full(len(x), -np.inf)
         if good.any():
             given = model.condition(as_arrays(layout, order, k, natural[good]))
@@ -123,8 +125,8 @@ def fit_likelihood(
 
     mode, covariance, _ = find_mode(target, len(layout), flat=True)
     low = np.array([parameter.is_sd for parameter in layout]) & (mode < BOUNDARY)
-    at_end = low | (bounded & (np.abs(values(mode[None])[0]) > NEAREST_TO_ONE))
-    free = ~at_end
+    end = bounded & (np.abs(mode) > END_OF_RANGE)
+    free = ~(low | end)
     shifts = STEP * np.eye(len(layout))[free]
     points = np.vstack([mode, mode + shifts, mode - shifts])
     given = model.condition(as_arrays(layout, order, k, values(points)))
@@ -138,11 +140,15 @@ def fit_likelihood(
     inner = covariance[np.ix_(free, free)]
     total, known = moments.covariances
     estimates = np.where(low, 0.0, natural[0])
+    at_zero, at_end = (
+        tuple(parameter.name for parameter, at in zip(layout, where, strict=True) if at) for where in (low, end)
+    )
     se = np.sqrt(np.einsum("iq,ij,jq->q", natural_slope, inner, natural_slope))
     return LikelihoodFit(
         estimates,
-        np.where(at_end, np.nan, se),
-        tuple(parameter.name for parameter, at in zip(layout, at_end, strict=True) if at),
+        np.where(free, se, np.nan),
+        at_zero,
+        at_end,
         float(given.log_profile[0]),
         float(given.log_likelihood[0]),
         given.beta[:, 0],
@@ -152,11 +158,13 @@ def fit_likelihood(
         total[..., 0],
         known[..., 0],
         np.einsum("nki,ij,nkj->nk", slope, inner, slope),
+        np.einsum("nki,ij,nlj->nkl", slope, inner, slope),
     )
 
 
 def _coordinates(specification: AreaLevelSpecification) -> dict[str, Prior]:
     """Return changes of variable: the default priors, but rho may be negative where the precision allows it."""
     out = {parameter.name: DEFAULT_PRIORS[parameter.kind] for parameter in specification.layout}
-    free = ("rho", "rho_time") if specification.random_effect == "car" else ("rho_time",)
-    return out | {p.name: Uniform(-1.0, 1.0) for p in specification.layout if p.kind in free}
+    if specification.random_effect == "car":
+        out |= {name: Uniform(-1.0, 1.0) for name in out if name.startswith("rho")}
+    return out

@@ -147,7 +147,8 @@ def _covariance_at(evaluate: BatchTarget, mode: Vector, least: float) -> Vector:
     values = evaluate(mode + np.array(shifts))
     hessian = np.zeros((d, d))
     for (i, j), block in zip(pairs, values[1:].reshape(-1, 4), strict=True):
-        second = (block[0] - block[1] - block[2] + block[3]) / (4.0 * h * h)
+        with np.errstate(invalid="ignore"):  # beside a boundary several may be minus infinity
+            second = (block[0] - block[1] - block[2] + block[3]) / (4.0 * h * h)
         hessian[i, j] = hessian[j, i] = second if math.isfinite(second) else -float(i == j)
     eigenvalues, vectors = np.linalg.eigh(-hessian)
     variances = np.clip(1.0 / np.maximum(eigenvalues, least), 1e-6, None)

@@ -125,6 +125,8 @@ def chosen_priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]
     for name, prior in chosen.items():
         if name.partition("[")[0] == "rho" and bare.random_effect in ("leroux", "bym2") and prior.support[0] < 0.0:
             raise PriorProblem(f"A {bare.random_effect} model needs rho between 0 and 1, got the prior {prior}.")
+        if name.partition("[")[0] == "rho" and bare.random_effect == "bym2" and prior.support == (0.0, 0.0):
+            raise PriorProblem(f"With the prior {prior} of {name} a bym2 model has no spatial part. Choose 'iid'.")
         if isinstance(prior, LKJ) and not name.startswith("correlation"):
             raise PriorProblem(f"LKJ is a prior of correlations, not of {name}.")
     correlations = [prior for name, prior in chosen.items() if name.startswith("correlation")]

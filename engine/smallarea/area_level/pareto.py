@@ -35,10 +35,10 @@ def pareto_k(log_weights: Vector) -> float:
     excess = excess[excess > 0.0]
     if len(excess) < 5:
         return -math.inf
-    return _generalised_pareto_shape(excess)
+    return fit_generalised_pareto(excess)[0]
 
 
-def _generalised_pareto_shape(x: Vector) -> float:
+def fit_generalised_pareto(x: Vector) -> tuple[float, float]:
     """Estimate of Zhang and Stephens (2009), a posterior mean over a grid, with the weak prior of the PSIS paper.
 
     Parameters
@@ -48,8 +48,8 @@ def _generalised_pareto_shape(x: Vector) -> float:
 
     Returns
     -------
-    float
-        Shape k.
+    shape, scale : float
+        k and sigma; the prior moves k only.
     """
     n = len(x)
     grid = 30 + int(math.sqrt(n))
@@ -59,4 +59,4 @@ def _generalised_pareto_shape(x: Vector) -> float:
     profile = n * (np.log(-theta / shape) - shape - 1.0)
     best = float(np.sum(theta * special.softmax(profile)))
     k = float(np.mean(np.log1p(-best * x)))
-    return (n * k + 10 * 0.5) / (n + 10)
+    return (n * k + 10 * 0.5) / (n + 10), -k / best

@@ -62,6 +62,30 @@ The model of Marhuenda, Molina and Morales (2013), with bootstrap errors:
   smallarea fit-space-time counties.gpkg --id-field FIPS --table survey.csv --time year \\
       --direct rate --variance rate_var --model stfh --csv estimates.csv"""
 
+_COMPARE = f"""Compare Fay-Herriot models by how well they predict.
+
+{_LAYER} The data are described as for 'smallarea fit'; they are read once, and every model sees the same direct
+estimates and the same folds.
+
+A model is a short text: a random effect, a link or a method by its word, everything else as key=value. Without any
+--model a ladder from independent to spatial effects is compared.
+
+\b
+Is there anything in the neighbours?
+  smallarea compare counties.gpkg --direct rate --variance rate_var \\
+      --covariates poverty --csv scores.csv --report comparison.html
+
+\b
+Three models of one's own, by leaving out areas and whole regions:
+  smallarea compare counties.gpkg --direct rate --variance rate_var \\
+      --model "iid covariates=poverty,age" --model "car covariates=poverty" --model "leroux name=smooth" \\
+      --criterion cv_area --criterion cv_block --folds 10 --excel comparison.xlsx
+
+\b
+Two responses: how do they hang together?
+  smallarea compare counties.gpkg --direct rate --variance rate_var --direct income --variance income_var \\
+      --model "car independent" --model "car separable" --model "car chain order=rate,income" --csv scores.csv"""
+
 _EXPORT = f"""Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.
 
 {_LAYER} It may be left out where no map is asked for. The draws come from a fit:
@@ -267,6 +291,7 @@ def _debug_option() -> click.Option:
 _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _task_command("fit", "fit", _FIT),
     "fit-space-time": lambda: _task_command("fit-space-time", "fit_space_time", _FIT_SPACE_TIME),
+    "compare": lambda: _task_command("compare", "compare", _COMPARE),
     "export": lambda: _task_command("export", "export", _EXPORT),
     "areas": areas_group,
     "areas check": lambda: _task_command("check", "check_areas", _CHECK),

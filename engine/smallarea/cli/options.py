@@ -14,6 +14,14 @@ from smallarea.jobs.description import path_kind
 from smallarea.jobs.schema import TaskParameters
 
 LAYER = "areas"
+_SINGULAR = {
+    "priors": "prior",
+    "thresholds": "threshold",
+    "pairs": "pair",
+    "periods": "period",
+    "models": "model",
+    "criteria": "criterion",
+}
 
 
 class NameValue(click.ParamType):
@@ -46,7 +54,7 @@ def option_name(field: str) -> str:
     """
     if field == LAYER:
         return "LAYER"
-    singular = {"priors": "prior", "thresholds": "threshold", "pairs": "pair", "periods": "period"}.get(field, field)
+    singular = _SINGULAR.get(field, field)
     return "--" + singular.replace("_", "-")
 
 

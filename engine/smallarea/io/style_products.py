@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from smallarea.io.style_classes import Interval, intervals
-from smallarea.io.style_qml import Style, graduated
+from smallarea.io.style_qml import NAME_WIDTH, Style, graduated
 
 # Probabilities mean the same on every map: classes are fixed, and narrow where a decision is near certain.
 PROBABILITIES = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)
@@ -16,7 +16,6 @@ PROBABILITIES = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)
 PROBABILITY_COLOURS = ("#542788", "#998ec3", "#d8daeb", "#fee0b6", "#f1a340", "#b35806")
 # The first ranks are dark.
 RANK_RAMP = ("#253494", "#2c7fb8", "#41b6c4", "#a1dab4", "#ffffcc")
-_NAME_WIDTH = 30
 
 
 def probability_style(values: Sequence[float] | np.ndarray, *, field: str, name: str, title: str) -> Style:
@@ -39,7 +38,7 @@ def probability_style(values: Sequence[float] | np.ndarray, *, field: str, name:
     """
     classes = [Interval(low, high, f"{100 * low:.0f} – {100 * high:.0f} %") for low, high in pairwise(PROBABILITIES)]
     qml = graduated(field, classes, PROBABILITY_COLOURS, missing=_missing(values))
-    return Style(name[:_NAME_WIDTH], title, qml)
+    return Style(name[:NAME_WIDTH], title, qml)
 
 
 def rank_style(values: Sequence[float] | np.ndarray, *, field: str, name: str, title: str) -> Style:
@@ -63,7 +62,7 @@ def rank_style(values: Sequence[float] | np.ndarray, *, field: str, name: str, t
     found = intervals(values, len(RANK_RAMP))
     places = np.linspace(0, len(RANK_RAMP) - 1, len(found)).round().astype(int).tolist()
     qml = graduated(field, found, [RANK_RAMP[place] for place in places], missing=_missing(values))
-    return Style(name[:_NAME_WIDTH], title, qml)
+    return Style(name[:NAME_WIDTH], title, qml)
 
 
 def _missing(values: Sequence[float] | np.ndarray) -> str | None:

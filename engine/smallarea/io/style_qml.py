@@ -15,6 +15,7 @@ from smallarea.io.style_classes import Interval
 
 MISSING_COLOUR = "#d9d9d9"
 OUTLINE = "110,110,110,255"
+NAME_WIDTH = 30
 _NOT_XML = re.compile(r"[^\t\n\r -퟿-�\U00010000-\U0010FFFF]")
 
 
@@ -38,7 +39,33 @@ class Style:
 
     def renamed(self, suffix: str) -> Style:
         """Return the style with a suffix in its name, cut to the width of the column."""
-        return replace(self, name=f"{self.name} {suffix.lstrip('_')}"[:30])
+        return replace(self, name=f"{self.name} {suffix.removeprefix('_')}"[:NAME_WIDTH])
+
+
+def told_apart(styles: Sequence[Style]) -> list[Style]:
+    """Give styles whose long names were cut to the same one a number.
+
+    Parameters
+    ----------
+    styles : sequence of Style
+        Styles of one layer.
+
+    Returns
+    -------
+    list of Style
+        In the same order, no two of one name.
+    """
+    taken: set[str] = set()
+    result = []
+    for style in styles:
+        name, count = style.name, 1
+        while name in taken:
+            count += 1
+            end = f" {count}"
+            name = style.name[: NAME_WIDTH - len(end)] + end
+        taken.add(name)
+        result.append(replace(style, name=name))
+    return result
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from smallarea.io.style_classes import intervals, same_sign
-from smallarea.io.style_qml import Category, Hatch, Style, categorized, graduated
+from smallarea.io.style_qml import Category, Hatch, Style, categorized, graduated, told_apart
 from smallarea.io.style_table import store_styles
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def reliability_style(classes: Sequence[Mapping[str, str]], *, field: str = "fla
 def estimates_styles(
     layer: gpd.GeoDataFrame,
     *,
-    suffix: str = "",
+    responses: Sequence[str] = (),
+    fields: Mapping[str, str] | None = None,
     title: str = "Estimate",
     reliability: Mapping[str, Any] | None = None,
 ) -> list[Style]:
@@ -141,12 +142,13 @@ def estimates_styles(
     layer : geopandas.GeoDataFrame
         The layer as written, with ``estimate`` and, where there, ``cv``, ``se`` and ``flag``. A column may
         have the prefix ``est_``, which it gets if the id field has taken its name.
-    suffix : str
-        Text after each field name in a layer with several responses (``_income`` for
-        ``estimate_income``). It is also put into the names of the styles, so that those of all responses can
-        be stored together.
+    responses : sequence of str
+        The responses. With several, field names end in ``_<response>``, and each response has styles of its own,
+        whose names and descriptions say which it is.
+    fields : mapping, optional
+        Columns of the layer before writing to their names in the file, where a field had to be renamed.
     title : str
-        What was estimated, for the descriptions.
+        What was estimated, for the descriptions; with several responses their names stand there.
     reliability : mapping, optional
         The reliability preset: ``classes`` with ``label``, ``colour`` and ``when``. Areas of the class for
         what is otherwise in none, the least reliable one, are hatched on the map of estimates.
@@ -157,7 +159,26 @@ def estimates_styles(
         Estimate, uncertainty (CV; the standard error where estimates are not all of one sign, since a CV says
         nothing there) and reliability, as far as the columns exist.
     """
-    estimate, flag = _column(layer, "estimate", suffix), _column(layer, "flag", suffix)
+    if len(responses) < 2:
+        return _styles_of(layer, "", fields or {}, title, reliability)
+    # The maps of the estimates first: the one that opens is the first response's.
+    found = [
+        [style.renamed(f"_{name}") for style in _styles_of(layer, f"_{name}", fields or {}, name, reliability)]
+        for name in responses
+    ]
+    ordered = [style for styles in found for style in styles[:1]] + [style for styles in found for style in styles[1:]]
+    return told_apart(ordered)
+
+
+def _styles_of(
+    layer: gpd.GeoDataFrame,
+    suffix: str,
+    fields: Mapping[str, str],
+    title: str,
+    reliability: Mapping[str, Any] | None,
+) -> list[Style]:
+    """Return the styles of one response, whose fields end in the suffix."""
+    estimate, flag = _column(layer, "estimate", suffix, fields), _column(layer, "flag", suffix, fields)
     preset = list((reliability or {}).get("classes", ())) if flag is not None else []
     if estimate is None:
         return []
@@ -165,18 +186,19 @@ def estimates_styles(
     hatch = _hatch_of_worst(layer[flag], preset, flag) if flag is not None and preset else None
     styles = [estimate_style(values, field=estimate, title=title, hatch=hatch)]
     for kind in ("cv", "se") if same_sign(values) else ("se", "cv"):
-        column = _column(layer, kind, suffix)
+        column = _column(layer, kind, suffix, fields)
         if column is not None:
             styles.append(uncertainty_style(layer[column], field=column, title=title, kind=kind))
             break
     if flag is not None and preset:
         styles.append(reliability_style(preset, field=flag, title=title))
-    return [style.renamed(suffix) for style in styles] if suffix else styles
+    return styles
 
 
-def _column(layer: gpd.GeoDataFrame, name: str, suffix: str) -> str | None:
-    """Find a column of the estimates table; the prefixed one first, since the other is then the id field."""
-    return next((c for c in (f"est_{name}{suffix}", f"{name}{suffix}") if c in layer.columns), None)
+def _column(layer: gpd.GeoDataFrame, name: str, suffix: str, fields: Mapping[str, str]) -> str | None:
+    """Find a column of the estimates table; the prefixed one first, since the other is then another field."""
+    names = (f"est_{name}{suffix}", f"{name}{suffix}")
+    return next((written for c in names if (written := fields.get(c, c)) in layer.columns), None)
 
 
 def _hatch_of_worst(flags: Any, preset: Sequence[Mapping[str, str]], field: str) -> Hatch | None:

@@ -7,6 +7,7 @@ functions' signatures against them. A parameter is therefore added here, once.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -38,6 +39,8 @@ Direction = Literal["high", "low"]
 Comparison = Literal["none", "mean", "neighbours"]
 BenchmarkMethod = Literal["ratio", "difference", "weighted_difference"]
 BenchmarkKind = Literal["mean", "total"]
+Criterion = Literal["loo", "waic", "cv_area", "cv_block", "thinning", "information"]
+Unit = Literal["area", "cell"]
 
 
 def _as_list(value: Any) -> Any:
@@ -46,6 +49,7 @@ def _as_list(value: Any) -> Any:
 
 
 FieldNames = Annotated[list[str], BeforeValidator(_as_list)]
+Criteria = Annotated[list[Criterion], BeforeValidator(_as_list)]
 
 
 class AreasInput(ReadingPolygons):
@@ -101,8 +105,8 @@ class BuildAdjacency(AreasInput):
     )
 
 
-class FitAreaLevel(ReadingPolygons):
-    """Fit a Fay-Herriot model and map its estimates."""
+class SurveyInput(ReadingPolygons):
+    """Polygons and direct estimates, as every task over a model takes them."""
 
     areas: str | None = Field(
         None,
@@ -141,11 +145,20 @@ class FitAreaLevel(ReadingPolygons):
         description="What the variance field holds: variances, standard errors, or margins of error.",
     )
     moe_level: Probability = Field(0.90, description="Confidence level of the margins of error.")
-    transformation: Transformation = Field(
-        "none",
-        description="Model the direct estimates as they are (none), their logarithms (log, for positive quantities), "
-        "or for proportions their log odds (logit) or the arcsine of their square roots (arcsin, which can take 0 and 1). "
-        "Results come back in the units of the direct estimates.",
+    covariates: list[str] = Field(
+        default_factory=list,
+        description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field.",
+    )
+
+
+class FitAreaLevel(SurveyInput):
+    """Fit a Fay-Herriot model and map its estimates."""
+
+    covariate_variance: FieldNames = Field(
+        default_factory=list,
+        description="For the method ybarra_lohr: fields with the sampling variances of the covariates, one for each in "
+        "the same order, 0 in place of a field for a covariate that is known exactly. They are read as variance_type "
+        "says.",
     )
     n_eff: FieldNames = Field(
         default_factory=list,
@@ -153,20 +166,16 @@ class FitAreaLevel(ReadingPolygons):
         "each. Sampling variances on the arcsine scale are then 1 / (4 n_eff); without it they follow from the "
         "variance field, and 0 and 1 cannot be used.",
     )
+    transformation: Transformation = Field(
+        "none",
+        description="Model the direct estimates as they are (none), their logarithms (log, for positive quantities), "
+        "or for proportions their log odds (logit) or the arcsine of their square roots (arcsin, which can take 0 and "
+        "1). Results come back in the units of the direct estimates.",
+    )
     back_transformation: BackTransformation = Field(
         "bias_corrected",
         description="How transformed estimates come back: bias_corrected (the mean of the back-transformed quantity), "
         "or naive (the back-transformed estimate, which is near its median).",
-    )
-    covariates: list[str] = Field(
-        default_factory=list,
-        description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field.",
-    )
-    covariate_variance: FieldNames = Field(
-        default_factory=list,
-        description="For the method ybarra_lohr: fields with the sampling variances of the covariates, one for each in "
-        "the same order, 0 in place of a field for a covariate that is known exactly. They are read as variance_type "
-        "says.",
     )
     intercept: bool = Field(True, description="Include an intercept.")
     random_effect: RandomEffect = Field(
@@ -263,6 +272,76 @@ class FitAreaLevel(ReadingPolygons):
     posterior: str | None = Field(
         None,
         description="NetCDF file to write the posterior draws to (ArviZ layout).",
+        json_schema_extra=_OUT,
+    )
+    checkpoint: str | None = Field(
+        None,
+        description="File to keep the sampler's progress in. A run of the same model that finds it goes on from there: "
+        "after a stop, or to reach a larger min_ess.",
+        json_schema_extra=_OUT,
+    )
+
+
+def _as_in_fit(name: str) -> Any:
+    """Return the default, limits and help that a parameter has in `fit`."""
+    return copy(FitAreaLevel.model_fields[name])
+
+
+class Compare(SurveyInput):
+    """Compare Fay-Herriot models by how well they predict."""
+
+    covariates: list[str] = Field(
+        default_factory=list, description="Covariates of the models that name none: numeric fields, as for 'fit'."
+    )
+    models: list[str | dict[str, Any]] = Field(
+        default_factory=list,
+        description="Models to compare, each a short text: a random effect, a link or a method by its word, the rest "
+        "as key=value (covariates=a,b, order=a,b, iid_part=no, intercept=no, priors.rho=Uniform(0,1), name=mine), for "
+        "example 'iid reml' or 'car chain'. In a job also an object with these keys. Default: a ladder from "
+        "independent to spatial effects.",
+        json_schema_extra={"metavar": "MODEL"},
+    )
+    method: Method = Field("bayes", description="Method of the models that name none, as for 'fit'.")
+    criteria: Criteria = Field(
+        default_factory=list,
+        description="How to judge. loo: leave one out, by algebra. waic: the same by an approximation. cv_area: leave "
+        "out random areas and fit again. cv_block: leave out whole regions. thinning: split the survey in two. "
+        "information: AIC, BIC, KIC, conditional AIC, or the marginal likelihood. Default: loo and information.",
+        json_schema_extra={"metavar": "CRITERION"},
+    )
+    unit: Unit = Field(
+        "area",
+        description="What loo and waic leave out at a time: an area with all its responses, or one cell (one response "
+        "of one area).",
+    )
+    folds: int = Field(5, ge=2, le=1000, description="Folds of cv_area and blocks of cv_block.")
+    thinning_share: Probability = Field(0.7, description="Share of the survey that thinning fits the models to.")
+    repeats: int = Field(5, ge=1, le=1000, description="How often thinning splits the survey anew.")
+    graph: str | None = _as_in_fit("graph")
+    contiguity: Contiguity = _as_in_fit("contiguity")
+    islands: IslandRule = _as_in_fit("islands")
+    min_ess: int = _as_in_fit("min_ess")
+    level: Probability = _as_in_fit("level")
+    seed: int = Field(1, ge=0, description="Seed: the same seed gives the same folds, splits and scores.")
+    solver: Solver = _as_in_fit("solver")
+    workers: int = _as_in_fit("workers")
+    unmatched: Literal["error", "drop"] = _as_in_fit("unmatched")
+    missing_variance: Literal["out_of_sample", "error"] = _as_in_fit("missing_variance")
+    missing_covariates: Literal["error", "drop"] = Field(
+        "error", description="Areas without a value of some model's covariate: stop, or leave them out of all models."
+    )
+    report: str | None = Field(None, description="HTML report to write.", json_schema_extra=_OUT)
+    csv: str | None = Field(
+        None, description="CSV file to write the scores to, a row for each model.", json_schema_extra=_OUT
+    )
+    cells: str | None = Field(
+        None,
+        description="CSV file to write the predictions and scores of every direct estimate to.",
+        json_schema_extra=_OUT,
+    )
+    excel: str | None = Field(
+        None,
+        description="Excel workbook to write: scores, information criteria, models, every cell, settings.",
         json_schema_extra=_OUT,
     )
 
@@ -363,6 +442,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "build_adjacency": BuildAdjacency,
     "fit": FitAreaLevel,
     "fit_space_time": FitSpaceTime,
+    "compare": Compare,
     "export": Export,
     "status": Status,
 }
@@ -377,7 +457,7 @@ class Job(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[1] = Field(description="Version of this format.")
-    task: Literal["check_areas", "build_adjacency", "fit", "fit_space_time", "export", "status"]
+    task: Literal["check_areas", "build_adjacency", "fit", "fit_space_time", "compare", "export", "status"]
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -61,19 +61,32 @@ def warnings(result: Any) -> tuple[str, ...]:
 
 
 def _summarise_fit(result: FitResult) -> dict[str, Any]:
-    table = result.estimates
+    table, model = result.estimates, result.model
+    responses = list(dict.fromkeys(table["response"]))
+    several = len(responses) > 1
+    described = ("method", "random_effect", *(("link", "order") if several else ()), "iid_part", "formula")
+    estimated = table.loc[table["estimate"].notna(), "area"]
+    by_response = {name: _summarise_table(table[table["response"] == name]) for name in responses}
     return {
-        **{name: result.model.get(name) for name in ("method", "random_effect", "iid_part", "formula")},
-        "n_areas": len(table),
-        "n_sampled": int(table["sampled"].sum()),
-        "n_estimated": int(table["estimate"].notna().sum()),
+        **{name: model.get(name) for name in described},
+        "n_areas": int(table["area"].nunique()),
+        "n_sampled": int(table.loc[table["sampled"], "area"].nunique()),
+        "n_estimated": int(estimated.nunique()),
         "n_dropped": len(result.dropped),
-        "median_cv_direct": _median((table["direct_se"] / table["direct"].abs()) if len(table) else None),
-        "median_cv": _median(table["cv"]),
-        "flags": {str(label): int(count) for label, count in table["flag"].value_counts().items()},
+        **_summarise_table(table),
+        **({"responses": by_response} if several else {}),
         **{name: result.diagnostics[name] for name in ("ess_min", "pareto_k") if name in result.diagnostics},
         **{name: float(value) for name, value in result.fit_statistics.items()},
         "seconds": round(float(sum(result.timings.values())), 2),
+    }
+
+
+def _summarise_table(table: pd.DataFrame) -> dict[str, Any]:
+    """Summarise the estimates of one response, or of all."""
+    return {
+        "median_cv_direct": _median((table["direct_se"] / table["direct"].abs()) if len(table) else None),
+        "median_cv": _median(table["cv"]),
+        "flags": {str(label): int(count) for label, count in table["flag"].value_counts().items()},
     }
 
 

@@ -23,6 +23,7 @@ from smallarea.report.formatting import (
     setting,
     significant,
 )
+from smallarea.report.scale_words import transformation_in_words
 from smallarea.report.words import is_spatial, model_in_words, references
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
         "blocks": blocks,
         "several": len(blocks) > 1,
         "result": result,
-        "model_words": model_in_words(result.model),
+        "model_words": [*model_in_words(result.model), *transformation_in_words(result.model)],
         "coefficients": tables.coefficient_rows(result),
         "hyperparameters": tables.hyperparameter_rows(result),
         "statistics": tables.statistic_rows(result),

@@ -191,7 +191,8 @@ def _facts(
 
     effects = effect[np.isfinite(effect)]
     spread = np.sqrt(np.mean(effects**2) if effects.size else 0.0)
-    raw = (arrays["direct"] - synthetic) / np.where(has_direct, np.hypot(arrays["direct_se"], spread), np.nan)
+    direct, direct_se = (_on_model_scale(result, name, column, arrays[column]) for column in ("direct", "direct_se"))
+    raw = (direct - synthetic) / np.where(has_direct, np.hypot(direct_se, spread), np.nan)
 
     graph = result.graph if result.graph is not None and len(result.graph.ids) == len(table) else None
     ranked = np.argsort(-np.where(np.isfinite(change), np.abs(change), -1.0), kind="stable")
@@ -214,6 +215,15 @@ def _facts(
         lag=spatial_lag(residual, graph) if graph is not None else None,
         largest=largest,
     )
+
+
+def _on_model_scale(result: FitResult, response: str, column: str, values: FloatArray) -> FloatArray:
+    """Return a column of the estimates as the model saw it; the same unless there was a transformation."""
+    diagnostics = result.area_diagnostics
+    if f"model_{column}" not in diagnostics:
+        return values
+    own = diagnostics.loc[(diagnostics["response"] == response).to_numpy(), f"model_{column}"]
+    return own.to_numpy(np.float64, na_value=np.nan)
 
 
 def _preset(reliability: Mapping[str, Any]) -> ReliabilityPreset | None:

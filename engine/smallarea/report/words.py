@@ -14,6 +14,10 @@ METHODS = {
     "reml": "restricted maximum likelihood (REML) with empirical best linear unbiased prediction",
     "ml": "maximum likelihood (ML) with empirical best linear unbiased prediction",
     "fh": "the Fay-Herriot method of moments with empirical best linear unbiased prediction",
+    "robust": "robust restricted maximum likelihood and robust prediction (Sinha and Rao), in which areas that do not "
+    "follow the model have bounded influence; mean squared errors by parametric bootstrap",
+    "ybarra_lohr": "modified least squares for covariates that are themselves estimates (Ybarra and Lohr), which "
+    "trusts the direct estimate more where the covariates are less certain; mean squared errors by jackknife",
     "amrl": "adjusted residual maximum likelihood (Li and Lahiri) with empirical best linear unbiased prediction",
     "ampl": "adjusted profile maximum likelihood (Li and Lahiri) with empirical best linear unbiased prediction",
     "amrl_yl": "adjusted residual maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased "

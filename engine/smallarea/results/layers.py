@@ -31,8 +31,8 @@ def estimates_layer(result: FitResult) -> gpd.GeoDataFrame:
         One row an area, in the order of the polygons and their coordinate reference system: the id field with its
         original name and type (``area`` if the polygons have none), then the columns of the estimates table except
         ``area``, then the geometry. With several responses the columns stand side by side, suffixed ``_<response>``.
-        A column whose name is taken by the id field, in whatever case, gets the prefix ``est_``: GeoPackage field
-        names ignore case.
+        A column whose name is taken, by the id field or by a response whose name differs in case only, gets the
+        prefix ``est_``: GeoPackage field names ignore case.
 
     Raises
     ------
@@ -77,14 +77,7 @@ def joined_layer(table: pd.DataFrame, areas: Areas) -> gpd.GeoDataFrame:
             f"The estimates hold areas that are not among the polygons: {named(unknown)}. Join them to the layer of "
             "the fit."
         )
-    wide = _one_row_an_area(table).reindex(list(areas.ids))
-    for column in wide:
-        base = str(column).split("_")[0]
-        if base in _TEXTS:
-            wide[column] = wide[column].astype(object).where(wide[column].notna(), "")
-        elif base == "sampled":
-            wide[column] = wide[column].eq(True)  # an area without a row was not sampled
-
+    wide = [(name, column.reindex(list(areas.ids))) for name, column in _one_row_an_area(table)]
     geometry_name = str(areas.frame.geometry.name)
     if areas.id_field is None:
         id_name = "area"
@@ -94,25 +87,35 @@ def joined_layer(table: pd.DataFrame, areas: Areas) -> gpd.GeoDataFrame:
         ids = areas.frame[id_name].reset_index(drop=True)
     taken = {id_name.casefold(), geometry_name.casefold()}
     columns: dict[str, pd.Series] = {id_name: ids}
-    for column in wide:
-        name = str(column)
+    for base, column in wide:
+        name = base
         while name.casefold() in taken:
             name = _PREFIX + name
         taken.add(name.casefold())
-        columns[name] = wide[column].reset_index(drop=True)
+        columns[name] = _filled(str(column.name), column).reset_index(drop=True)
     frame = pd.DataFrame(columns)
     frame[geometry_name] = areas.frame.geometry.reset_index(drop=True)
     return gpd.GeoDataFrame(frame, geometry=geometry_name, crs=areas.crs)
 
 
-def _one_row_an_area(estimates: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
+def _filled(kind: str, column: pd.Series) -> pd.Series:
+    """Fill what areas without a row lack; an area without a row was not sampled."""
+    if kind in _TEXTS:
+        return column.astype(object).where(column.notna(), "")
+    return column.eq(True) if kind == "sampled" else column
 
+
+def _one_row_an_area(estimates: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+    """List the columns side by side, with the name for the layer; each is called as in the table and indexed by area.
+
+    A list, since of the responses ``x`` and ``se_x`` both have a column ``direct_se_x``.
+    """
     responses = list(dict.fromkeys(estimates["response"]))
     if len(responses) < 2:
-        return estimates.set_index("area")
-    parts = []
+        table = estimates.set_index("area")
+        return [(str(name), table[name]) for name in table]
+    found = []
     for response in responses:
         part = estimates.loc[estimates["response"] == response].drop(columns="response").set_index("area")
-        parts.append(part.add_suffix(f"_{response}"))
-    return pd.concat(parts, axis=1)
+        found += [(f"{name}_{response}", part[name]) for name in part]
+    return found

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from smallarea.io.style_products import probability_style, rank_style
+from smallarea.io.style_qml import told_apart
 from smallarea.io.styles import Style, estimate_style
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def product_styles(
         field = _written(fields, f"estimate{suffix}")
         found.append(estimate_style(np.asarray(layer[field], dtype=float), field=field, title=response))
         styles += [style.renamed(suffix) for style in found] if suffix else found
-    return _told_apart(styles)
+    return told_apart(styles)
 
 
 def _by_threshold(exceedance: pd.DataFrame) -> Iterator[tuple[str, float, pd.DataFrame]]:
@@ -167,14 +168,3 @@ def _melted(frame: pd.DataFrame, measures: list[str], argument: Any) -> pd.DataF
 def _written(fields: Mapping[str, str], name: str) -> str:
     """Find a column in the file; the prefixed one first, since the other is then the id field."""
     return fields[f"est_{name}" if f"est_{name}" in fields else name]
-
-
-def _told_apart(styles: list[Style]) -> list[Style]:
-    """Give styles whose long names were cut to the same one a number."""
-    seen: dict[str, int] = {}
-    result = []
-    for style in styles:
-        count = seen[style.name] = seen.get(style.name, 0) + 1
-        end = f" {count}" if count > 1 else ""
-        result.append(Style(style.name[: 30 - len(end)] + end, style.description, style.qml))
-    return result

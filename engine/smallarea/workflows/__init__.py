@@ -12,16 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smallarea.workflows.areas import build_adjacency, check_areas
+    from smallarea.workflows.compare import compare
     from smallarea.workflows.engine import status
     from smallarea.workflows.export import export
     from smallarea.workflows.fit import fit
     from smallarea.workflows.fit_space_time import fit_space_time
 
-__all__ = ["build_adjacency", "check_areas", "export", "fit", "fit_space_time", "status", "task_function"]
+__all__ = [
+    "build_adjacency",
+    "check_areas",
+    "compare",
+    "export",
+    "fit",
+    "fit_space_time",
+    "status",
+    "task_function",
+]
 
 _HOMES = {
     "build_adjacency": "smallarea.workflows.areas",
     "check_areas": "smallarea.workflows.areas",
+    "compare": "smallarea.workflows.compare",
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
     "fit_space_time": "smallarea.workflows.fit_space_time",
@@ -35,7 +46,8 @@ def task_function(task: str) -> Callable[..., Any]:
     Parameters
     ----------
     task : str
-        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``export`` or ``status``.
+        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``compare``, ``export`` or
+        ``status``.
 
     Returns
     -------

@@ -186,6 +186,7 @@ _FALLBACK = (
     "pyproj",
     "libpysal",
     "qdldl",
+    "numba",
     "threadpoolctl",
     "pydantic",
     "click",

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
-from smallarea.errors import JobProblem, named
-from smallarea.io import check_suffix
+from smallarea.errors import JobProblem
 from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset, scale_cautions
+from smallarea.workflows.fit_call import AUTO, check_call, names_of, plain, speaking_of
 from smallarea.workflows.fit_graph import adjacency_of
-from smallarea.workflows.fit_input import Columns, read_fit_input
+from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
 from smallarea.workflows.fit_model import Settings, fit_model
 from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
 from smallarea.workflows.fit_output import write_outputs
 from smallarea.workflows.fit_scale import check_scale, to_model_scale, way_back
-from smallarea.workflows.record import plain, silent, timed, versions, within
+from smallarea.workflows.record import silent, timed, versions, within
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -30,24 +30,6 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
-
-# A job is checked against its schema; a call from Python comes as it is, and a misspelt word must not pass for another.
-_CHOICES = {
-    "variance_type": ("variance", "standard_error", "margin_of_error"),
-    "link": ("separable", "independent", "chain", "ar1", "har1"),
-    "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
-    "unmatched": ("error", "drop"),
-    "missing_variance": ("out_of_sample", "error"),
-    "missing_covariates": ("error", "drop"),
-}
-
-_FORMATS = {
-    "output": ((".gpkg",), "a GeoPackage"),
-    "report": ((".html", ".htm"), "HTML"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "excel": ((".xlsx",), "an Excel workbook"),
-    "posterior": ((".nc",), "NetCDF"),
-}
 
 
 def fit(
@@ -101,6 +83,7 @@ def fit(
     csv: PathLike | None = None,
     excel: PathLike | None = None,
     posterior: PathLike | None = None,
+    checkpoint: PathLike | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a Fay-Herriot model and, where asked, write its map, report, table and draws.
@@ -141,6 +124,8 @@ def fit(
         What to do with rows and areas that do not fit; see the command line's help.
     reliability : str
         Name or path of a reliability preset.
+    checkpoint : path, optional
+        File with the sampler's progress; a run of the same model that finds it goes on from there.
     output, report, csv, excel, posterior : path, optional
         Files to write: GeoPackage with styles, HTML report, CSV, Excel workbook, NetCDF. They appear together, after
         everything has worked.
@@ -163,30 +148,31 @@ def fit(
     Fay, R. E. and Herriot, R. A. (1979). Estimates of income for small places. JASA 74, 269-277.
     """
     call = {name: plain(value) for name, value in locals().items() if name != "progress"}
-    _check_call(call)
+    check_call(call)
     check_scale(call)
     timings: dict[str, float] = {}
     tell = progress or silent
     preset = load_preset(reliability)
     columns = Columns(
-        _names(direct),
-        _names(variance),
-        _names(covariance),
+        names_of(direct),
+        names_of(variance),
+        names_of(covariance),
         sampling_correlation,
         tuple(covariates),
         variance_type,
         moe_level,
-        _names(n_eff),
-        _names(covariate_variance),
+        names_of(n_eff),
+        names_of(covariate_variance),
     )
     columns.check()
-    chosen_order = _names(order)
+    chosen_order = names_of(order)
+    any_order = chosen_order == AUTO
     specification = specify(
         covariates,
         responses=columns.direct,
         random_effect=random_effect,
         link=link,
-        order=() if chosen_order == ("auto",) else chosen_order,
+        order=() if any_order else chosen_order,
         iid_part=iid_part,
         intercept=intercept,
         method=method,
@@ -195,6 +181,12 @@ def fit(
     )
     if posterior is not None and method != "bayes":
         raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
+    if checkpoint is not None and (method != "bayes" or any_order):
+        raise JobProblem(
+            "A checkpoint keeps the progress of one sampler: it belongs to method 'bayes' and, for a chain, to one "
+            "order. "
+            "Leave it out, or name the order."
+        )
     if output is not None and areas is None:
         raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
     tell(0.0, "reading the input")
@@ -212,18 +204,7 @@ def fit(
             unmatched=unmatched,
         )
         modelled = to_model_scale(found, transformation)
-        data = [
-            area_level_data(
-                found.ids,
-                modelled.direct[:, k],
-                modelled.variance[:, k],
-                found.covariates,
-                covariates,
-                missing_variance=missing_variance,
-                missing_covariates=missing_covariates,
-            )
-            for k in range(len(columns.direct))
-        ]
+        data = _responses(modelled, columns, missing_variance, missing_covariates)
     tell(3.0, "building the adjacency graph")
     with timed(timings, "adjacency graph"):
         adjacency = None
@@ -231,7 +212,7 @@ def fit(
             effect = specification.random_effect
             adjacency = adjacency_of(graph, found.areas, found.ids, effect, contiguity, islands)
     settings = Settings(
-        draws, min_ess, level, seed, solver, workers, chosen_order == ("auto",), mse, replicates, tuning
+        draws, min_ess, level, seed, solver, workers, any_order, mse, replicates, tuning, _path(checkpoint)
     )
     fitted = fit_model(
         data,
@@ -278,38 +259,32 @@ def fit(
     return result
 
 
-def _check_call(call: Mapping[str, Any]) -> None:
-    """Refuse what a job could not say either; the command line has checked all this before."""
-    for name in ("repair", "intercept"):
-        if not isinstance(call[name], bool):
-            raise JobProblem(f"{name} must be True or False; got {call[name]!r}.")
-    if not isinstance(call["iid_part"], bool | None):
-        raise JobProblem(f"iid_part must be True, False or None; got {call['iid_part']!r}.")
-    for name in ("draws", "min_ess", "seed", "workers"):
-        if not isinstance(call[name], int) or isinstance(call[name], bool):
-            raise JobProblem(f"{name} must be a whole number; got {call[name]!r}.")
-    for name in ("level", "moe_level"):
-        if not isinstance(call[name], int | float):
-            raise JobProblem(f"{name} must be a number; got {call[name]!r}.")
-    if isinstance(call["covariates"], str):
-        raise JobProblem(f"covariates must be a list of field names; write [{call['covariates']!r}].")
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
-    for name in ("level", "moe_level"):
-        if not 0.0 < call[name] < 1.0:
-            raise JobProblem(f"{name} is a probability between 0 and 1, for example 0.95; got {call[name]}.")
-    for name, least in (("draws", 1), ("min_ess", 1), ("seed", 0), ("workers", 0)):
-        if call[name] < least:
-            raise JobProblem(f"{name} must be at least {least}; got {call[name]}.")
+def _responses(
+    found: FitInput,
+    columns: Columns,
+    missing_variance: Literal["out_of_sample", "error"],
+    missing_covariates: Literal["error", "drop"],
+) -> list[AreaLevelData]:
+    """Return the checked data of each response."""
+    data = []
+    for k, name in enumerate(columns.direct):
+        with speaking_of(name, len(columns.direct) > 1):
+            data.append(
+                area_level_data(
+                    found.ids,
+                    found.direct[:, k],
+                    found.variance[:, k],
+                    found.covariates,
+                    columns.covariates,
+                    missing_variance=missing_variance,
+                    missing_covariates=missing_covariates,
+                )
+            )
+    return data
 
 
-def _names(value: str | Sequence[str]) -> tuple[str, ...]:
-    """One name stands for a list of one."""
-    return (value,) if isinstance(value, str) else tuple(value)
+def _path(path: PathLike | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def _model(

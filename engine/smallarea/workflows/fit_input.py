@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallarea.errors import JobProblem, TableProblem, VarianceProblem, named
+from smallarea.errors import JobProblem, TableProblem, named
 from smallarea.io import as_area_ids, check_field, id_texts, match_ids, numeric_column, read_table
 from smallarea.workflows.fit_scale import EXACT, known_errors
+from smallarea.workflows.sampling import check_together, correlation_of, sampling_variance
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.float64]
 Source = "str | os.PathLike[str] | pd.DataFrame"
-
-# Offices publish margins of error with these rounded factors (U.S. Census Bureau: 1.645 at 90 percent).
-Z_DIGITS = 3
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,8 @@ class Columns:
         clash = sorted({name for name in fields if fields.count(name) > 1})
         if clash:
             raise JobProblem(
-                f"Field {named(clash)} is used twice among direct, variance, covariance and covariates. Name each once."
+                f"Field {named(clash)} is used twice among direct, variance, covariance and covariates. Name each "
+                "once; if two responses really share their variances, give them a copy of the field."
             )
         for fields_of, wanted, name, what in (
             (self.n_eff, self.direct, "n_eff", "direct estimate"),
@@ -85,23 +84,41 @@ class Columns:
                     "same order."
                 )
         k = len(self.direct)
-        if k == 0 or len(self.variance) != k:
+        if k == 0:
+            raise JobProblem("No field with direct estimates is named. Name one, or several for several responses.")
+        if len(self.variance) != k:
             raise JobProblem(
-                f"There are {k} fields with direct estimates and {len(self.variance)} with sampling variances. Name "
-                f"one "
-                "variance for each direct estimate, in the same order."
+                f"The numbers of fields do not agree: {k} with direct estimates ({named(self.direct)}), "
+                f"{len(self.variance)} with sampling variances ({named(self.variance) or 'none'}). Name one variance "
+                "for each direct estimate, in the same order."
             )
-        pairs = k * (k - 1) // 2
-        if self.covariance and len(self.covariance) != pairs:
+        self._check_sampling(k)
+
+    def _check_sampling(self, k: int) -> None:
+        """Refuse sampling covariances that do not fit K responses."""
+        pairs = [f"({a}, {b})" for a, b in combinations(self.direct, 2)]
+        if self.covariance and len(self.covariance) != len(pairs):
             raise JobProblem(
-                f"{k} responses have {pairs} sampling covariances; got {len(self.covariance)} fields. Give them in the "
-                "order (1, 2), (1, 3), ..., (2, 3), ..., or none."
+                "One response has no sampling covariances. Leave 'covariance' out."
+                if k == 1
+                else f"{k} responses have {len(pairs)} sampling covariances; got {len(self.covariance)} fields. Give "
+                f"them in this order, or none: {', '.join(pairs)}."
             )
-        if self.sampling_correlation is not None and (self.covariance or k == 1):
+        assumed = self.sampling_correlation
+        if assumed is None:
+            return
+        if self.covariance:
             raise JobProblem(
-                "A sampling correlation is assumed only for several responses whose sampling covariances are not "
-                "known. "
-                "Leave out sampling_correlation or covariance."
+                "Sampling covariances are given (covariance) and a sampling correlation is assumed "
+                "(sampling_correlation). Leave one of them out."
+            )
+        if k == 1:
+            raise JobProblem("One response has no sampling correlation. Leave 'sampling_correlation' out.")
+        least = -1.0 / (k - 1)
+        if not least < assumed < 1.0:
+            raise JobProblem(
+                f"A sampling correlation that all {k} responses share lies between {least:.3g} and 1, both excluded; "
+                f"got {assumed}."
             )
 
 
@@ -305,36 +322,20 @@ def _correlation(
 ) -> Vector | None:
     """Return sampling correlations from the fields with covariances, or the one that is assumed."""
     n, k = variance.shape
-    if k == 1 or (not columns.covariance and columns.sampling_correlation is None):
+    assumed = columns.sampling_correlation
+    if not columns.covariance and assumed is None:
         return None
-    out = np.zeros((n, k, k))
-    both = np.isfinite(direct) & (variance > 0.0)
+    used = np.where(np.isfinite(direct) & (variance > 0.0), variance, np.nan)
+    out = np.tile(np.eye(k), (n, 1, 1))
     for place, (a, b) in enumerate(combinations(range(k), 2)):
-        used = both[:, a] & both[:, b]
-        if columns.sampling_correlation is not None:
-            value = np.where(used, columns.sampling_correlation, 0.0)
+        if assumed is not None:
+            value = np.where(np.isfinite(used[:, a]) & np.isfinite(used[:, b]), assumed, 0.0)
         else:
             field = columns.covariance[place]
-            covariance = numeric_column(frame, field, names)
-            missing = np.flatnonzero(used & ~np.isfinite(covariance))
-            if len(missing):
-                raise VarianceProblem(
-                    f"Field {field!r} has no sampling covariance in {len(missing)} areas where both responses have "
-                    f"direct "
-                    f"estimates: {named([names[i] for i in missing.tolist()])}. Fill them in (0 if the errors are "
-                    "independent), or leave 'covariance' out."
-                )
-            value = np.zeros(n)
-            value[used] = covariance[used] / np.sqrt(variance[used, a] * variance[used, b])
-            wrong = np.flatnonzero(np.abs(value) >= 1.0)
-            if len(wrong):
-                raise VarianceProblem(
-                    f"Field {field!r} is not smaller than the product of the standard errors in {len(wrong)} areas: "
-                    f"{named([names[i] for i in wrong.tolist()])}. Covariances have the units of the two direct "
-                    f"estimates "
-                    "multiplied; check that they are not correlations or standard errors."
-                )
+            value = correlation_of(numeric_column(frame, field, names), used[:, a], used[:, b], field, names)
         out[:, a, b] = out[:, b, a] = value
+    if columns.covariance:
+        check_together(out, columns.covariance, names)
     return out
 
 
@@ -343,47 +344,3 @@ def _home(name: str, frame: pd.DataFrame, areas: Areas | None) -> pd.DataFrame:
     if areas is not None and name not in frame.columns and name in areas.frame.columns:
         return areas.frame
     return frame
-
-
-def sampling_variance(values: Vector, variance_type: str, moe_level: float, field: str, ids: Sequence[str]) -> Vector:
-    """Turn standard errors or margins of error into sampling variances.
-
-    Parameters
-    ----------
-    values : ndarray, shape (N,)
-        As in the table, NaN where missing.
-    variance_type : {'variance', 'standard_error', 'margin_of_error'}
-        What they are.
-    moe_level : float
-        Confidence level of margins of error; the normal factor is rounded to three digits, as offices do
-        (1.645 at 0.90).
-    field : str
-        The field's name, for messages.
-    ids : sequence of str
-        Area ids, for messages.
-
-    Returns
-    -------
-    ndarray, shape (N,)
-        Sampling variances.
-
-    Raises
-    ------
-    VarianceProblem
-        If a value is negative: squaring would hide a missing-value code such as -555555555.
-    """
-    negative = values < 0.0
-    if negative.any():
-        where = np.flatnonzero(negative)
-        raise VarianceProblem(
-            f"Field {field!r} is negative in {len(where)} areas: {named([ids[i] for i in where.tolist()])} (values "
-            f"{named(values[where].tolist())}). Negative numbers are often codes for a missing value; set them to "
-            "missing (NULL)."
-        )
-    if variance_type == "variance":
-        return values
-    if variance_type == "standard_error":
-        return values**2
-    from scipy import special
-
-    return (values / round(float(special.ndtri(0.5 + 0.5 * moe_level)), Z_DIGITS)) ** 2

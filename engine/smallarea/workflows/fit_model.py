@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,14 @@ from smallarea.area_level import (
     stack,
     standardise,
 )
+from smallarea.area_level.checkpoint import Checkpoint, fingerprint
 from smallarea.area_level.likelihood import fit_likelihood
 from smallarea.errors import JobProblem, named
 from smallarea.results.back_to_input import NO_WAY_BACK, WayBack, estimates_to_input, posterior_to_input
 from smallarea.results.likelihood_tables import likelihood_tables
 from smallarea.results.posterior_tables import posterior_tables
 from smallarea.results.tables import FitTables
+from smallarea.workflows.fit_call import speaking_of
 from smallarea.workflows.fit_frequentist import FrequentistFit, fit_one_response, fit_several, fit_spatial
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ Progress = Callable[[float, str], None]
 
 # All orders of a chain are tried up to this many responses (24 fits).
 MOST_RESPONSES_TO_ORDER = 4
+_CRITERIA = {"bayes": "log_marginal_likelihood", "reml": "restricted_log_likelihood", "ml": "log_likelihood"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Settings:
     mse: str = "auto"
     replicates: int = 200
     tuning: float = 1.345
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,6 @@ class Fitted:
     specification: AreaLevelSpecification
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
-    orders: dict[tuple[str, ...], float] = field(default_factory=dict)
     back_transformation: str = ""
 
 
@@ -110,10 +113,13 @@ def fit_model(
         Of the family that says what to mend.
     """
     start = time.perf_counter()
-    scaled = [standardise(response, specification.intercept) for response in data]
+    scaled = []
+    for response, name in zip(data, specification.responses, strict=True):
+        with speaking_of(name, len(data) > 1):
+            scaled.append(standardise(response, specification.intercept))
     tell(0.0, "fitting the model")
     if specification.random_effect == "sar":
-        found = fit_spatial(data[0], scaled[0], specification, graph, settings, tell)
+        found = fit_spatial(data[0], scaled[0], specification, graph, settings, way, tell)
         return _finished(found, specification, way, start)
     if settings.any_order:
         return _fit_orders(data, stack(scaled, correlation), specification, graph, settings, tell, way)
@@ -182,7 +188,7 @@ def fit_stacked(
     if specification.method != "bayes":
         fit = fit_likelihood(model, specification, tell)
         tables = likelihood_tables(data, stacked, specification, fit, level=settings.level)
-        found = FrequentistFit(tables, _boundary_warning(fit.at_boundary))
+        found = FrequentistFit(tables, _boundary_warnings(fit.at_zero, fit.at_end))
         return _finished(found, specification, way, start)
     posterior = sample_posterior(
         model,
@@ -193,6 +199,7 @@ def fit_stacked(
         seed=settings.seed,
         workers=settings.workers,
         progress=tell,
+        checkpoint=_checkpoint(settings, specification, stacked, graph),
     )
     attributes = {"model": str(specification), "seed": settings.seed, "smallarea": __version__}
     tables = posterior_tables(data, stacked, specification, posterior, level=settings.level, attributes=attributes)
@@ -204,12 +211,26 @@ def fit_stacked(
     return Fitted(tables, specification, seconds, back_transformation=words)
 
 
-def _boundary_warning(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (
-        f"The likelihood puts {', '.join(names)} at the end of the range, and the standard errors do not know how "
-        "uncertain that is. Method 'bayes' averages over it.",
+def _checkpoint(
+    settings: Settings, specification: AreaLevelSpecification, stacked: StackedData, graph: AreaGraph | None
+) -> Checkpoint | None:
+    if settings.checkpoint is None:
+        return None
+    edges = graph.edges if graph is not None and specification.spatial else None
+    return Checkpoint(settings.checkpoint, fingerprint(specification, stacked, edges, settings.seed))
+
+
+def _boundary_warnings(at_zero: Sequence[str], at_end: Sequence[str]) -> tuple[str, ...]:
+    """Say where a maximum of the likelihood lies on a boundary, which its standard errors know nothing of."""
+    where = [
+        (at_zero, "at zero: that effect vanishes"),
+        (at_end, "at the end of its range: the data tell too little to place it"),
+    ]
+    return tuple(
+        f"The likelihood puts {named(names)} {what}. Standard errors do not count how uncertain this is; method "
+        "'bayes' averages over it."
+        for names, what in where
+        if names
     )
 
 
@@ -222,31 +243,34 @@ def _fit_orders(
     tell: Progress,
     way: WayBack | None,
 ) -> Fitted:
-    """Fit a chain in every order and keep the one with the highest marginal likelihood (or restricted likelihood)."""
+    """Fit a chain in every order and keep the one with the highest likelihood, of the kind that the method maximises.
+
+    All orders have as many hyperparameters and the same coefficients, so nothing else has to be weighed.
+    """
     if specification.link != "chain" or len(data) < 2:
         raise JobProblem("The order 'auto' belongs to link 'chain' with two responses or more.")
     if len(data) > MOST_RESPONSES_TO_ORDER:
         raise JobProblem(
             f"All orders are tried for up to {MOST_RESPONSES_TO_ORDER} responses; there are {len(data)}. Name the "
-            f"order."
+            "order."
         )
     orders = list(permutations(specification.responses))
-    best: Fitted | None = None
+    criterion = _CRITERIA[specification.method]
     scores: dict[tuple[str, ...], float] = {}
     seconds: dict[str, float] = {}
+    best: Fitted | None = None  # the only one that is kept: each holds its draws
     for number, order in enumerate(orders):
         part = lambda percent, text, n=number: tell((n + percent / 100.0) / len(orders) * 100.0, text)  # noqa: E731
         fitted = fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part, way)
-        statistics = fitted.tables.fit_statistics
-        scores[order] = statistics.get("log_marginal_likelihood", statistics.get("restricted_log_likelihood", -np.inf))
-        seconds[f"order {' | '.join(order)}"] = sum(fitted.seconds.values())
+        scores[order] = fitted.tables.fit_statistics.get(criterion, -np.inf)
+        seconds[f"order {' given '.join(order)}"] = sum(fitted.seconds.values())
         if best is None or scores[order] > scores[best.specification.order]:
             best = fitted
     if best is None:
         raise JobProblem("There is no order to try.")
-    diagnostics = dict(best.tables.diagnostics)
-    diagnostics["orders_tried"] = {" | ".join(order): score for order, score in scores.items()}
-    return replace(best, tables=replace(best.tables, diagnostics=diagnostics), seconds=seconds, orders=scores)
+    tried = "; ".join(f"{' given '.join(order)}: {score:.2f}" for order, score in scores.items())
+    diagnostics = {**best.tables.diagnostics, "orders_tried": tried}
+    return replace(best, tables=replace(best.tables, diagnostics=diagnostics), seconds=seconds)
 
 
 def _reordered(specification: AreaLevelSpecification, order: tuple[str, ...]) -> AreaLevelSpecification:

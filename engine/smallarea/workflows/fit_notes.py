@@ -65,17 +65,8 @@ def fit_warnings(
             f"{len(graph.islands)} areas have no neighbour and borrow strength from the covariates only: "
             f"{named(graph.islands)}."
         )
-    effect = specification.random_effect
-    for response, name in zip(data, responses, strict=True):
-        if graph is None or not specification.spatial:
-            break
-        alone = _areas_far_from_data(response, graph, effect in ("car", "icar"))
-        if alone:
-            what = f"direct estimate of {name}" if several else "direct estimate"
-            found.append(
-                f"{len(alone)} areas lie in parts of the map without any {what}: {named(alone)}. Their neighbours "
-                "cannot help, so their predictions are as uncertain as the spatial prior."
-            )
+    if graph is not None and specification.spatial:
+        found += _warnings_far_from_data(data, responses, specification, graph)
     found += sampler_warnings(tables.diagnostics, min_ess)
     if tables.fit_statistics.get("model_variance") == 0.0:
         found.append(
@@ -85,10 +76,11 @@ def fit_warnings(
     estimates = tables.estimates
     unknown = estimates.loc[estimates["estimate"].notna() & estimates["se"].isna(), "area"].tolist()
     if unknown:
+        others = "bayes" if specification.method in ("reml", "ml") else "reml, amrl_yl or bayes"
         found.append(
             f"The estimated mean squared error of {len(unknown)} areas is not positive, so they have no standard "
             f"error: {named(unknown)}. The bias correction of method {specification.method!r} is unstable where the "
-            "model variance is small; use reml, amrl_yl or bayes."
+            f"model variance is small; use {others}."
         )
     return tuple(found)
 
@@ -122,20 +114,44 @@ def sampler_warnings(diagnostics: Mapping[str, Any], min_ess: int) -> list[str]:
     return found
 
 
-def _areas_far_from_data(data: AreaLevelData, graph: AreaGraph, car: bool) -> list[str]:
-    """List the areas of components in which nothing was sampled; under a CAR, islands have no spatial effect."""
+def _warnings_far_from_data(
+    data: Sequence[AreaLevelData],
+    responses: Sequence[str],
+    specification: AreaLevelSpecification,
+    graph: AreaGraph,
+) -> list[str]:
+    """Name the areas of components in which nothing was sampled; under a CAR, islands have no spatial effect."""
+    sampled = {name: response.sampled for name, response in zip(responses, data, strict=True)}
+    what = {name: f"direct estimate of {name}" for name in responses}
+    if len(responses) == 1 or specification.link != "independent":
+        # Linked responses help each other: only where there is none of them there is nothing.
+        sampled = {"": np.any(list(sampled.values()), axis=0)}
+        what = {"": "direct estimate"}
     labels = graph.component_labels
-    sizes, sampled = np.bincount(labels), np.bincount(labels, weights=data.sampled)
-    empty = (sizes > (1 if car else 0)) & (sampled == 0)
-    return [area for area, label in zip(data.areas, labels.tolist(), strict=True) if empty[label]]
+    least = 1 if specification.random_effect in ("car", "icar") else 0
+    found = []
+    for name, there in sampled.items():
+        empty = (np.bincount(labels) > least) & (np.bincount(labels, weights=there) == 0)
+        alone = [area for area, label in zip(data[0].areas, labels.tolist(), strict=True) if empty[label]]
+        if alone:
+            found.append(
+                f"{len(alone)} areas lie in parts of the map without any {what[name]}: {named(alone)}. Their "
+                "neighbours cannot help, so their predictions are as uncertain as the spatial prior."
+            )
+    return found
 
 
 def dropped_rows(found: FitInput, data: Sequence[AreaLevelData], responses: Sequence[str]) -> pd.DataFrame:
     """List everything that was left out or set aside, with the reason: columns ``what``, ``id``, ``reason``."""
     rows = list(found.dropped)
-    several = len(responses) > 1
-    for response, name in zip(data, responses, strict=True):
-        for area, note in zip(response.areas, response.notes, strict=True):
-            parts = [part for part in note.split("; ") if part and part != "no direct estimate"]
-            rows += [("area", area, f"{name}: {part}" if several else part) for part in parts]
+    for at, area in enumerate(data[0].areas):
+        by_response = {
+            name: [part for part in response.notes[at].split("; ") if part and part != "no direct estimate"]
+            for name, response in zip(responses, data, strict=True)
+        }
+        for part in dict.fromkeys(part for parts in by_response.values() for part in parts):
+            concerned = [name for name, parts in by_response.items() if part in parts]
+            # What holds for all responses, as a missing covariate does, is said once.
+            reason = part if len(concerned) == len(responses) else f"{', '.join(concerned)}: {part}"
+            rows.append(("area", area, reason))
     return pd.DataFrame(rows, columns=["what", "id", "reason"])

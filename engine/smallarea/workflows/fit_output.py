@@ -52,8 +52,13 @@ def write_outputs(
             path = outputs.path(output)
             layer = result.layer()
             renamed = add_layer(layer, path, "estimates")
+            responses = result.model["direct"]
             styles = estimates_styles(
-                layer.rename(columns=renamed), title=", ".join(result.model["direct"]), reliability=result.reliability
+                layer.rename(columns=renamed),
+                responses=responses,
+                fields=renamed,
+                title=", ".join(responses),
+                reliability=result.reliability,
             )
             store_styles(path, "estimates", styles)
         if csv is not None:

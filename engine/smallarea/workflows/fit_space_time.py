@@ -15,11 +15,12 @@ from smallarea.errors import JobProblem, ModelProblem, named
 from smallarea.io import check_suffix
 from smallarea.results.reliability import classify, load_preset, scale_cautions
 from smallarea.results.space_time_result import SpaceTimeResult, dropped_cells
+from smallarea.workflows.fit_call import plain
 from smallarea.workflows.fit_graph import adjacency_of
 from smallarea.workflows.fit_model import Settings
 from smallarea.workflows.fit_notes import sampler_warnings
 from smallarea.workflows.fit_output import write_outputs
-from smallarea.workflows.record import plain, silent, timed, versions, within
+from smallarea.workflows.record import silent, timed, versions, within
 from smallarea.workflows.space_time_fit import SpaceTimeFit, fit_in_time, fit_stfh, space_time_warnings
 from smallarea.workflows.space_time_input import LongColumns, SpaceTimeInput, read_space_time_input
 

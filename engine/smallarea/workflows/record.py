@@ -1,17 +1,12 @@
-"""What a workflow writes down about itself: its call, its times, the versions of what it used; and its progress."""
+"""What a workflow writes down about itself: its times, the versions of what it used; and its progress."""
 
 from __future__ import annotations
 
-import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from smallarea._version import __version__
 
@@ -35,23 +30,6 @@ def silent(percent: float, text: str) -> None:
 def within(tell: Progress, start: float, end: float) -> Progress:
     """Return progress whose 0 to 100 percent is start to end."""
     return lambda percent, text: tell(start + (end - start) * percent / 100.0, text)
-
-
-def plain(value: Any) -> Any:
-    """Return a parameter as it would stand in a job."""
-    if isinstance(value, pd.DataFrame):
-        return f"<{type(value).__name__} with {len(value)} rows>"
-    if isinstance(value, os.PathLike):
-        return str(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {str(name): str(item) for name, item in value.items()}
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    if isinstance(value, Sequence):
-        return list(value)
-    return f"<{type(value).__name__}>"
 
 
 def versions() -> dict[str, str]:

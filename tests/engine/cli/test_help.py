@@ -13,6 +13,7 @@ from smallarea.errors import SmallareaError
 COMMANDS = [
     [],
     ["fit"],
+    ["compare"],
     ["areas"],
     ["areas", "check"],
     ["areas", "adjacency"],

@@ -19,6 +19,7 @@ COMMANDS = {
     "build_adjacency": "areas adjacency",
     "fit": "fit",
     "fit_space_time": "fit-space-time",
+    "compare": "compare",
     "export": "export",
     "status": "status",
 }

@@ -130,7 +130,8 @@ def test_a_saved_job_says_the_same_and_only_what_was_chosen(tmp_path, monkeypatc
     file = tmp_path / "job.json"
     file.write_text(job_document("fit", paths_for_folder(parameters, file)))
     written = json.loads(file.read_text())["parameters"]
-    assert written == {**FIT, "seed": 4, "table": "/data/t.csv", "csv": str(Path("sub/x.csv"))}
+    lists = {name: [FIT[name]] for name in ("direct", "variance")}  # one name stands for a list of one
+    assert written == {**FIT, **lists, "seed": 4, "table": "/data/t.csv", "csv": str(Path("sub/x.csv"))}
     task, loaded = load_job(file)
     assert task == "fit"
     assert loaded.csv == str(tmp_path / "sub" / "x.csv")

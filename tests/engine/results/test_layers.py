@@ -104,6 +104,25 @@ def test_several_responses_stand_side_by_side():
     assert layer["sampled_income"].dtype == bool
 
 
+@pytest.mark.parametrize(
+    ("responses", "second"),
+    [(("inc", "Inc"), "est_estimate_Inc"), (("x", "se_x"), "estimate_se_x"), (("a b", 'c, "d"'), 'estimate_c, "d"')],
+)
+def test_responses_whose_fields_would_collide(responses, second, tmp_path):
+    estimates = pd.concat([rows(["a", "b"], responses[0]), rows(["a", "b"], responses[1], 10.0)])
+    layer = estimates_layer(result_of(areas_of(["a", "b"]), estimates))
+    names = [c.casefold() for c in layer.columns]
+    assert len(names) == len(set(names)) == 2 + 2 * (len(COLUMNS) - 1)
+    layer.to_file(tmp_path / "out.gpkg", layer="estimates")
+    back = gpd.read_file(tmp_path / "out.gpkg")
+    assert back[f"estimate_{responses[0]}"].tolist() == [0.5, 1.5]
+    assert back[second].tolist() == [10.5, 11.5]
+    # Of both 'direct_se_x' the standard error came first; the direct estimate of 'se_x' has the prefix.
+    if responses == ("x", "se_x"):
+        assert back["direct_se_x"].tolist() == [1.0, 1.0]
+        assert back["est_direct_se_x"].tolist() == [10.0, 11.0]
+
+
 def test_polygons_without_a_row_stay():
     layer = estimates_layer(result_of(areas_of(["a", "b", "c"]), rows(["a", "b"])))
     assert np.isnan(layer["estimate"].iloc[2])

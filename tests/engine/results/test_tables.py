@@ -7,14 +7,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 from smallarea.area_level import (
-    CollapsedModel,
     area_level_data,
+    build_model,
     fit_eblup,
     sample_posterior,
     specify,
+    stack,
     standardise,
 )
-from smallarea.results.tables import eblup_tables, posterior_tables
+from smallarea.results.eblup_tables import eblup_tables
+from smallarea.results.posterior_tables import posterior_tables
 
 ESTIMATES = [
     "area",
@@ -51,18 +53,18 @@ def make_data(n: int = 40, unit: float = 1.0, shift: float = 0.0):
 
 def frequentist(data, method: str = "reml", level: float = 0.95):
     scaled = standardise(data, True)
-    specification = specify(["x1", "x2"], random_effect="iid", method=method)
+    specification = specify(["x1", "x2"], responses=["y"], random_effect="iid", method=method)
     fit = fit_eblup(scaled, method)
-    return eblup_tables(data, scaled, specification, fit, response="y", level=level), fit, scaled
+    return eblup_tables(data, scaled, specification, fit, level=level), fit, scaled
 
 
 def bayesian(data, level: float = 0.95, priors=None, draws: int = 1500):
     scaled = standardise(data, True)
-    specification = specify(["x1", "x2"], random_effect="iid", priors=priors)
-    fit = sample_posterior(CollapsedModel(scaled, None, True), specification, draws=draws, min_ess=800, level=level)
-    tables = posterior_tables(
-        data, scaled, specification, fit, response="y", level=level, attributes={"seed": 1, "model": "iid"}
-    )
+    specification = specify(["x1", "x2"], responses=["y"], random_effect="iid", priors=priors)
+    stacked = stack([scaled])
+    model = build_model(specification, stacked, None)
+    fit = sample_posterior(model, specification, draws=draws, min_ess=800, level=level)
+    tables = posterior_tables([data], stacked, specification, fit, level=level, attributes={"seed": 1, "model": "iid"})
     return tables, fit, scaled
 
 
@@ -185,7 +187,6 @@ def test_model_variance_of_zero(method):
         scaled,
         specify(random_effect="iid", method=method),
         fit_eblup(scaled, method),
-        response="y",
         level=0.95,
     )
     assert tables.fit_statistics["model_variance"] == 0.0
@@ -204,7 +205,7 @@ def test_negative_error_estimates_are_not_zero_errors():
     scaled = standardise(data, True)
     fit = fit_eblup(scaled, "amrl")
     assert np.all(fit.mse < 0.0)
-    tables = eblup_tables(data, scaled, specify(random_effect="iid", method="amrl"), fit, response="y", level=0.95)
+    tables = eblup_tables(data, scaled, specify(random_effect="iid", method="amrl"), fit, level=0.95)
     assert tables.estimates["estimate"].notna().all()
     assert tables.estimates[["se", "cv", "lower", "upper"]].isna().all(axis=None)
     assert (tables.area_diagnostics["mse"] < 0.0).all()
@@ -215,8 +216,8 @@ def test_bayesian_tables(bayes):
     estimates = tables.estimates
     assert estimates.columns.tolist() == ESTIMATES
     there = data.estimable
-    np.testing.assert_allclose(estimates["estimate"][there], (scaled.location + scaled.scale * fit.mean)[there])
-    np.testing.assert_allclose(estimates["se"][there], (scaled.scale * fit.sd)[there])
+    np.testing.assert_allclose(estimates["estimate"][there], (scaled.location + scaled.scale * fit.mean[:, 0])[there])
+    np.testing.assert_allclose(estimates["se"][there], (scaled.scale * fit.sd[:, 0])[there])
     assert (estimates["lower"] < estimates["estimate"])[there].all()
     assert (estimates["upper"] > estimates["estimate"])[there].all()
     draws = tables.posterior

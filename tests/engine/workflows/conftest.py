@@ -32,3 +32,25 @@ def make_map() -> Callable[..., gpd.GeoDataFrame]:
         return gpd.GeoDataFrame(columns_of, geometry=shapes, crs="EPSG:32617")
 
     return make
+
+
+@pytest.fixture
+def make_pair() -> Callable[..., gpd.GeoDataFrame]:
+    """Return a map with two responses: ``y``, ``z`` (100 times the unit), variances ``v``, ``w``, covariance ``c``."""
+
+    def make(rows: int = 5, columns: int = 6, seed: int = 1) -> gpd.GeoDataFrame:
+        rng = np.random.default_rng(seed)
+        shapes = squares(rows, columns)
+        n = len(shapes)
+        x = rng.normal(size=n)
+        v = rng.uniform(0.1, 0.5, size=(n, 2))
+        smooth = shapely.get_coordinates(shapely.centroid(shapes))[:, 0] / 3000.0
+        effect = rng.multivariate_normal([0.0, 0.0], [[0.3, 0.2], [0.2, 0.4]], size=n)
+        noise = rng.normal(size=(n, 2)) * np.sqrt(v)
+        y = 5.0 + x + smooth + effect[:, 0] + noise[:, 0]
+        z = 100.0 * (2.0 - x + smooth + effect[:, 1] + noise[:, 1])
+        fields = {"code": [f"A{i:03d}" for i in range(n)], "y": y, "z": z, "v": v[:, 0], "w": 1e4 * v[:, 1], "x": x}
+        fields["c"] = 100.0 * 0.3 * np.sqrt(v[:, 0] * v[:, 1])
+        return gpd.GeoDataFrame(fields, geometry=shapes, crs="EPSG:32617")
+
+    return make

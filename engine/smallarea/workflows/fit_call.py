@@ -1,0 +1,150 @@
+"""What a call of `fit` says: checked as a job would be, and kept as it would stand in one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from smallarea.errors import JobProblem, ModelProblem, PriorProblem, VarianceProblem, named
+from smallarea.io import check_suffix
+
+# The word for trying every order of a chain.
+AUTO = ("auto",)
+
+# A job is checked against its schema; a call from Python comes as it is, and a misspelt word must not pass for another.
+_CHOICES = {
+    "variance_type": ("variance", "standard_error", "margin_of_error"),
+    "link": ("separable", "independent", "chain", "ar1", "har1"),
+    "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
+    "unmatched": ("error", "drop"),
+    "missing_variance": ("out_of_sample", "error"),
+    "missing_covariates": ("error", "drop"),
+}
+_FORMATS = {
+    "output": ((".gpkg",), "a GeoPackage"),
+    "report": ((".html", ".htm"), "HTML"),
+    "csv": ((".csv", ".txt"), "comma-separated text"),
+    "excel": ((".xlsx",), "an Excel workbook"),
+    "posterior": ((".nc",), "NetCDF"),
+    "checkpoint": ((".npz",), "a NumPy archive"),
+}
+
+
+def check_call(call: Mapping[str, Any]) -> None:
+    """Refuse what a job could not say either; the command line has checked all this before.
+
+    Parameters
+    ----------
+    call : mapping
+        Parameters of `fit` by name, as `plain` returns them.
+
+    Raises
+    ------
+    JobProblem
+        If a value has the wrong type, is out of range or is not one of the choices.
+    PriorProblem
+        If a prior is for one link of a chain whose order is to be found.
+    OutputProblem
+        If an output's name does not end as its format does.
+    """
+    for name in ("repair", "intercept"):
+        if not isinstance(call[name], bool):
+            raise JobProblem(f"{name} must be True or False; got {call[name]!r}.")
+    if not isinstance(call["iid_part"], bool | None):
+        raise JobProblem(f"iid_part must be True, False or None; got {call['iid_part']!r}.")
+    for name in ("draws", "min_ess", "seed", "workers"):
+        if not isinstance(call[name], int) or isinstance(call[name], bool):
+            raise JobProblem(f"{name} must be a whole number; got {call[name]!r}.")
+    for name in ("level", "moe_level"):
+        if not isinstance(call[name], int | float):
+            raise JobProblem(f"{name} must be a number; got {call[name]!r}.")
+    _check_fields(call)
+    for name, (suffixes, what) in _FORMATS.items():
+        if call[name] is not None:
+            check_suffix(call[name], suffixes, what)
+    for name, choices in _CHOICES.items():
+        if call[name] not in choices:
+            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
+    for name in ("level", "moe_level"):
+        if not 0.0 < call[name] < 1.0:
+            raise JobProblem(f"{name} is a probability between 0 and 1, for example 0.95; got {call[name]}.")
+    for name, least in (("draws", 1), ("min_ess", 1), ("seed", 0), ("workers", 0)):
+        if call[name] < least:
+            raise JobProblem(f"{name} must be at least {least}; got {call[name]}.")
+
+
+def _check_fields(call: Mapping[str, Any]) -> None:
+    if isinstance(call["covariates"], str):
+        raise JobProblem(f"covariates must be a list of field names; write [{call['covariates']!r}].")
+    for name in ("direct", "variance", "covariance", "n_eff", "covariates", "covariate_variance", "order"):
+        value = call[name]
+        if not isinstance(value, str | list) or not all(isinstance(one, str) for one in value):
+            raise JobProblem(f"{name} must be a field name or a list of field names; got {value!r}.")
+    correlation = call["sampling_correlation"]
+    if correlation is not None and (not isinstance(correlation, int | float) or isinstance(correlation, bool)):
+        raise JobProblem(f"sampling_correlation must be a number; got {correlation!r}.")
+    links = [name for name in call["priors"] or () if str(name).startswith("eta") and "[" in str(name)]
+    if links and names_of(call["order"]) == AUTO:
+        raise PriorProblem(
+            f"Priors were given for {named(links)}, but with order 'auto' it is not known which responses are linked. "
+            "Give priors of eta0 and eta1, which hold for all links, or name the order."
+        )
+
+
+def names_of(value: str | Sequence[str]) -> tuple[str, ...]:
+    """Return a list of names; one name stands for a list of one."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+@contextmanager
+def speaking_of(response: str, several: bool) -> Iterator[None]:
+    """Name the response in what is wrong with it, where there are several.
+
+    Problems with covariates, which all responses share, are left as they are.
+
+    Parameters
+    ----------
+    response : str
+        Its name.
+    several : bool
+        Whether there are others.
+    """
+    try:
+        yield
+    except (ModelProblem, VarianceProblem) as error:
+        if not several:
+            raise
+        raise type(error)(f"Response {response!r}: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """Return a parameter as it would stand in a job.
+
+    Parameters
+    ----------
+    value : object
+        As it was passed to `fit`.
+
+    Returns
+    -------
+    str, int, float, bool, list, dict or None
+        What has no place in a job becomes a text that says what it was.
+    """
+    if isinstance(value, pd.DataFrame):
+        return f"<{type(value).__name__} with {len(value)} rows>"
+    if isinstance(value, os.PathLike):
+        return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(name): str(item) for name, item in value.items()}
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    if isinstance(value, Sequence | np.ndarray | pd.Index):
+        return list(value)
+    return f"<{type(value).__name__}>"
