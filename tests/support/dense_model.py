@@ -141,8 +141,12 @@ def restricted_log_likelihood(data: StackedData, effects: np.ndarray) -> float:
 
 
 def truth(model: AreaLevelSpecification, data: StackedData, graph: AreaGraph, hyper: Mapping[str, float]) -> Truth:
+    """Everything of a model with responses of their own."""
+    return truth_of_effects(data, effect_covariance(model, graph, hyper))
+
+
+def truth_of_effects(data: StackedData, effects: np.ndarray) -> Truth:
     """Everything, from theta = X beta + R e with e ~ N(0, I) and R a root of the effects' covariance."""
-    effects = effect_covariance(model, graph, hyper)
     values, vectors = np.linalg.eigh(effects)
     keep = values > 1e-14 * values[-1]
     root = vectors[:, keep] * np.sqrt(values[keep])

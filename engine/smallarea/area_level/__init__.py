@@ -27,8 +27,9 @@ from smallarea.area_level.space_time import (
     bootstrap_space_time,
     fit_space_time,
 )
+from smallarea.area_level.space_time_specification import SpaceTimeSpecification, specify_space_time
 from smallarea.area_level.specification import AreaLevelSpecification, specify
-from smallarea.area_level.stacked import StackedData, stack
+from smallarea.area_level.stacked import StackedData, stack, stack_periods
 
 __all__ = [
     "LKJ",
@@ -50,6 +51,7 @@ __all__ = [
     "SarEblup",
     "SpaceTimeBootstrap",
     "SpaceTimeEblup",
+    "SpaceTimeSpecification",
     "StackedData",
     "StandardisedData",
     "Uniform",
@@ -64,6 +66,8 @@ __all__ = [
     "parse_prior",
     "sample_posterior",
     "specify",
+    "specify_space_time",
     "stack",
+    "stack_periods",
     "standardise",
 ]

@@ -86,7 +86,8 @@ def _field(specification: AreaLevelSpecification, data: StackedData, graph: Area
         order = [specification.responses.index(name) for name in specification.order]
         proper = CarPrecision(len(nodes), edges) if effect == "car" else LerouxPrecision(len(nodes), edges)
         return ChainField(proper, nodes, n, order, coupled=data.coupled)
-    shared = specification.link == "separable"
+    ordered = specification.link == "time" and k > 1
+    shared = ordered or specification.link == "separable"
     mixed = effect == "bym2"
     precision: Precision
     if effect == "car":
@@ -104,4 +105,5 @@ def _field(specification: AreaLevelSpecification, data: StackedData, graph: Area
         coupled=data.coupled or (mixed and shared and k > 1),
         informed=data.observed & (np.einsum("nkk->nk", data.covariance) < UNINFORMATIVE),
         mixed=mixed,
+        ordered=ordered,
     )

@@ -14,7 +14,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.area_level.hyperparameters import Hyperparameters, inverse_and_logdet
+from smallarea.area_level.hyperparameters import (
+    Hyperparameters,
+    autoregressive_inverse_and_logdet,
+    inverse_and_logdet,
+)
 from smallarea.gmrf import IcarPrecision, Precision, SymmetricPattern
 
 Vector = NDArray[np.float64]
@@ -95,6 +99,10 @@ class SeparableField:
         Cells whose data say something: an intrinsic effect needs an anchor where a component has none of them.
     mixed : bool
         BYM2: whether rho divides the variance between the field and an independent part.
+    ordered : bool
+        Whether the responses, which must be shared, are periods in their order and correlated as an autoregressive
+        process of order one: then only neighbours in time are coupled, and areas only with neighbouring areas in the
+        same, the last and the next period.
     """
 
     def __init__(
@@ -108,6 +116,7 @@ class SeparableField:
         coupled: bool,
         informed: NDArray[np.bool_],
         mixed: bool = False,
+        ordered: bool = False,
     ) -> None:
         m, k = len(nodes), responses
         self.precision = precision
@@ -118,11 +127,13 @@ class SeparableField:
         self._shared = shared
         self._coupled = coupled
         self._mixed = mixed
+        self._ordered = ordered
         edges = precision.pattern.edges
         cell = np.arange(m)[:, None] * k + np.arange(k)
         self._pairs = np.array(np.triu_indices(k, 1)).T if (shared or coupled) else np.empty((0, 2), dtype=int)
         within = [np.column_stack([cell[:, a], cell[:, b]]) for a, b in self._pairs.tolist()]
-        blocks = [(a, b) for a in range(k) for b in range(k) if shared or a == b]
+        reach = (1 if ordered else k) if shared else 0
+        blocks = [(a, b) for a in range(k) for b in range(k) if abs(a - b) <= reach]
         self._blocks = np.array(blocks)
         across = [np.column_stack([cell[edges[:, 0], a], cell[edges[:, 1], b]]) for a, b in blocks]
         self.pattern = SymmetricPattern(m * k, np.concatenate([*within, *across]).astype(np.int64))
@@ -162,6 +173,10 @@ class SeparableField:
             variance = variance * hyper.rho
         if not self._shared:
             return np.einsum("kb,kl->klb", 1.0 / variance, np.eye(self._k)), np.sum(np.log(variance), axis=0)
+        if self._ordered:
+            inverse, logdet = autoregressive_inverse_and_logdet(hyper.correlation)
+            sd = np.sqrt(variance)
+            return inverse / (sd[:, None] * sd[None, :]), logdet + np.sum(np.log(variance), axis=0)
         return inverse_and_logdet(hyper.covariance(np.sqrt(variance)))
 
     def assemble(self, hyper: Hyperparameters, weights: Vector) -> Vector:

@@ -21,7 +21,8 @@ class Hyperparameters:
     rho : ndarray, shape (K, B)
         Spatial dependence of each response (one value repeated where they share it).
     correlation : ndarray, shape (K, K, B)
-        Correlation between responses of the effect that they share; the identity where there is none.
+        Correlation between responses of the effect that they share; the identity where there is none. Of periods it is
+        ``rho_time^|k - l|``.
     eta0, eta1 : ndarray, shape (K - 1, B)
         Links of a chain of responses: of position j in the chain to position j + 1, in the area and to its neighbours.
     sd_delta : ndarray, shape (K, B)
@@ -43,6 +44,34 @@ class Hyperparameters:
     def covariance(self, sd: Vector) -> Vector:
         """Covariance between responses, shape (K, K, B), for standard deviations of shape (K, B)."""
         return self.correlation * sd[:, None] * sd[None, :]
+
+
+def autoregressive_inverse_and_logdet(correlation: Vector) -> tuple[Vector, Vector]:
+    """Inverse and log determinant of the correlation matrix ``r^|k - l|`` of a stationary AR(1) process.
+
+    The inverse is tridiagonal, ``[1, -r; -r, 1 + r^2, -r; ...; -r, 1] / (1 - r^2)``, and the determinant is
+    ``(1 - r^2)^(K - 1)`` (Rue and Held 2005, section 1.1): no matrix is inverted, and r may come close to 1.
+
+    Parameters
+    ----------
+    correlation : ndarray, shape (K, K, B)
+        The matrices; r is read beside the diagonal.
+
+    Returns
+    -------
+    inverse, logdet : ndarray, shapes (K, K, B), (B,)
+        NaN where r is not between -1 and 1.
+    """
+    k, lanes = len(correlation), correlation.shape[2]
+    r = correlation[0, 1] if k > 1 else np.zeros(lanes)
+    left = np.where(np.abs(r) < 1.0, (1.0 - r) * (1.0 + r), np.nan)
+    inverse = np.zeros((k, k, lanes))
+    at = np.arange(k)
+    inverse[at, at] = 1.0 / left
+    inverse[at[1:-1], at[1:-1]] *= 1.0 + r**2
+    if k > 1:
+        inverse[at[:-1], at[1:]] = inverse[at[1:], at[:-1]] = -r / left
+    return inverse, (k - 1) * np.log(left)
 
 
 def inverse_and_logdet(matrices: Vector) -> tuple[Vector, Vector]:

@@ -106,7 +106,7 @@ def fit_likelihood(
     bare = replace(specification, priors=_coordinates(specification))
     layout, k = bare.layout, len(bare.responses)
     order = tuple(bare.responses.index(name) for name in bare.order)
-    bounded = np.array([parameter.kind in ("rho", "correlation") for parameter in layout])
+    bounded = np.array([parameter.is_bounded for parameter in layout])
 
     def values(x: Vector) -> Vector:
         return natural_values(layout, bare.priors, k, x)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.area_level.hyperparameters import Hyperparameters
-from smallarea.area_level.priors import LKJ, Prior
+from smallarea.area_level.priors import DEFAULT_PRIORS, LKJ, Prior, parse_prior
+from smallarea.errors import PriorProblem
 
 if TYPE_CHECKING:
     from smallarea.area_level.specification import AreaLevelSpecification
@@ -26,7 +27,7 @@ class Parameter:
     ----------
     name : str
         Its name: the kind, with the responses in brackets where there are several.
-    kind : {'sd_phi', 'rho', 'sd_delta', 'correlation', 'eta0', 'eta1'}
+    kind : {'sd_phi', 'rho', 'rho_time', 'sd_delta', 'correlation', 'eta0', 'eta1'}
         What it is.
     responses : tuple of int
         Indices of the responses that it belongs to; all of them if empty.
@@ -40,6 +41,11 @@ class Parameter:
     def is_sd(self) -> bool:
         """Whether it is a standard deviation, on the scale of one response."""
         return self.kind in ("sd_phi", "sd_delta")
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it lies between -1 and 1."""
+        return self.kind in ("rho", "rho_time", "correlation")
 
 
 def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...]:
@@ -82,6 +88,56 @@ def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...
         pair = (names.index(a), names.index(b))
         out += [Parameter(f"{kind}[{a},{b}]", kind, pair) for kind in ("eta0", "eta1")]
     return tuple(out)
+
+
+def chosen_priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]) -> dict[str, Prior]:
+    """Prior of each hyperparameter: its own if given, that of its kind, or the default.
+
+    Parameters
+    ----------
+    bare : AreaLevelSpecification
+        The model.
+    given : mapping
+        Priors by name or kind of hyperparameter.
+
+    Returns
+    -------
+    dict
+        Name to prior, in the order of the layout.
+
+    Raises
+    ------
+    PriorProblem
+        If a prior does not fit the model.
+    """
+    layout = bare.layout
+    known = {parameter.name for parameter in layout} | {parameter.kind for parameter in layout}
+    read = {name: parse_prior(name, prior) for name, prior in given.items()}
+    surplus = [name for name in read if name not in known]
+    if surplus:
+        raise PriorProblem(
+            f"Priors were given for {', '.join(surplus)}, but this model has only {', '.join(bare.hyperparameters)}."
+        )
+    chosen = {
+        parameter.name: read.get(parameter.name, read.get(parameter.kind, DEFAULT_PRIORS[parameter.kind]))
+        for parameter in layout
+    }
+    for name, prior in chosen.items():
+        if name.partition("[")[0] == "rho" and bare.random_effect in ("leroux", "bym2") and prior.support[0] < 0.0:
+            raise PriorProblem(f"A {bare.random_effect} model needs rho between 0 and 1, got the prior {prior}.")
+        if name.partition("[")[0] == "rho" and bare.random_effect == "bym2" and prior.support == (0.0, 0.0):
+            raise PriorProblem(f"With the prior {prior} of {name} a bym2 model has no spatial part. Choose 'iid'.")
+        if isinstance(prior, LKJ) and not name.startswith("correlation"):
+            raise PriorProblem(f"LKJ is a prior of correlations, not of {name}.")
+    correlations = [prior for name, prior in chosen.items() if name.startswith("correlation")]
+    if len(correlations) > 1 and not (
+        all(isinstance(prior, LKJ) for prior in correlations) and len({str(prior) for prior in correlations}) == 1
+    ):
+        raise PriorProblem(
+            "The correlations of three responses or more form one matrix and share one LKJ prior: give it as "
+            "'correlation'."
+        )
+    return chosen
 
 
 def natural_values(layout: tuple[Parameter, ...], priors: Mapping[str, Prior], responses: int, x: Vector) -> Vector:
@@ -165,6 +221,9 @@ def as_arrays(layout: tuple[Parameter, ...], order: tuple[int, ...], responses: 
         elif parameter.kind == "correlation":
             i, j = parameter.responses
             correlation[i, j] = correlation[j, i] = column
+        elif parameter.kind == "rho_time":
+            apart = np.abs(np.subtract.outer(np.arange(responses), np.arange(responses)))
+            correlation = column ** apart[:, :, None]
         else:
             links[parameter.kind][order.index(parameter.responses[0])] = column
     return Hyperparameters(parts["sd_phi"], parts["rho"], correlation, links["eta0"], links["eta1"], parts["sd_delta"])
@@ -184,6 +243,6 @@ def inside(layout: tuple[Parameter, ...], values: Vector) -> NDArray[np.bool_]:
     for parameter, column in zip(layout, values.T, strict=True):
         if parameter.is_sd:
             good &= column > 0.0
-        elif parameter.kind in ("rho", "correlation"):
+        elif parameter.is_bounded:
             good &= np.abs(column) < 1.0
     return good

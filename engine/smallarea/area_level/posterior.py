@@ -30,6 +30,7 @@ Array = TypeVar("Array", bound=NDArray[Any])
 LANES = 8
 CELLS_AT_ONCE = 40_000
 MOST_GROUPS = 32
+NUMBERS_IN_MIXTURE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class _Sampler:
             clock.append(time.perf_counter())
             rng = np.random.default_rng([self._seed, 1])
             chosen = weighted.resample(draws, rng)
-            few = weighted.resample(_mixture_size(self._model.data.shape[0]), rng)
+            few = weighted.resample(_mixture_size(*self._model.data.shape), rng)
             drawn = self._draw(values, chosen)
             clock.append(time.perf_counter())
             mixture = self._mixture(values, few)
@@ -283,6 +284,9 @@ def _split(items: Array, size: int) -> list[Array]:
     return [cast(Array, items[start : start + size]) for start in range(0, len(items), size)]
 
 
-def _mixture_size(n: int) -> int:
-    """How many hyperparameter points carry exact variances: many on small maps, enough on large ones."""
-    return int(np.clip(200_000 // n, 32, 400))
+def _mixture_size(n: int, k: int) -> int:
+    """How many hyperparameter points carry exact variances: many on small maps, enough on large ones.
+
+    Each carries N matrices of K x K, which limits the number where there are many periods.
+    """
+    return int(np.clip(min(200_000 // n, NUMBERS_IN_MIXTURE // (n * k * k)), 32, 400))

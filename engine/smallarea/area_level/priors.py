@@ -230,6 +230,7 @@ _KNOWN: dict[str, Callable[..., Prior]] = {
 DEFAULT_PRIORS: Mapping[str, Prior] = {
     "sd_phi": HalfNormal(1.0),
     "rho": Uniform(0.0, 1.0),
+    "rho_time": Uniform(0.0, 1.0),
     "sd_delta": HalfNormal(1.0),
     "correlation": LKJ(2.0),
     "eta0": Normal(0.0, 1.0),
@@ -264,7 +265,7 @@ def parse_prior(name: str, text: str | Prior) -> Prior:
         raise PriorProblem(f"The prior of {name} must be a text such as 'HalfNormal(1)' or a Prior, got {text!r}.")
     prior = text if isinstance(text, Prior) else _parse(name, text)
     low, high = prior.support
-    if kind in ("rho", "correlation"):
+    if kind in ("rho", "rho_time", "correlation"):
         # At exactly 1 a CAR is improper; a fixed rho must stay inside, a continuous prior never reaches its ends.
         inside = -1.0 < low <= high < 1.0 if prior.fixed else -1.0 <= low < high <= 1.0
         if not inside:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
-from smallarea.area_level.parameters import Parameter, hyperparameter_layout
-from smallarea.area_level.priors import DEFAULT_PRIORS, LKJ, Prior, parse_prior
+from smallarea.area_level.parameters import Parameter, chosen_priors, hyperparameter_layout
+from smallarea.area_level.priors import Prior
 from smallarea.errors import ModelProblem, PriorProblem, named
 
 METHOD_NAMES: Mapping[str, str] = {
@@ -104,6 +105,33 @@ class AreaLevelSpecification:
     priors: Mapping[str, Prior]
     transformation: str = "none"
 
+    def with_priors(self, priors: Mapping[str, str | Prior] | None) -> Self:
+        """Return the same model with priors: those given, and defaults for the other hyperparameters.
+
+        Parameters
+        ----------
+        priors : mapping, optional
+            By name or kind of hyperparameter; only a Bayesian method has any.
+
+        Returns
+        -------
+        AreaLevelSpecification
+            Of the same class.
+
+        Raises
+        ------
+        PriorProblem
+            If a prior does not fit the model.
+        """
+        if not isinstance(priors, Mapping | None):
+            raise PriorProblem("Priors must be a dictionary, for example {'sd_phi': 'HalfNormal(1)'}.")
+        given = dict(priors or {})
+        if self.method == "bayes":
+            return replace(self, priors=chosen_priors(self, given))
+        if given:
+            raise PriorProblem(f"Priors were given ({', '.join(given)}), but method {self.method!r} has none.")
+        return replace(self, priors={})
+
     @property
     def layout(self) -> tuple[Parameter, ...]:
         """The hyperparameters, in the order that is used everywhere."""
@@ -123,6 +151,11 @@ class AreaLevelSpecification:
     def spatial(self) -> bool:
         """Whether there is an effect that depends on neighbours."""
         return self.random_effect != "iid"
+
+    @property
+    def covariance_shape(self) -> str:
+        """Formula of the covariance of a spatial effect of unit scale."""
+        return _FIELDS[self.random_effect]
 
     def __str__(self) -> str:
         several = len(self.responses) > 1
@@ -146,7 +179,7 @@ class AreaLevelSpecification:
     def _effect_lines(self, several: bool) -> list[str]:
         if not self.spatial:
             return [_SIGMA[self.link]] if several and self.link in _SIGMA else []
-        shape = _FIELDS[self.random_effect]
+        shape = self.covariance_shape
         if not several:
             return [f"phi ~ N(0, sd_phi^2 {shape})"]
         if self.link == "separable":
@@ -239,14 +272,7 @@ def specify(
     bare = AreaLevelSpecification(
         names, random_effect, single, chain, with_iid, intercept, tuple(covariates), method, {}, transformation
     )
-    if not isinstance(priors, Mapping | None):
-        raise PriorProblem("Priors must be a dictionary, for example {'sd_phi': 'HalfNormal(1)'}.")
-    given = dict(priors or {})
-    if method != "bayes":
-        if given:
-            raise PriorProblem(f"Priors were given ({', '.join(given)}), but method {method!r} has none.")
-        return bare
-    return replace(bare, priors=_priors(bare, given))
+    return bare.with_priors(priors)
 
 
 def _check_parts(
@@ -303,35 +329,3 @@ def _chain_order(responses: tuple[str, ...], link: str, order: tuple[str, ...]) 
             f"The order of a chain must name each response once: {named(responses)}; got {named(order)}."
         )
     return order or responses
-
-
-def _priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]) -> dict[str, Prior]:
-    """Prior of each hyperparameter: its own if given, that of its kind, or the default."""
-    layout = bare.layout
-    known = {parameter.name for parameter in layout} | {parameter.kind for parameter in layout}
-    read = {name: parse_prior(name, prior) for name, prior in given.items()}
-    surplus = [name for name in read if name not in known]
-    if surplus:
-        raise PriorProblem(
-            f"Priors were given for {', '.join(surplus)}, but this model has only {', '.join(bare.hyperparameters)}."
-        )
-    chosen = {
-        parameter.name: read.get(parameter.name, read.get(parameter.kind, DEFAULT_PRIORS[parameter.kind]))
-        for parameter in layout
-    }
-    for name, prior in chosen.items():
-        if name.startswith("rho") and bare.random_effect in ("leroux", "bym2") and prior.support[0] < 0.0:
-            raise PriorProblem(f"A {bare.random_effect} model needs rho between 0 and 1, got the prior {prior}.")
-        if name.startswith("rho") and bare.random_effect == "bym2" and prior.support == (0.0, 0.0):
-            raise PriorProblem(f"With the prior {prior} of {name} a bym2 model has no spatial part. Choose 'iid'.")
-        if isinstance(prior, LKJ) and not name.startswith("correlation"):
-            raise PriorProblem(f"LKJ is a prior of correlations, not of {name}.")
-    correlations = [prior for name, prior in chosen.items() if name.startswith("correlation")]
-    if len(correlations) > 1 and not (
-        all(isinstance(prior, LKJ) for prior in correlations) and len({str(prior) for prior in correlations}) == 1
-    ):
-        raise PriorProblem(
-            "The correlations of three responses or more form one matrix and share one LKJ prior: give it as "
-            "'correlation'."
-        )
-    return chosen

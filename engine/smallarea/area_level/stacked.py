@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -31,11 +31,14 @@ class StackedData:
         Sampling covariance matrices on the standardised scale; 0 in rows and columns that are not observed.
     coupled : bool
         Whether any covariance between responses is not zero.
+    common : bool
+        Whether all responses have the same coefficients, for designs with the same columns.
     """
 
     responses: tuple[StandardisedData, ...]
     covariance: Vector
     coupled: bool
+    common: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,6 +58,8 @@ class StackedData:
     @cached_property
     def terms(self) -> tuple[slice, ...]:
         """Where each response's coefficients lie among all of them."""
+        if self.common:
+            return (slice(0, self.responses[0].x.shape[1]),) * len(self.responses)
         ends = np.cumsum([0] + [data.x.shape[1] for data in self.responses]).tolist()
         return tuple(slice(start, end) for start, end in pairwise(ends))
 
@@ -127,3 +132,23 @@ def stack(responses: Sequence[StandardisedData], correlation: Vector | None = No
         )
     off = clean * (1.0 - np.eye(k))
     return StackedData(tuple(responses), clean * sd[:, :, None] * sd[:, None, :], bool(np.any(off != 0.0)))
+
+
+def stack_periods(cells: StandardisedData, periods: int) -> StackedData:
+    """Take one response at several periods, standardised as one, apart into a response for each period.
+
+    Parameters
+    ----------
+    cells : StandardisedData
+        All cells, the periods of the first area first, N T of them.
+    periods : int
+        T.
+
+    Returns
+    -------
+    StackedData
+        T responses on N areas with common coefficients and uncorrelated sampling errors.
+    """
+    each = [slice(period, None, periods) for period in range(periods)]
+    responses = [replace(cells, y=cells.y[at], v=cells.v[at], x=cells.x[at], sampled=cells.sampled[at]) for at in each]
+    return replace(stack(responses), common=True)

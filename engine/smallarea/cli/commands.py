@@ -49,6 +49,24 @@ Two responses that inform each other, each with its variance in the same order, 
   smallarea fit counties.gpkg --direct income --direct rent --variance income_var --variance rent_var \\
       --covariance income_rent_cov --covariates poverty --output estimates.gpkg"""
 
+_FIT_SPACE_TIME = f"""Fit a space-time Fay-Herriot model and map its estimates in time.
+
+{_LAYER} The direct estimates and their sampling variances are in a long table, one row for each area and period.
+Areas, periods and single cells without a row are predicted.
+
+The default is the exact posterior of a model whose effects are alike among neighbours and from one period to the next
+(car_ar1), with an independent part beside it.
+
+\b
+Six years of survey estimates, joined by id:
+  smallarea fit-space-time counties.gpkg --id-field FIPS --table survey.csv --time year \\
+      --direct rate --variance rate_var --covariates poverty --output estimates.gpkg
+
+\b
+The model of Marhuenda, Molina and Morales (2013), with bootstrap errors:
+  smallarea fit-space-time counties.gpkg --id-field FIPS --table survey.csv --time year \\
+      --direct rate --variance rate_var --model stfh --csv estimates.csv"""
+
 _COMPARE = f"""Compare Fay-Herriot models by how well they predict.
 
 {_LAYER} The data are described as for 'smallarea fit'; they are read once, and every model sees the same direct
@@ -277,6 +295,7 @@ def _debug_option() -> click.Option:
 
 _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _task_command("fit", "fit", _FIT),
+    "fit-space-time": lambda: _task_command("fit-space-time", "fit_space_time", _FIT_SPACE_TIME),
     "compare": lambda: _task_command("compare", "compare", _COMPARE),
     "export": lambda: _task_command("export", "export", _EXPORT),
     "areas": areas_group,

@@ -18,6 +18,7 @@ _SINGULAR = {
     "priors": "prior",
     "thresholds": "threshold",
     "pairs": "pair",
+    "periods": "period",
     "models": "model",
     "criteria": "criterion",
 }
@@ -169,4 +170,4 @@ def _metavar(model: type[TaskParameters], name: str, kind: Any) -> str | None:
         return "NAME|FILE" if path == "input_or_name" else "FILE"
     if kind is not str:
         return None
-    return "FIELD" if name.endswith("field") or name in ("direct", "variance") else "TEXT"
+    return "FIELD" if name.endswith("field") or name in ("direct", "variance", "time") else "TEXT"

@@ -12,26 +12,35 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from smallarea.jobs.schema_parts import IN as _IN
+from smallarea.jobs.schema_parts import OUT as _OUT
+from smallarea.jobs.schema_parts import (
+    Contiguity,
+    IslandRule,
+    Probability,
+    ReadingPolygons,
+    Solver,
+    TaskParameters,
+    VarianceType,
+)
+from smallarea.jobs.schema_space_time import FitSpaceTime
+
+__all__ = ["JOB_VERSION", "TASKS", "Job", "TaskParameters", "json_schema"]
+
 JOB_VERSION = 1
 
-Contiguity = Literal["queen", "rook"]
-IslandRule = Literal["own_component", "nearest", "error"]
 RandomEffect = Literal["iid", "car", "leroux", "bym2", "icar", "sar"]
 Link = Literal["separable", "independent", "chain", "ar1", "har1"]
 Method = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"]
 Transformation = Literal["none", "log", "logit", "arcsin"]
 BackTransformation = Literal["bias_corrected", "naive"]
 Mse = Literal["auto", "analytic", "bootstrap"]
-VarianceType = Literal["variance", "standard_error", "margin_of_error"]
 Direction = Literal["high", "low"]
 Comparison = Literal["none", "mean", "neighbours"]
 BenchmarkMethod = Literal["ratio", "difference", "weighted_difference"]
 BenchmarkKind = Literal["mean", "total"]
-Solver = Literal["auto", "compiled", "qdldl", "splu", "dense"]
 Criterion = Literal["loo", "waic", "cv_area", "cv_block", "thinning", "information"]
 Unit = Literal["area", "cell"]
-
-Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 def _as_list(value: Any) -> Any:
@@ -42,36 +51,6 @@ def _as_list(value: Any) -> Any:
 _NAMES: dict[str, Any] = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}
 FieldNames = Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_NAMES)]
 Criteria = Annotated[list[Criterion], BeforeValidator(_as_list)]
-
-# Paths say so in the JSON schema ("path": "input" or "output"): relative ones are resolved against the
-# folder of the job file.
-_IN: dict[str, Any] = {"path": "input"}
-_OUT: dict[str, Any] = {"path": "output"}
-
-
-class TaskParameters(BaseModel):
-    """Common settings: unknown names are errors, never ignored."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-
-class ReadingPolygons(TaskParameters):
-    """How to read a polygon layer."""
-
-    layer: str | None = Field(None, description="Layer name inside the file; needed only if there are several.")
-    id_field: str | None = Field(
-        None, description="Field with the area ids, one value for each polygon; the row number if not given."
-    )
-    crs: str | None = Field(
-        None,
-        description="Coordinate reference system to assume where the layer has none, for example EPSG:4267. "
-        "It never overrides the layer's own.",
-    )
-    repair: bool = Field(
-        False,
-        description="Repair what can be repaired without guessing (invalid rings, repeated rows of one area, "
-        "rows without a shape) and report each change. Without it, such polygons are an error.",
-    )
 
 
 class AreasInput(ReadingPolygons):
@@ -463,6 +442,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "check_areas": CheckAreas,
     "build_adjacency": BuildAdjacency,
     "fit": FitAreaLevel,
+    "fit_space_time": FitSpaceTime,
     "compare": Compare,
     "export": Export,
     "status": Status,
@@ -478,7 +458,7 @@ class Job(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[1] = Field(description="Version of this format.")
-    task: Literal["check_areas", "build_adjacency", "fit", "compare", "export", "status"]
+    task: Literal["check_areas", "build_adjacency", "fit", "fit_space_time", "compare", "export", "status"]
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -98,6 +98,10 @@ class FitResult:
 
         return change_notes(self.areas, self.graph)
 
+    def for_report(self) -> FitResult:
+        """Return the fit as the report takes it: with a response for each map."""
+        return self
+
     def layer(self) -> gpd.GeoDataFrame:
         """Return the estimates joined to their polygons, in the layer's coordinate reference system.
 

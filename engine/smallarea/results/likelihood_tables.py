@@ -16,6 +16,7 @@ from smallarea.area_level.mixed import information_criteria
 from smallarea.area_level.summaries import shrinkage_weights
 from smallarea.results.tables import (
     FitTables,
+    coefficient_blocks,
     description,
     diagnostics_table,
     estimates_table,
@@ -91,7 +92,7 @@ def _coefficients(
     stacked: StackedData, specification: AreaLevelSpecification, fit: LikelihoodFit, z: float
 ) -> pd.DataFrame:
     parts = []
-    for name, response, at in zip(specification.responses, stacked.responses, stacked.terms, strict=True):
+    for name, response, at in coefficient_blocks(specification, stacked):
         transform, shift = response.coefficients_to_input()
         beta = shift + transform @ fit.beta[at]
         se = np.sqrt(np.diag(transform @ fit.beta_covariance[at, at] @ transform.T))
@@ -106,7 +107,7 @@ def _hyperparameters(
     factors = units(specification, stacked)
     values, se = fit.values * factors, fit.values_se * np.abs(factors)
     least = np.array([0.0 if parameter.is_sd else -np.inf for parameter in specification.layout])
-    bounded = np.array([parameter.kind in ("rho", "correlation") for parameter in specification.layout])
+    bounded = np.array([parameter.is_bounded for parameter in specification.layout])
     least, most = np.where(bounded, -1.0, least), np.where(bounded, 1.0, np.inf)
     return pd.DataFrame(
         {
@@ -125,13 +126,14 @@ def _hyperparameters(
 def _statistics(stacked: StackedData, specification: AreaLevelSpecification, fit: LikelihoodFit) -> dict[str, float]:
     observed, parameters, change, restricted_change = 0, len(specification.layout), 0.0, 0.0
     for response in stacked.responses:
-        m, p = int(response.sampled.sum()), response.x.shape[1]
-        observed, parameters = observed + m, parameters + p
-        change -= m * math.log(response.scale)
-        restricted_change -= (m - p) * math.log(response.scale) + float(np.sum(np.log(response.x_scale)))
+        observed += int(response.sampled.sum())
+        change -= int(response.sampled.sum()) * math.log(response.scale)
+    for _, response, _ in coefficient_blocks(specification, stacked):
+        parameters += response.x.shape[1]
+        restricted_change += response.x.shape[1] * math.log(response.scale) - float(np.sum(np.log(response.x_scale)))
     log_likelihood = fit.log_likelihood + change
     return {
         "log_likelihood": log_likelihood,
-        "restricted_log_likelihood": fit.restricted_log_likelihood + restricted_change,
+        "restricted_log_likelihood": fit.restricted_log_likelihood + change + restricted_change,
         **information_criteria(log_likelihood, parameters, observed),
     }

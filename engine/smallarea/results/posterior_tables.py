@@ -14,6 +14,7 @@ from smallarea.area_level.summaries import mixture_quantile, normal_width, tails
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.results.tables import (
     FitTables,
+    coefficient_blocks,
     description,
     diagnostics_table,
     estimates_table,
@@ -105,7 +106,7 @@ def _draws(
     for response, at in zip(stacked.responses, stacked.terms, strict=True):
         transform, shift = response.coefficients_to_input()
         beta.append(shift + fit.beta[:, at] @ transform.T)
-    gone = ~data[0].estimable
+    gone = np.column_stack([~response.estimable for response in data])
     theta = fit.theta
     if gone.any():
         theta = theta.copy()
@@ -132,7 +133,7 @@ def _coefficients(
     posterior variance, since Var(intercept | rho) grows like 1 / (1 - rho).
     """
     parts = []
-    for name, response, at in zip(specification.responses, stacked.responses, stacked.terms, strict=True):
+    for name, response, at in coefficient_blocks(specification, stacked):
         transform, shift = response.coefficients_to_input()
         means = shift + fit.beta_mean[:, at] @ transform.T
         sds = np.sqrt(np.einsum("ij,sjk,ik->si", transform, fit.beta_covariance[:, at, at], transform))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallarea.area_level import AreaLevelData, AreaLevelSpecification, StackedData
+from smallarea.area_level import AreaLevelData, AreaLevelSpecification, StackedData, StandardisedData
 from smallarea.area_level.parameters import Parameter
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.results.reliability import coefficient_of_variation
@@ -20,6 +20,7 @@ Vector = NDArray[np.float64]
 _DESCRIPTIONS: Mapping[str, str] = {
     "sd_phi": "SD of the spatial effect (scale of its precision matrix)",
     "rho": "spatial dependence (0: none, near 1: neighbours alike)",
+    "rho_time": "correlation of the effect from one period to the next",
     "sd_delta": "SD of the independent area effect",
     "correlation": "correlation between the area effects of two responses",
     "eta0": "effect of the next response of the chain in the same area",
@@ -57,13 +58,22 @@ def units(specification: AreaLevelSpecification, stacked: StackedData) -> Vector
     factors = []
     for parameter in specification.layout:
         if parameter.is_sd:
-            factors.append(scales[parameter.responses[0]])
+            # One that belongs to all responses is there only if they have one scale: periods of one quantity.
+            factors.append(scales[parameter.responses[0] if parameter.responses else 0])
         elif parameter.kind.startswith("eta"):
             upper, lower = parameter.responses
             factors.append(scales[upper] / scales[lower])
         else:
             factors.append(1.0)
     return np.array(factors)
+
+
+def coefficient_blocks(
+    specification: AreaLevelSpecification, stacked: StackedData
+) -> list[tuple[str, StandardisedData, slice]]:
+    """List the responses with coefficients of their own and where these are; common ones belong to the first."""
+    blocks = list(zip(specification.responses, stacked.responses, stacked.terms, strict=True))
+    return blocks[:1] if stacked.common else blocks
 
 
 def to_input(stacked: StackedData, values: Vector) -> Vector:

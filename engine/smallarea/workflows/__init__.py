@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from smallarea.workflows.engine import status
     from smallarea.workflows.export import export
     from smallarea.workflows.fit import fit
+    from smallarea.workflows.fit_space_time import fit_space_time
 
-__all__ = ["build_adjacency", "check_areas", "compare", "export", "fit", "status", "task_function"]
+__all__ = [
+    "build_adjacency",
+    "check_areas",
+    "compare",
+    "export",
+    "fit",
+    "fit_space_time",
+    "status",
+    "task_function",
+]
 
 _HOMES = {
     "build_adjacency": "smallarea.workflows.areas",
@@ -25,6 +35,7 @@ _HOMES = {
     "compare": "smallarea.workflows.compare",
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
+    "fit_space_time": "smallarea.workflows.fit_space_time",
     "status": "smallarea.workflows.engine",
 }
 
@@ -35,7 +46,8 @@ def task_function(task: str) -> Callable[..., Any]:
     Parameters
     ----------
     task : str
-        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``compare``, ``export`` or ``status``.
+        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``compare``, ``export`` or
+        ``status``.
 
     Returns
     -------

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from smallarea._version import __version__
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
-from smallarea.errors import GraphProblem, JobProblem
+from smallarea.errors import JobProblem
 from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset
 from smallarea.workflows.fit_call import AUTO, check_call, names_of, plain, speaking_of
+from smallarea.workflows.fit_graph import adjacency_of
 from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
 from smallarea.workflows.fit_model import Settings, fit_model
 from smallarea.workflows.fit_notes import dropped_rows, fit_warnings, preset_cautions
 from smallarea.workflows.fit_output import write_outputs
 from smallarea.workflows.fit_scale import check_scale, to_model_scale, way_back
 from smallarea.workflows.plain_shrinkage import with_plain_shrinkage
+from smallarea.workflows.record import silent, timed, versions, within
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
-
-_PACKAGES = ("numpy", "scipy", "pandas", "geopandas", "shapely", "pyogrio", "libpysal", "qdldl", "numba")
 
 
 def fit(
@@ -157,7 +152,7 @@ def fit(
     check_call(call)
     check_scale(call)
     timings: dict[str, float] = {}
-    tell = progress or _silent
+    tell = progress or silent
     preset = load_preset(reliability)
     columns = Columns(
         names_of(direct),
@@ -196,7 +191,7 @@ def fit(
     if output is not None and areas is None:
         raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
     tell(0.0, "reading the input")
-    with _timed(timings, "reading the input"):
+    with timed(timings, "reading the input"):
         found = read_fit_input(
             areas,
             layer=layer,
@@ -212,8 +207,11 @@ def fit(
         modelled = to_model_scale(found, transformation)
         data = _responses(modelled, columns, missing_variance, missing_covariates)
     tell(3.0, "building the adjacency graph")
-    with _timed(timings, "adjacency graph"):
-        adjacency = _graph(graph, found, specification, contiguity, islands)
+    with timed(timings, "adjacency graph"):
+        adjacency = None
+        if specification.spatial or graph is not None or found.areas is not None:
+            effect = specification.random_effect
+            adjacency = adjacency_of(graph, found.areas, found.ids, effect, contiguity, islands)
     settings = Settings(
         draws, min_ess, level, seed, solver, workers, any_order, mse, replicates, tuning, _path(checkpoint)
     )
@@ -223,7 +221,7 @@ def fit(
         specification,
         adjacency,
         settings,
-        _within(tell, 5.0, 85.0),
+        within(tell, 5.0, 85.0),
         covariate_variance=found.covariate_variance,
         way=way_back(found, data, transformation, back_transformation),
     )
@@ -253,9 +251,9 @@ def fit(
         preset.as_mapping(),
         call,
         timings,
-        _versions(),
+        versions(),
     )
-    renamed = write_outputs(result, output, report, csv, excel, posterior, _within(tell, 85.0, 100.0))
+    renamed = write_outputs(result, output, report, csv, excel, posterior, within(tell, 85.0, 100.0))
     if renamed:
         pairs = ", ".join(f"{old!r} is now {new!r}" for old, new in renamed.items())
         result = replace(result, warnings=(*result.warnings, f"A GeoPackage cannot hold every field name: {pairs}."))
@@ -290,29 +288,6 @@ def _path(path: PathLike | None) -> str | None:
     return None if path is None else os.fspath(path)
 
 
-def _graph(
-    graph: PathLike | AreaGraph | None,
-    found: FitInput,
-    specification: AreaLevelSpecification,
-    contiguity: Literal["queen", "rook"],
-    islands: Literal["own_component", "nearest", "error"],
-) -> AreaGraph | None:
-    """Return the graph of the areas in their order; without polygons only where one was given."""
-    from smallarea.areas import AreaGraph, build_adjacency
-
-    if graph is None:
-        if found.areas is not None:
-            return build_adjacency(found.areas, contiguity, islands)
-        if not specification.spatial:
-            return None
-        raise GraphProblem(
-            f"A {specification.random_effect!r} random effect needs to know which areas are neighbours. Give the "
-            "polygons (areas) or a saved graph."
-        )
-    given = graph if isinstance(graph, AreaGraph) else AreaGraph.load(graph)
-    return given if given.ids == found.ids else given.reorder(found.ids)
-
-
 def _model(
     specification: AreaLevelSpecification, data: Sequence[AreaLevelData], columns: Columns, level: float
 ) -> dict[str, Any]:
@@ -336,28 +311,3 @@ def _model(
         "n_areas": len(data[0].areas),
         "n_sampled": int(np.any([response.sampled for response in data], axis=0).sum()),
     }
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timings[stage] = time.perf_counter() - start
-
-
-def _silent(percent: float, text: str) -> None:
-    """Progress that nobody asked for."""
-
-
-def _within(tell: Progress, start: float, end: float) -> Progress:
-    return lambda percent, text: tell(start + (end - start) * percent / 100.0, text)
-
-
-def _versions() -> dict[str, str]:
-    found = {"smallarea": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

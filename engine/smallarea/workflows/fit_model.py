@@ -124,7 +124,7 @@ def fit_model(
     if settings.any_order:
         return _fit_orders(data, stack(scaled, correlation), specification, graph, settings, tell, way)
     if specification.method == "bayes" or specification.spatial:
-        return _fit_stacked(data, stack(scaled, correlation), specification, graph, settings, tell, way)
+        return fit_stacked(data, stack(scaled, correlation), specification, graph, settings, tell, way)
     if len(data) == 1:
         found = fit_one_response(data[0], scaled[0], specification, settings, covariate_variance, way, tell)
     else:
@@ -150,7 +150,7 @@ def _finished(
     return Fitted(tables, specification, {"model": time.perf_counter() - start}, warnings, back_transformation=words)
 
 
-def _fit_stacked(
+def fit_stacked(
     data: Sequence[AreaLevelData],
     stacked: StackedData,
     specification: AreaLevelSpecification,
@@ -159,6 +159,30 @@ def _fit_stacked(
     tell: Progress,
     way: WayBack | None = None,
 ) -> Fitted:
+    """Fit a model of stacked responses, by its exact posterior or by maximum likelihood.
+
+    Parameters
+    ----------
+    data : sequence of AreaLevelData, length K
+        The responses.
+    stacked : StackedData
+        The same on the standardised scale.
+    specification : AreaLevelSpecification
+        The model.
+    graph : AreaGraph or None
+        The adjacency graph.
+    settings : Settings
+        How to fit.
+    tell : callable
+        ``tell(percent, text)``; may raise to cancel.
+    way : WayBack, optional
+        How estimates come back from a transformed scale.
+
+    Returns
+    -------
+    Fitted
+        Tables in the units of the input.
+    """
     start = time.perf_counter()
     model = build_model(specification, stacked, graph, settings.solver)
     if specification.method != "bayes":
@@ -237,7 +261,7 @@ def _fit_orders(
     best: Fitted | None = None  # the only one that is kept: each holds its draws
     for number, order in enumerate(orders):
         part = lambda percent, text, n=number: tell((n + percent / 100.0) / len(orders) * 100.0, text)  # noqa: E731
-        fitted = _fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part, way)
+        fitted = fit_stacked(data, stacked, _reordered(specification, order), graph, settings, part, way)
         scores[order] = fitted.tables.fit_statistics.get(criterion, -np.inf)
         seconds[f"order {' given '.join(order)}"] = sum(fitted.seconds.values())
         if best is None or scores[order] > scores[best.specification.order]:

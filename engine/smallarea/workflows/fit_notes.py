@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -68,17 +68,7 @@ def fit_warnings(
         )
     if graph is not None and specification.spatial:
         found += _warnings_far_from_data(data, responses, specification, graph)
-    diagnostics = tables.diagnostics
-    if not diagnostics.get("converged", True):
-        found.append(
-            f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
-            "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
-        )
-    if diagnostics.get("pareto_k", 0.0) > 0.7:
-        found.append(
-            f"The importance weights have a heavy tail (Pareto k {diagnostics['pareto_k']:.2f}, above 0.7): run again "
-            "with another seed and compare."
-        )
+    found += sampler_warnings(tables.diagnostics, min_ess)
     if tables.fit_statistics.get("model_variance") == 0.0:
         found.append(
             "The model variance is estimated as zero, so every estimate is its regression prediction. The adjusted "
@@ -105,6 +95,35 @@ def _instead(specification: AreaLevelSpecification) -> str:
         f"The bias correction of method {specification.method!r} is unstable where the model variance is small; use "
         f"{others}."
     )
+
+
+def sampler_warnings(diagnostics: Mapping[str, Any], min_ess: int) -> list[str]:
+    """Say where the sampler did not do what was asked for.
+
+    Parameters
+    ----------
+    diagnostics : mapping
+        Of the fit; empty for a frequentist one.
+    min_ess : int
+        Effective sample size that was asked for.
+
+    Returns
+    -------
+    list of str
+        May be empty.
+    """
+    found = []
+    if not diagnostics.get("converged", True):
+        found.append(
+            f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
+            "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
+        )
+    if diagnostics.get("pareto_k", 0.0) > 0.7:
+        found.append(
+            f"The importance weights have a heavy tail (Pareto k {diagnostics['pareto_k']:.2f}, above 0.7): run again "
+            "with another seed and compare."
+        )
+    return found
 
 
 def _warnings_far_from_data(

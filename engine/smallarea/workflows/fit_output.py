@@ -74,7 +74,7 @@ def write_outputs(
             tell(50.0, "writing the report")
             from smallarea.report import write_report
 
-            write_report(result, str(outputs.path(report)))
+            write_report(result.for_report(), str(outputs.path(report)))
         # The last chance to cancel is before the files are put in place: who cancels must find nothing written.
         tell(100.0, "done")
     return renamed

@@ -1,0 +1,44 @@
+"""What the parameters of several tasks are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Contiguity = Literal["queen", "rook"]
+IslandRule = Literal["own_component", "nearest", "error"]
+VarianceType = Literal["variance", "standard_error", "margin_of_error"]
+Solver = Literal["auto", "compiled", "qdldl", "splu", "dense"]
+
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+# Paths say so in the JSON schema ("path": "input" or "output"): relative ones are resolved against the
+# folder of the job file.
+IN: dict[str, Any] = {"path": "input"}
+OUT: dict[str, Any] = {"path": "output"}
+
+
+class TaskParameters(BaseModel):
+    """Common settings: unknown names are errors, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class ReadingPolygons(TaskParameters):
+    """How to read a polygon layer."""
+
+    layer: str | None = Field(None, description="Layer name inside the file; needed only if there are several.")
+    id_field: str | None = Field(
+        None, description="Field with the area ids, one value for each polygon; the row number if not given."
+    )
+    crs: str | None = Field(
+        None,
+        description="Coordinate reference system to assume where the layer has none, for example EPSG:4267. "
+        "It never overrides the layer's own.",
+    )
+    repair: bool = Field(
+        False,
+        description="Repair what can be repaired without guessing (invalid rings, repeated rows of one area, "
+        "rows without a shape) and report each change. Without it, such polygons are an error.",
+    )

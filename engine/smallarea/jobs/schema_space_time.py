@@ -1,0 +1,141 @@
+"""Parameters of the task `fit_space_time`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from smallarea.jobs.schema_parts import (
+    IN,
+    OUT,
+    Contiguity,
+    IslandRule,
+    Probability,
+    ReadingPolygons,
+    Solver,
+    VarianceType,
+)
+
+SpaceTimeModel = Literal["car_ar1", "leroux_ar1", "bym2_ar1", "icar_ar1", "stfh"]
+SpaceTimeMethod = Literal["bayes", "reml", "ml"]
+
+
+class FitSpaceTime(ReadingPolygons):
+    """Fit a space-time Fay-Herriot model and map its estimates in time."""
+
+    areas: str | None = Field(
+        None,
+        description="Polygon layer, one polygon for each area: the path of any vector file that GDAL reads. Without "
+        "one the model is of a table and a saved graph.",
+        json_schema_extra=IN,
+    )
+    table: str = Field(
+        description="Long table with the direct estimates (CSV, Excel or any GDAL table): one row for each area and "
+        "period. Where there is no row the model predicts.",
+        json_schema_extra=IN,
+    )
+    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
+    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    time: str = Field(
+        description="Field of the table with the period: numbers (2021), dates (2021-03-31 or 2021-03), or texts, "
+        "which are sorted with their numbers as numbers.",
+    )
+    periods: list[str | float] = Field(
+        default_factory=list,
+        description="All periods in their order, taken as one step apart, also those without a row in the table, which "
+        "are predicted. Needed if they are unevenly spaced, or texts in another order.",
+        json_schema_extra={"metavar": "PERIOD"},
+    )
+    gaps: Literal["error", "fill"] = Field(
+        "error",
+        description="If numbers or dates leave a period out: stop, or predict it too (its covariates must be known).",
+    )
+    direct: str = Field(description="Field with the direct estimates.")
+    variance: str = Field(description="Field with the sampling variances of the direct estimates.")
+    variance_type: VarianceType = Field(
+        "variance",
+        description="What the variance field holds: variances, standard errors, or margins of error.",
+    )
+    moe_level: Probability = Field(0.90, description="Confidence level of the margins of error.")
+    covariates: list[str] = Field(
+        default_factory=list,
+        description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field "
+        "(constant in time).",
+    )
+    intercept: bool = Field(True, description="Include an intercept.")
+    model: SpaceTimeModel = Field(
+        "car_ar1",
+        description="A spatial effect (car, leroux, bym2 or icar) times an autoregressive process in time; or stfh, a "
+        "simultaneously autoregressive effect of the areas plus autoregressive effects in time within each area "
+        "(frequentist, with bootstrap errors).",
+    )
+    iid_part: bool | None = Field(
+        None,
+        description="Add an effect that is independent between areas and periods. Default: with car and icar yes, with "
+        "leroux and bym2 no; stfh has none.",
+    )
+    method: SpaceTimeMethod | None = Field(
+        None,
+        description="bayes: exact posterior. reml, ml: (restricted) maximum likelihood. By default bayes, with stfh "
+        "reml.",
+    )
+    replicates: int = Field(200, ge=1, le=100_000, description="Replicates of the bootstrap (stfh).")
+    graph: str | None = Field(
+        None, description="Saved adjacency graph; built from the polygons if not given.", json_schema_extra=IN
+    )
+    contiguity: Contiguity = Field("queen", description="Contiguity rule if the graph is built here.")
+    islands: IslandRule = Field("own_component", description="Rule for areas without a neighbour.")
+    priors: dict[str, str] = Field(
+        default_factory=dict,
+        description="Priors by hyperparameter (sd_phi, rho, rho_time, sd_delta) on the standardised scale, for example "
+        "rho_time=Uniform(-1, 1).",
+    )
+    draws: int = Field(2000, ge=100, le=100_000, description="Posterior draws to return.")
+    min_ess: int = Field(
+        1000, ge=100, le=100_000, description="Effective sample size to reach for each hyperparameter."
+    )
+    level: Probability = Field(0.95, description="Coverage of the intervals.")
+    seed: int = Field(1, ge=0, description="Seed: the same seed gives the same result.")
+    solver: Solver = Field("auto", description="Linear algebra: sparse (compiled, qdldl, splu) or dense; auto chooses.")
+    workers: int = Field(0, ge=0, description="Threads for the sampler; 0 takes what pays on this map and machine.")
+    unmatched: Literal["error", "drop"] = Field(
+        "error",
+        description="Table rows whose area is not on the map, or whose period is not listed: stop, or leave them out "
+        "and list them.",
+    )
+    missing_variance: Literal["out_of_sample", "error"] = Field(
+        "out_of_sample",
+        description="Direct estimates without a positive sampling variance: treat them as missing and say so, or stop. "
+        "Negative variances always stop.",
+    )
+    missing_covariates: Literal["error", "drop"] = Field(
+        "error",
+        description="Areas and periods without a covariate value: stop, or give them no estimate and list them.",
+    )
+    reliability: str = Field(
+        "statcan",
+        description="Reliability preset (statcan, bps, bps_25_50, acs, samhsa_proportion) or the path of a JSON file "
+        "with one of your own.",
+        json_schema_extra={"path": "input_or_name"},
+    )
+    output: str | None = Field(
+        None,
+        description="GeoPackage to write the estimates layer to, with its styles: one feature for each area and "
+        "period, with a field time.",
+        json_schema_extra=OUT,
+    )
+    report: str | None = Field(
+        None, description="HTML report to write, with maps of each period.", json_schema_extra=OUT
+    )
+    csv: str | None = Field(None, description="CSV file to write the estimates table to.", json_schema_extra=OUT)
+    excel: str | None = Field(
+        None,
+        description="Excel workbook to write: estimates, coefficients, diagnostics, what was left out, settings.",
+        json_schema_extra=OUT,
+    )
+    posterior: str | None = Field(
+        None,
+        description="NetCDF file to write the posterior draws to (ArviZ layout; periods stand where responses do).",
+        json_schema_extra=OUT,
+    )
