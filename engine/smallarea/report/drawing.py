@@ -46,6 +46,7 @@ def style(axes: Axes) -> None:
 
 
 def plain_ticks(axis: Any) -> None:
+    """Write the ticks of an axis as plain numbers."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
