@@ -34,10 +34,15 @@ _CHOICES = (
     "unmatched",
     "missing_variance",
     "missing_covariates",
+    "transformation",
+    "back_transformation",
+    "mse",
 )
-_INTEGERS = ("draws", "min_ess", "seed", "workers")
+_INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates")
 _DECIMALS = ("moe_level", "level")
-_FIELDS = ("direct", "variance", "covariance", "covariates")
+_FIELDS = ("direct", "variance", "covariance", "covariates", "n_eff")
+# Stands for the variance of a covariate that is known exactly.
+_EXACT = "0"
 # So many responses are named in the name of the layer.
 _MOST_NAMES = 3
 _ORDER_HELP = (
@@ -66,7 +71,7 @@ class FitFayHerriot(TableAlgorithm):
         "names, and each response has maps of its own. The report shows whether the model can be trusted."
     )
     LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("report", "csv", "excel", "posterior")
+    FILE_OUTPUTS = ("report", "csv", "excel", "posterior", "checkpoint")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_SAMPLED": ("n_sampled", "Areas with a direct estimate"),
@@ -108,6 +113,7 @@ class FitFayHerriot(TableAlgorithm):
             make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
             make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
             make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
+            make.file_output("checkpoint", "Checkpoint of a long run", "NumPy archives (*.npz)"),
         )
 
     def _add_model_options(self, make: ParameterMaker) -> None:
@@ -120,6 +126,17 @@ class FitFayHerriot(TableAlgorithm):
             ),
             make.field("covariance", "Several responses: sampling covariances", "table", many=True, optional=True),
             make.decimal("sampling_correlation", "Several responses: assumed sampling correlation"),
+            make.choice("transformation", "Transformation of the direct estimates"),
+            make.choice("back_transformation", "Transformation: way back"),
+            make.field("n_eff", "Transformation arcsin: effective sample sizes", "table", many=True, optional=True),
+            make.text(
+                "covariate_variance",
+                "Method ybarra_lohr: sampling variances of the covariates",
+                more_help="Separate the fields by semicolons, for example poverty_var; 0.",
+            ),
+            make.decimal("tuning", "Method robust: where influence is bounded"),
+            make.choice("mse", "Methods robust and effect sar: mean squared errors"),
+            make.integer("replicates", "Bootstrap replicates"),
             make.decimal("level", "Coverage of the intervals"),
             make.text("reliability", "Reliability preset"),
             make.boolean("intercept", "Include an intercept"),
@@ -172,6 +189,11 @@ class FitFayHerriot(TableAlgorithm):
                         "Choose another field for one of them."
                     )
                 chosen[field] = self.label(name)
+        for field in parse_list(self.parameterAsString(parameters, "COVARIATE_VARIANCE", context)):
+            if field != _EXACT:
+                check_field(table, field, self.label("covariate_variance"), numeric=True)
+        if self.parameterAsDouble(parameters, "TUNING", context) <= 0.0:
+            raise InputProblem(f"{self.label('tuning')}: a positive number is needed, for example 1.345.")
 
     def _check_model(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         try:
@@ -206,7 +228,8 @@ class FitFayHerriot(TableAlgorithm):
     ) -> dict[str, Any]:
         """Return the job's parameters."""
         fields = {name: fields_of(self, parameters, key(name), context) for name in _FIELDS}
-        wanted = [field for chosen in fields.values() for field in chosen]
+        errors = parse_list(self.parameterAsString(parameters, "COVARIATE_VARIANCE", context))
+        wanted = [field for chosen in (*fields.values(), errors) for field in chosen if field != _EXACT]
         areas = self.areas_job(parameters, context, feedback, folder, wanted if self.together else [])
         names, table = areas["_names"], {}
         if not self.together:
@@ -219,6 +242,7 @@ class FitFayHerriot(TableAlgorithm):
             **table,
             **{name: [names[field] for field in chosen] for name, chosen in fields.items()},
             "order": order if order == AUTO else [names[field] for field in order],
+            "covariate_variance": [names.get(field, field) for field in errors],
             **self._options(parameters, context),
         }
 
@@ -228,6 +252,7 @@ class FitFayHerriot(TableAlgorithm):
             **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
             **{name: self.parameterAsDouble(parameters, key(name), context) for name in _DECIMALS},
             "sampling_correlation": self._correlation(parameters, context),
+            "tuning": self.parameterAsDouble(parameters, "TUNING", context),
             "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
             "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
             "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),

@@ -19,7 +19,7 @@ REQUIRED_HERE = {"table", "output"}
 # Layers are chosen here, not named by their path.
 OWN_HELP = {"areas", "table", "table_id_field"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.
-MORE_HELP = {"direct", "order"}
+MORE_HELP = {"direct", "order", "covariate_variance"}
 
 
 @pytest.fixture(params=sorted(TASKS))
