@@ -82,10 +82,14 @@ class WeightedSample:
         ndarray, shape (q,)
             Var(value) over the variance of its weighted mean, capped by 1 / sum(w^2).
         """
-        w = self.weights
-        square = (values - w @ values) ** 2
-        error = (w**2) @ square
-        own = np.divide(w @ square, error, out=np.full(values.shape[1], np.inf), where=error > 0.0)
+        # Far out a quantity may be infinite where the weight is zero, or so large that only its product with the weight
+        # can be squared.
+        counted = self.weights > 0.0
+        w, values = self.weights[counted], values[counted]
+        away = values - w @ values
+        error = np.sum((w[:, None] * away) ** 2, axis=0)
+        spread = np.sum((np.sqrt(w)[:, None] * away) ** 2, axis=0)
+        own = np.divide(spread, error, out=np.full(values.shape[1], np.inf), where=error > 0.0)
         return np.minimum(own, 1.0 / np.sum(w**2))
 
     def resample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -168,7 +172,8 @@ def sample(
     Returns
     -------
     WeightedSample
-        The sample, ``converged`` false if the size was not reached within the evaluations allowed.
+        The sample without points of weight zero, ``converged`` false if the size was not reached within the evaluations
+        allowed.
     """
     if resume is None:
         mode, covariance, spent = find_mode(target, dimension)
@@ -178,10 +183,11 @@ def sample(
         state = resume
         rng.bit_generator.state = dict(resume.random)
     allowed = int(PATIENCE * min_ess) + 10 * FIRST_BATCH
+    densities = _Densities(state)
     while True:
         proposal, size = first_mixture(state.mode, state.root), FIRST_BATCH
         if state.batches:
-            points, log_weights = np.concatenate(state.batches), _mixture_log_weights(state)
+            points, log_weights = np.concatenate(state.batches), densities.log_weights(state)
             result = _summarise(points, log_weights, state.spent + len(points))
             reached = float(np.min(result.ess(points if quantities is None else quantities(points))))
             if progress is not None:
@@ -191,7 +197,13 @@ def sample(
                     f"evaluations",
                 )
             if reached >= min_ess or len(points) >= allowed:
-                return replace(result, converged=reached >= min_ess)
+                counted = result.weights > 0.0
+                return replace(
+                    result,
+                    x=result.x[counted],
+                    log_weights=result.log_weights[counted],
+                    converged=reached >= min_ess,
+                )
             core = refit(without_defence(state.used[-1]), points, tempered(log_weights), state.root)
             proposal = with_defence(core, state.mode, state.root)
             size = _next_size(reached, len(points), min_ess, len(state.batches))
@@ -203,6 +215,7 @@ def sample(
             used=(*state.used, proposal),
             random=rng.bit_generator.state,
         )
+        densities.extend(state)
         if keep is not None:
             keep(state)
 
@@ -217,12 +230,26 @@ def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
     return int(np.clip(missing, 50, min(LARGEST_BATCH, max(drawn // 3, FIRST_BATCH))))
 
 
-def _mixture_log_weights(state: SamplerState) -> Vector:
-    """Log of target over the mixture of all proposals, each counted by its draws."""
-    points = np.concatenate(state.batches)
-    sizes = np.array([len(batch) for batch in state.batches], dtype=float)
-    log_q = np.column_stack([proposal.log_density(points) for proposal in state.used])
-    return np.concatenate(state.heights) - special.logsumexp(log_q + np.log(sizes / sizes.sum()), axis=1)
+class _Densities:
+    """Log density of every proposal at every point so far, computed once each."""
+
+    def __init__(self, state: SamplerState) -> None:
+        points = np.concatenate(state.batches) if state.batches else np.empty((0, len(state.mode)))
+        columns = [proposal.log_density(points) for proposal in state.used]
+        self._log_q = np.column_stack(columns) if columns else np.empty((0, 0))
+
+    def extend(self, state: SamplerState) -> None:
+        """Take in the last batch of a state and its proposal."""
+        points, new = np.concatenate(state.batches), state.batches[-1]
+        rows = [proposal.log_density(new) for proposal in state.used[:-1]]
+        old = np.vstack([self._log_q, np.column_stack(rows)]) if rows else np.empty((len(points), 0))
+        self._log_q = np.column_stack([old, state.used[-1].log_density(points)])
+
+    def log_weights(self, state: SamplerState) -> Vector:
+        """Log of target over the mixture of all proposals, each counted by its draws."""
+        sizes = np.array([len(batch) for batch in state.batches], dtype=float)
+        log_q = special.logsumexp(self._log_q + np.log(sizes / sizes.sum()), axis=1)
+        return np.concatenate(state.heights) - log_q
 
 
 def _summarise(points: Vector, log_weights: Vector, evaluations: int) -> WeightedSample:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +50,19 @@ class TMixture:
         """Log of share times density of each component, shape (n, k)."""
         d, nu = x.shape[1], DEGREES_OF_FREEDOM
         constant = special.gammaln(0.5 * (nu + d)) - special.gammaln(0.5 * nu) - 0.5 * d * math.log(nu * math.pi)
-        columns = []
-        for share, centre, root in zip(self.shares, self.centres, self.roots, strict=True):
-            z = np.linalg.solve(root, (x - centre).T)
-            log_density = constant - np.sum(np.log(np.diag(root)))
-            columns.append(math.log(share) + log_density - 0.5 * (nu + d) * np.log1p(np.sum(z**2, axis=0) / nu))
-        return np.column_stack(columns)
+        volume = np.sum(np.log(np.einsum("kii->ki", self.roots)), axis=1)
+        return constant + np.log(self.shares) - volume - 0.5 * (nu + d) * np.log1p(self.distances(x) / nu)
+
+    def distances(self, x: Vector) -> Vector:
+        """Squared distance from each component in units of its scale, shape (n, k)."""
+        k, d = self.centres.shape
+        z = x @ self._inverse_roots.reshape(k * d, d).T
+        z -= np.einsum("kij,kj->ki", self._inverse_roots, self.centres).ravel()
+        return np.sum(z.reshape(len(x), k, d) ** 2, axis=2)
+
+    @cached_property
+    def _inverse_roots(self) -> Vector:
+        return np.asarray(np.linalg.inv(self.roots), dtype=np.float64)
 
     def log_density(self, x: Vector) -> Vector:
         """Log density, shape (n,)."""
@@ -122,14 +130,13 @@ def refit(core: TMixture, x: Vector, weights: Vector, root: Vector) -> TMixture:
         log_parts = core.log_components(x)
         share = np.exp(log_parts - special.logsumexp(log_parts, axis=1, keepdims=True)) * weights[:, None]
         total = np.maximum(share.sum(axis=0), 1e-300)
+        # The t distribution's own weights: far points count less.
+        robust = share * (DEGREES_OF_FREEDOM + d) / (DEGREES_OF_FREEDOM + core.distances(x))
         centres, roots = [], []
         for k in range(len(total)):
-            z = np.linalg.solve(core.roots[k], (x - core.centres[k]).T)
-            # The t distribution's own weights: far points count less.
-            robust = share[:, k] * (DEGREES_OF_FREEDOM + d) / (DEGREES_OF_FREEDOM + np.sum(z**2, axis=0))
-            centre = robust @ x / max(robust.sum(), 1e-300)
+            centre = robust[:, k] @ x / max(robust[:, k].sum(), 1e-300)
             away = x - centre
-            scatter = (robust[:, None] * away).T @ away / total[k]
+            scatter = (robust[:, k, None] * away).T @ away / total[k]
             centres.append(centre)
             roots.append(INFLATION * np.linalg.cholesky((1 - OVERALL_SHARE) * scatter + OVERALL_SHARE * overall))
         shares = np.maximum(total / total.sum(), 0.02)

@@ -70,7 +70,8 @@ class HalfStudentT(Prior):
     def quantile(self, lower: float, upper: float) -> float:
         if lower < 0.5:
             return self.scale * float(special.stdtrit(self.df, 0.5 + 0.5 * lower))
-        return -self.scale * float(special.stdtrit(self.df, 0.5 * upper))
+        # SciPy's quantile of 0 is infinite with either sign.
+        return self.scale * abs(float(special.stdtrit(self.df, 0.5 * upper)))
 
     @property
     def support(self) -> tuple[float, float]:
@@ -86,7 +87,7 @@ class HalfCauchy(Prior):
     def quantile(self, lower: float, upper: float) -> float:
         if lower < 0.5:
             return self.scale * math.tan(0.5 * math.pi * lower)
-        return self.scale / math.tan(0.5 * math.pi * upper)
+        return self.scale / math.tan(0.5 * math.pi * upper) if upper > 0.0 else math.inf
 
     @property
     def support(self) -> tuple[float, float]:
@@ -100,7 +101,9 @@ class Exponential(Prior):
     rate: float = 1.0
 
     def quantile(self, lower: float, upper: float) -> float:
-        return -math.log1p(-lower) / self.rate if lower < 0.5 else -math.log(upper) / self.rate
+        if lower < 0.5:
+            return -math.log1p(-lower) / self.rate
+        return -math.log(upper) / self.rate if upper > 0.0 else math.inf
 
     @property
     def support(self) -> tuple[float, float]:
@@ -147,8 +150,8 @@ class Beta(Prior):
 
     def quantile(self, lower: float, upper: float) -> float:
         if lower < 0.5:
-            return float(special.betaincinv(self.a, self.b, lower))
-        return 1.0 - float(special.betaincinv(self.b, self.a, upper))
+            return _beta_quantile(self.a, self.b, lower)
+        return 1.0 - _beta_quantile(self.b, self.a, upper)
 
     @property
     def support(self) -> tuple[float, float]:
@@ -182,8 +185,8 @@ class LKJ(Prior):
 
     def quantile(self, lower: float, upper: float) -> float:
         if lower < 0.5:
-            return 2.0 * float(special.betaincinv(self.eta, self.eta, lower)) - 1.0
-        return 1.0 - 2.0 * float(special.betaincinv(self.eta, self.eta, upper))
+            return 2.0 * _beta_quantile(self.eta, self.eta, lower) - 1.0
+        return 1.0 - 2.0 * _beta_quantile(self.eta, self.eta, upper)
 
     def partial(self, given: int, responses: int) -> LKJ:
         """Prior of a partial correlation given that many of the responses."""
@@ -210,6 +213,12 @@ class Fixed(Prior):
     @property
     def fixed(self) -> bool:
         return True
+
+
+def _beta_quantile(a: float, b: float, probability: float) -> float:
+    """Quantile of a beta distribution; 0 at probabilities so small that SciPy's search fails."""
+    found = float(special.betaincinv(a, b, probability))
+    return 0.0 if math.isnan(found) else found
 
 
 _KNOWN: dict[str, Callable[..., Prior]] = {

@@ -97,14 +97,16 @@ class SarEblup:
         if self.rho_at_bound:
             notes.append(
                 f"The spatial parameter rho is at the end of its range ({self.rho:.5f}); its standard error and the "
-                "part of the mean squared errors that comes from it are not to be trusted. Use the bootstrap."
+                "part of the mean squared errors that comes from it are not to be trusted. Use the bootstrap (mse "
+                "'bootstrap')."
             )
         doubtful = int(np.sum(self.mse < 0.5 * (self.g1 + self.g2 + 2.0 * self.g3)))
         if doubtful and not self.rho_at_bound:
             notes.append(
                 f"The analytic mean squared error of {doubtful} areas is less than half of what its positive parts add "
                 f"up to ({int(np.sum(self.mse <= 0.0))} are not positive): rho is too uncertain (standard error "
-                f"{np.sqrt(self.parameter_covariance[1, 1]):.2g}) for the approximation. Use the bootstrap."
+                f"{np.sqrt(self.parameter_covariance[1, 1]):.2g}) for the approximation. Use the bootstrap (mse "
+                "'bootstrap')."
             )
         return tuple(notes)
 

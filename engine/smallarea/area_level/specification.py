@@ -322,6 +322,8 @@ def _priors(bare: AreaLevelSpecification, given: Mapping[str, str | Prior]) -> d
     for name, prior in chosen.items():
         if name.startswith("rho") and bare.random_effect in ("leroux", "bym2") and prior.support[0] < 0.0:
             raise PriorProblem(f"A {bare.random_effect} model needs rho between 0 and 1, got the prior {prior}.")
+        if name.startswith("rho") and bare.random_effect == "bym2" and prior.support == (0.0, 0.0):
+            raise PriorProblem(f"With the prior {prior} of {name} a bym2 model has no spatial part. Choose 'iid'.")
         if isinstance(prior, LKJ) and not name.startswith("correlation"):
             raise PriorProblem(f"LKJ is a prior of correlations, not of {name}.")
     correlations = [prior for name, prior in chosen.items() if name.startswith("correlation")]

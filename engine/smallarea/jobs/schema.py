@@ -191,8 +191,7 @@ class FitAreaLevel(SurveyInput):
         "none",
         description="Model the direct estimates as they are (none), their logarithms (log, for positive quantities), "
         "or for proportions their log odds (logit) or the arcsine of their square roots (arcsin, which can take 0 and "
-        "1). "
-        "Results come back in the units of the direct estimates.",
+        "1). Results come back in the units of the direct estimates.",
     )
     back_transformation: BackTransformation = Field(
         "bias_corrected",

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from smallarea.report.formatting import level_percent, listed, percent, significant
+from smallarea.report.scale_words import transformation_in_words
 
 METHODS = {
     "bayes": "exact Bayesian inference: the posterior of the hyperparameters is sampled with area effects and "
@@ -15,18 +16,17 @@ METHODS = {
     "reml": "restricted maximum likelihood (REML) with empirical best linear unbiased prediction",
     "ml": "maximum likelihood (ML) with empirical best linear unbiased prediction",
     "fh": "the Fay-Herriot method of moments with empirical best linear unbiased prediction",
+    "robust": "robust restricted maximum likelihood and robust prediction (Sinha and Rao), in which areas that do not "
+    "follow the model have bounded influence; mean squared errors by parametric bootstrap",
+    "ybarra_lohr": "modified least squares for covariates that are themselves estimates (Ybarra and Lohr), which "
+    "trusts the direct estimate more where the covariates are less certain; mean squared errors by jackknife",
     "amrl": "adjusted residual maximum likelihood (Li and Lahiri) with empirical best linear unbiased prediction",
     "ampl": "adjusted profile maximum likelihood (Li and Lahiri) with empirical best linear unbiased prediction",
     "amrl_yl": "adjusted residual maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased "
     "prediction",
     "ampl_yl": "adjusted profile maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased "
     "prediction",
-    "robust": "robust restricted maximum likelihood and robust prediction (Sinha and Rao), which bound the influence "
-    "of outlying areas",
-    "ybarra_lohr": "the method of Ybarra and Lohr, which allows for the sampling errors of covariates that are "
-    "estimates",
 }
-TRANSFORMATIONS = {"log": "logarithms", "logit": "logits", "arcsin": "arcsines of the square roots"}
 EFFECTS = {
     "iid": "an independent effect",
     "car": "a spatial effect that makes neighbouring areas alike (proper CAR)",
@@ -113,18 +113,7 @@ def model_in_words(model: Mapping[str, Any]) -> list[str]:
         "The estimate of an area weighs its direct estimate against what the model expects there: the less precise "
         "the direct estimate, the more the model counts."
     )
-    return sentences + _transformation_in_words(model) + _method_in_words(model)
-
-
-def _transformation_in_words(model: Mapping[str, Any]) -> list[str]:
-    name = str(model.get("transformation") or "none")
-    if name not in TRANSFORMATIONS:
-        return []
-    way = str(model.get("back_transformation") or "")
-    return [
-        f"All this is about the {TRANSFORMATIONS[name]} of the direct estimates; estimates, their errors and intervals "
-        "are back in the units of the data" + (f" ({way})." if way else ".")
-    ]
+    return sentences + transformation_in_words(model) + _method_in_words(model)
 
 
 def _link_in_words(model: Mapping[str, Any]) -> list[str]:

@@ -29,11 +29,15 @@ class FitResult:
         Row for row with ``estimates``: ``area``, ``response``, ``synthetic`` (the regression part x'beta),
         ``random_effect`` (estimate minus synthetic), ``std_residual`` (of leaving the area out: (direct - estimate) /
         sqrt(v - c), c the variance of the area's quantity given the hyperparameters; NaN where not sampled). A
-        frequentist fit adds ``mse``, ``g1``, ``g2``, ``g3``; a model with neighbours or several responses adds
-        ``plain_estimate`` and ``plain_se``, those of plain shrinkage (each response by itself, independent effects,
-        REML).
+        frequentist fit adds ``mse``, ``g1``, ``g2``, ``g3`` as far as there are such parts; a robust one ``outlying``;
+        ``ybarra_lohr`` ``covariate_error`` and ``uncorrected``; a bootstrap of SAR effects ``mse_bias_corrected``. All
+        of this is on the scale of the model. After a transformation, ``model_direct``, ``model_direct_se``,
+        ``model_estimate`` and ``model_se`` are what the estimates table had on that scale. A
+        model with neighbours or several responses adds ``plain_estimate`` and ``plain_se``, those of plain shrinkage
+        (each response by itself, independent effects, REML).
     coefficients : pandas.DataFrame
-        Columns ``response``, ``term``, ``estimate``, ``se``, ``lower``, ``upper`` on the scale of the input.
+        Columns ``response``, ``term``, ``estimate``, ``se``, ``lower``, ``upper`` on the scale of the input (of the
+        model, where the direct estimates were transformed; so are hyperparameters and fit statistics).
     hyperparameters : pandas.DataFrame
         Columns ``name``, ``description``, ``estimate``, ``se``, ``lower``, ``upper``, ``ess``, ``prior`` (text; empty
         when
@@ -46,7 +50,9 @@ class FitResult:
         ``shapiro_p`` ...; a missing key means that it does not apply.
     model : mapping
         What was fitted, printable: ``formula``, ``method``, ``random_effect``, ``link``, ``order``, ``iid_part``,
-        ``direct``, ``variance``, ``covariance``, ``covariates`` (lists), ``sampling_correlation``, ``level``,
+        ``direct``, ``variance``, ``covariance``, ``covariates``, ``covariate_variance``, ``n_eff`` (lists),
+        ``sampling_correlation``, ``transformation``, ``back_transformation`` (in words, empty if there is none),
+        ``level``,
         ``n_areas``, ``n_sampled`` (areas with a direct estimate of any response).
     warnings : tuple of str
         Few and worth reading; each names what it speaks of.

@@ -114,7 +114,7 @@ def _hyperparameters(specification: AreaLevelSpecification, fit: MultivariateEbl
 
 
 def _standard_deviations(specification: AreaLevelSpecification, fit: MultivariateEblup) -> tuple[Vector, Vector]:
-    """Return SDs and correlations of Sigma with delta-method variances; infinite or NaN at the boundary."""
+    """Return SDs and correlations of Sigma with their variances by the delta method; not finite at the boundary."""
     k = len(fit.sigma)
     cells = [(i, i) for i in range(k)]
     if fit.structure == "unstructured":

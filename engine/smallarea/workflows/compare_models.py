@@ -18,6 +18,7 @@ _WORDS = {
     **dict.fromkeys(LINK_NAMES, "link"),
     **dict.fromkeys(METHOD_NAMES, "method"),
 }
+_NOT_COMPARED = ("robust", "ybarra_lohr", "ar1", "har1")
 _LISTS = ("order", "covariates")
 _YES_NO = ("iid_part", "intercept")
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
@@ -89,12 +90,23 @@ def read_models(
             )
         except SmallareaError as error:
             raise type(error)(f"Model {name!r}: {error}") from error
+        _check_comparable(name, specification)
         found.append(Candidate(name, specification))
     names = [candidate.name for candidate in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise JobProblem(f"Two models are called {named(twice)}. Give them names: name=... in each description.")
     return tuple(found)
+
+
+def _check_comparable(name: str, specification: AreaLevelSpecification) -> None:
+    """Refuse models that give no distribution to predict direct estimates from."""
+    for value, what in ((specification.method, "method"), (specification.link, "link")):
+        if value in _NOT_COMPARED:
+            raise JobProblem(
+                f"Model {name!r}: {what} {value!r} can be fitted, but not compared. Choose another {what} for the "
+                "comparison."
+            )
 
 
 def _ladder(responses: int, spatial: bool, method: str) -> list[dict[str, Any]]:

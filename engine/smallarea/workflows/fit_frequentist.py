@@ -24,7 +24,7 @@ from smallarea.area_level.robust_eblup import bootstrap_mse, fit_robust
 from smallarea.area_level.sar import fit_sar_eblup, graph_weights
 from smallarea.area_level.slud_maiti import slud_maiti
 from smallarea.area_level.transformations import BackTransformed
-from smallarea.errors import GraphProblem, named
+from smallarea.errors import GraphProblem, ModelProblem, named
 from smallarea.results.eblup_tables import eblup_tables
 from smallarea.results.multivariate_tables import multivariate_tables
 from smallarea.results.robust_tables import measurement_error_tables, robust_tables
@@ -142,6 +142,7 @@ def fit_spatial(
     specification: AreaLevelSpecification,
     graph: AreaGraph | None,
     settings: Settings,
+    way: WayBack | None,
     tell: Progress,
 ) -> FrequentistFit:
     """Fit SAR area effects, with analytic or bootstrap mean squared errors.
@@ -156,6 +157,8 @@ def fit_spatial(
         The adjacency graph.
     settings : Settings
         How to fit.
+    way : WayBack or None
+        How a transformation is undone.
     tell : callable
         ``tell(percent, text)``; may raise to cancel.
 
@@ -168,10 +171,17 @@ def fit_spatial(
     ------
     GraphProblem
         If there is no graph.
+    ModelProblem
+        If the way back needs mean squared errors that are not to be trusted.
     """
     if graph is None:
         raise GraphProblem("A SAR model needs to know which areas are neighbours. Give the polygons or a saved graph.")
     fit = fit_sar_eblup(scaled, graph, specification.method)
+    if way is not None and way.correction == "bias_corrected" and settings.mse != "bootstrap" and fit.error_notes:
+        raise ModelProblem(
+            f"{' '.join(fit.error_notes)} The way back from {way.form.name!r} takes its correction from these errors: "
+            "set mse to 'bootstrap', or back_transformation to 'naive'."
+        )
     if settings.mse != "bootstrap":
         return FrequentistFit(sar_tables(data, scaled, specification, fit, level=settings.level), fit.notes)
     weights = graph_weights(graph)

@@ -119,7 +119,7 @@ def fit_model(
             scaled.append(standardise(response, specification.intercept))
     tell(0.0, "fitting the model")
     if specification.random_effect == "sar":
-        found = fit_spatial(data[0], scaled[0], specification, graph, settings, tell)
+        found = fit_spatial(data[0], scaled[0], specification, graph, settings, way, tell)
         return _finished(found, specification, way, start)
     if settings.any_order:
         return _fit_orders(data, stack(scaled, correlation), specification, graph, settings, tell, way)

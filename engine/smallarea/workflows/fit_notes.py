@@ -86,13 +86,24 @@ def fit_warnings(
     estimates = tables.estimates
     unknown = estimates.loc[estimates["estimate"].notna() & estimates["se"].isna(), "area"].tolist()
     if unknown:
-        others = "bayes" if specification.method in ("reml", "ml") else "reml, amrl_yl or bayes"
         found.append(
             f"The estimated mean squared error of {len(unknown)} areas is not positive, so they have no standard "
-            f"error: {named(unknown)}. The bias correction of method {specification.method!r} is unstable where the "
-            f"model variance is small; use {others}."
+            f"error: {named(unknown)}. {_instead(specification)}"
         )
     return tuple(found)
+
+
+def _instead(specification: AreaLevelSpecification) -> str:
+    """Say what to do where a mean squared error is not positive."""
+    if specification.random_effect == "sar":
+        return "Set mse to 'bootstrap'."
+    if len(specification.responses) > 1:
+        return "The covariance matrix of the area effects is near its boundary; method 'bayes' averages over it."
+    others = "bayes" if specification.method in ("reml", "ml") else "reml, amrl_yl or bayes"
+    return (
+        f"The bias correction of method {specification.method!r} is unstable where the model variance is small; use "
+        f"{others}."
+    )
 
 
 def _warnings_far_from_data(

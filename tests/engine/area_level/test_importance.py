@@ -1,6 +1,7 @@
 """The importance sampler on targets whose integrals are known, or found by quadrature."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,22 @@ def test_resampling_keeps_the_weights():
     first, second = found.x[chosen[:10_000]], found.x[chosen[10_000:]]
     error = first.std(axis=0) * math.sqrt(2.0 / 10_000)
     assert np.all(np.abs(first.mean(axis=0) - second.mean(axis=0)) < 5.0 * error)
+
+
+def test_quantities_that_leave_the_range_of_numbers():
+    # A half-Cauchy SD at x = 26 is 1e148: its square overflows, and beyond x = 38 it is infinite, where no weight is.
+    found = sample(gaussian, 3, min_ess=500, rng=np.random.default_rng(1))
+    values = found.x.copy()
+    plain = found.ess(values)
+    far = replace(
+        found,
+        x=np.vstack([found.x, [26.0, 0.0, 0.0], [40.0, 0.0, 0.0]]),
+        log_weights=np.r_[found.log_weights, -338.0, -np.inf],
+    )
+    ess = far.ess(np.vstack([values, [1e148, 1e160, 0.1], [np.inf, np.nan, -np.inf]]))
+    assert np.all(np.isfinite(ess))
+    assert ess[2] == pytest.approx(plain[2], rel=1e-9)
+    assert np.all(found.weights > 0.0)
 
 
 def test_gives_up_and_says_so():

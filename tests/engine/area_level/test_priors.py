@@ -71,6 +71,17 @@ def test_rho_keeps_its_distance_from_one():
     assert 1.0 - Beta(1.0, 1.0).from_normal(6.0) == pytest.approx(stats.norm.sf(6.0), rel=1e-4)
 
 
+@pytest.mark.parametrize("prior", [*(prior for prior, _ in PRIORS), HalfStudentT(3.0, 2.0), LKJ(2.0)], ids=str)
+def test_coordinates_as_far_out_as_proposals_go(prior):
+    # Beyond 38 the tail probability of a normal is zero in floating point numbers: an end of the range, not an error.
+    low, high = prior.support
+    for x in (30.0, 37.0, 38.4, 39.0, 60.0, 1e6):
+        below, above = prior.from_normal(-x), prior.from_normal(x)
+        assert low <= below <= above <= high
+    assert prior.from_normal(-1e6) == pytest.approx(low, abs=1e-300)
+    assert prior.from_normal(1e6) == pytest.approx(high)
+
+
 def test_fixed():
     prior = Fixed(0.3)
     assert prior.fixed

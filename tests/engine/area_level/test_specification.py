@@ -66,6 +66,7 @@ def test_contradictions(arguments, says):
         ({"priors": {"sigma": "HalfNormal(1)"}}, "Unknown hyperparameter 'sigma'"),
         ({"priors": {"sd_phi": "HalfNormal"}}, "Cannot read"),
         ({"random_effect": "bym2", "priors": {"rho": "Uniform(-1,1)"}}, "between 0 and 1"),
+        ({"random_effect": "bym2", "priors": {"rho": "Fixed(0)"}}, "has no spatial part. Choose 'iid'"),
         ({"random_effect": "icar", "priors": {"rho": "Uniform(0,1)"}}, "given for rho.*only sd_phi, sd_delta"),
         ({"priors": {"correlation": "LKJ(2)"}}, "given for correlation"),
         ({"priors": {"sd_phi[direct]": "HalfNormal(1)"}}, "given for sd_phi\\[direct\\]"),

@@ -236,3 +236,15 @@ def test_impossible_input_is_refused():
         Log().back_transform(np.ones(2), np.ones(2), "bc")
     with pytest.raises(VarianceProblem, match="negative"):
         Log().back_transform(np.ones(2), np.array([1.0, -0.1]))
+
+
+@pytest.mark.parametrize("moments", [logistic_moments, arcsine_moments])
+def test_many_moments_at_once_are_those_of_each(moments):
+    rng = np.random.default_rng(4)
+    mean, variance = rng.normal(size=(6, 7)), rng.gamma(1.0, size=(6, 7)) * 10.0 ** rng.integers(-6, 3, size=(6, 7))
+    mean[2, 3], variance[1, 1], variance[4, 4], variance[5, 5] = np.nan, np.nan, 0.0, np.inf
+    got = moments(mean, variance)
+    for where in np.ndindex(6, 7):
+        each = moments(mean[where].reshape(1), variance[where].reshape(1))
+        np.testing.assert_allclose([got[0][where], got[1][where]], np.concatenate(each), rtol=1e-13, atol=1e-300)
+    assert np.isnan(got[0][[2, 1, 5], [3, 1, 5]]).all()
