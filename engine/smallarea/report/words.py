@@ -134,8 +134,6 @@ def _method_in_words(model: Mapping[str, Any]) -> list[str]:
     method = str(model.get("method", ""))
     level = level_percent(model["level"]) + " " if "level" in model else ""
     sentences = [f"Fitted by {METHODS[method]}."] if method in METHODS else []
-    if method == "robust":
-        return [*sentences, f"Standard errors are by parametric bootstrap; intervals are {level}normal intervals."]
     if method == "bayes":
         sentences.append(
             "Estimates are posterior means, standard errors posterior standard deviations, and intervals "

@@ -63,7 +63,7 @@ def test_every_model_has_its_report(areas, name, tmp_path):
     assert ("Orders of the chain" in page) == (name == "chain")
     for response in result.model["direct"]:
         assert f"checks of {response if several else 'the model'} " in page
-    assert ("the logarithm of the direct estimate" in page) == (name == "log")
+    assert ("The model is of the logarithm" in page) == (name == "log")
     for term in result.coefficients["term"]:
         assert str(term) in page
     assert ("joint" in page) == (several and result.posterior is not None)

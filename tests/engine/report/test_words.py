@@ -42,9 +42,9 @@ def test_links_are_described_only_for_several_responses():
 
 def test_a_transformation_and_its_way_back_are_said():
     model = {**ONE, "random_effect": "iid", "transformation": "log", "back_transformation": "bias-corrected"}
-    assert "the logarithm of the direct estimate" in " ".join(model_in_words(model))
+    assert "The model is of the logarithm of the direct estimate" in " ".join(model_in_words(model))
     assert "in the units of the direct estimates (bias-corrected)" in " ".join(model_in_words(model))
-    assert "units of the direct" not in " ".join(model_in_words({**model, "transformation": "none"}))
+    assert "in the units of the direct" not in " ".join(model_in_words({**model, "transformation": "none"}))
 
 
 def test_what_is_said_of_the_sampling_errors():
