@@ -17,7 +17,7 @@ from smallarea.area_level.stacked import StackedData
 from smallarea.errors import OutputProblem
 from smallarea.io import atomic_path
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Checkpoint:
@@ -74,6 +74,7 @@ class Checkpoint:
             tuple(np.split(arrays["heights"], ends)),
             tuple(TMixture(*parts) for parts in zip(arrays["shares"], arrays["centres"], arrays["roots"], strict=True)),
             head["random"],
+            int(head["settled"]),
         )
 
     def save(self, state: SamplerState) -> None:
@@ -94,6 +95,7 @@ class Checkpoint:
             "fingerprint": self._fingerprint,
             "spent": state.spent,
             "random": dict(state.random),
+            "settled": state.settled,
         }
         with atomic_path(self._path) as path, path.open("wb") as file:
             np.savez(

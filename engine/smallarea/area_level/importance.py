@@ -1,13 +1,12 @@
 """Adaptive importance sampling of a few hyperparameters in standard normal coordinates.
 
-The target is ``exp(log_target(x))`` times nothing else: the N(0, I) prior of the coordinates is part of it. The
-sampler finds the mode,
-measures the curvature there, and draws batches from a mixture of multivariate t distributions that it refits to what it
-has seen (Cappe et al. 2008, population Monte Carlo with mixtures). All batches count in the end, weighted against the
-mixture of
-all proposals used (Cornuet et al. 2012, AMIS). A share of each batch comes from wide components, so that no weight
-can explode
-where the mode's curvature says little. Random numbers depend on the seed alone, never on the number of threads.
+The target is ``exp(log_target(x))`` times nothing else: the N(0, I) prior of the coordinates is part of it. The sampler
+finds the mode, measures the curvature there, and learns: it draws batches from a mixture of multivariate t
+distributions that it refits to all it has seen (Cappe et al. 2008, population Monte Carlo with mixtures; weights
+against the mixture of all proposals, Cornuet et al. 2012). Then the proposal is settled, and only what is drawn from it
+counts. Points from which a proposal was learned would make its weights look better than they are: the evidence came out
+low and tails too light. A share of each batch comes from wide components, so that no weight can explode where the
+mode's curvature says little. Random numbers depend on the seed alone, never on the number of threads.
 """
 
 from __future__ import annotations
@@ -29,7 +28,10 @@ Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
 FIRST_BATCH = 200
-PILOT_BATCHES = 5
+# Learning ends when a batch reaches the good share, or when all batches together are worth so many independent draws.
+LEAST_BATCHES = 2
+GOOD_SHARE = 0.6
+LEARN_FROM = 1000.0
 LARGEST_BATCH = 4000
 # The sampler gives up after this many times the evaluations that a perfect proposal would need.
 PATIENCE = 25.0
@@ -126,6 +128,8 @@ class SamplerState:
         The proposal of each batch.
     random : mapping
         State of the generator after the last batch.
+    settled : int
+        Number of batches that the proposal was learned from; 0 while it is being learned.
     """
 
     mode: Vector
@@ -135,6 +139,7 @@ class SamplerState:
     heights: tuple[Vector, ...]
     used: tuple[TMixture, ...]
     random: Mapping[str, Any]
+    settled: int = 0
 
 
 def sample(
@@ -186,27 +191,27 @@ def sample(
     densities = _Densities(state)
     while True:
         proposal, size = first_mixture(state.mode, state.root), FIRST_BATCH
-        if state.batches:
-            points, log_weights = np.concatenate(state.batches), densities.log_weights(state)
-            result = _summarise(points, log_weights, state.spent + len(points))
-            reached = float(np.min(result.ess(points if quantities is None else quantities(points))))
+        if state.settled:
+            result = _summarise(state)
+            reached = float(np.min(result.ess(result.x if quantities is None else quantities(result.x))))
+            drawn = sum(len(batch) for batch in state.batches)
             if progress is not None:
                 progress(
                     100.0 * min(1.0, reached / min_ess),
-                    f"hyperparameters: effective sample size {reached:.0f} of {min_ess} after {len(points)} "
-                    f"evaluations",
+                    f"hyperparameters: effective sample size {reached:.0f} of {min_ess} after {drawn} evaluations",
                 )
-            if reached >= min_ess or len(points) >= allowed:
-                counted = result.weights > 0.0
-                return replace(
-                    result,
-                    x=result.x[counted],
-                    log_weights=result.log_weights[counted],
-                    converged=reached >= min_ess,
-                )
+            if reached >= min_ess or drawn >= allowed:
+                return replace(result, converged=reached >= min_ess)
+            proposal, size = state.used[-1], _next_size(reached, len(result.x), min_ess)
+        elif state.batches:
+            points, log_weights = np.concatenate(state.batches), densities.log_weights(state)
+            if progress is not None:
+                progress(0.0, f"hyperparameters: learning a proposal, {len(points)} evaluations")
             core = refit(without_defence(state.used[-1]), points, tempered(log_weights), state.root)
             proposal = with_defence(core, state.mode, state.root)
-            size = _next_size(reached, len(points), min_ess, len(state.batches))
+            if _has_learned(state, log_weights, min_ess):
+                state = replace(state, settled=len(state.batches))
+            size = max(FIRST_BATCH, len(points) // 3)
         x = proposal.draw(size, rng)
         state = replace(
             state,
@@ -215,19 +220,38 @@ def sample(
             used=(*state.used, proposal),
             random=rng.bit_generator.state,
         )
-        densities.extend(state)
+        if not state.settled:
+            densities.extend(state)
         if keep is not None:
             keep(state)
 
 
-def _next_size(reached: float, drawn: int, min_ess: int, batches: int) -> int:
-    """Small batches while the proposal is being learned, then what is missing at the rate seen."""
-    if batches < PILOT_BATCHES:
-        return FIRST_BATCH
+def _has_learned(state: SamplerState, log_weights: Vector, min_ess: int) -> bool:
+    """Whether the proposal fits well already, or was learned from enough, or learning has become too dear."""
+    if len(state.batches) < LEAST_BATCHES:
+        return False
+    if _share(state, len(state.batches) - 1) >= GOOD_SHARE:
+        return True
+    weights = np.exp(log_weights - special.logsumexp(log_weights))
+    enough = 1.0 / float(np.sum(weights**2)) >= min(LEARN_FROM, max(200.0, float(min_ess)))
+    return enough or len(log_weights) >= PATIENCE * min_ess / 2.0
+
+
+def _share(state: SamplerState, batch: int) -> float:
+    """Effective share of a batch under its own proposal, which it had no part in learning."""
+    points = state.batches[batch]
+    log_weights = state.heights[batch] - state.used[batch].log_density(points)
+    if not np.isfinite(log_weights).any():
+        return 0.0
+    weights = np.exp(log_weights - special.logsumexp(log_weights))
+    return 1.0 / (len(points) * float(np.sum(weights**2)))
+
+
+def _next_size(reached: float, drawn: int, min_ess: int) -> int:
+    """Return what is missing at the rate seen, in steps of at most what there is: the rate is an estimate too."""
     rate = max(reached / drawn, 0.02)
     missing = 1.05 * (min_ess - reached) / rate
-    # Small steps: each batch is drawn from a better proposal than the rate so far speaks of.
-    return int(np.clip(missing, 50, min(LARGEST_BATCH, max(drawn // 3, FIRST_BATCH))))
+    return int(np.clip(missing, 50, min(LARGEST_BATCH, drawn)))
 
 
 class _Densities:
@@ -252,14 +276,25 @@ class _Densities:
         return np.concatenate(state.heights) - log_q
 
 
-def _summarise(points: Vector, log_weights: Vector, evaluations: int) -> WeightedSample:
+def _summarise(state: SamplerState) -> WeightedSample:
+    """Weights of what was drawn from the settled proposal; points of weight zero are left out."""
+    points = np.concatenate(state.batches[state.settled :])
+    log_weights = np.concatenate(state.heights[state.settled :]) - state.used[-1].log_density(points)
     n = len(points)
     total = special.logsumexp(log_weights)
     normalised = log_weights - total
     relative = n * np.exp(normalised)
     error = float(np.sqrt(np.mean((relative - 1.0) ** 2) / n))
+    evaluations = state.spent + sum(len(batch) for batch in state.batches)
+    counted = relative > 0.0
     return WeightedSample(
-        points, normalised, float(total - math.log(n)), error, pareto_k(normalised), evaluations, False
+        points[counted],
+        normalised[counted],
+        float(total - math.log(n)),
+        error,
+        pareto_k(normalised),
+        evaluations,
+        False,
     )
 
 

@@ -16,8 +16,8 @@ DEGREES_OF_FREEDOM = 6.0
 DEFENSIVE_SHARE = 0.15
 # Refitted components lean towards the overall covariance and are widened: a proposal narrower than the target is what
 # makes importance weights explode, and few EM steps keep components from collapsing onto single heavy points.
-OVERALL_SHARE = 0.1
-INFLATION = 1.08
+OVERALL_SHARE = 0.15
+INFLATION = 1.15
 EM_STEPS = 4
 
 
