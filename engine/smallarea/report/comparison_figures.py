@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from smallarea.report.drawing import BLUE, GRID, INK, MUTED, style
 from smallarea.report.encoding import Picture, as_svg, new_figure
-from smallarea.report.figures import BLUE, GRID, INK, MUTED, _plain_ticks, _style
 
 _BINS = 10
 
@@ -42,7 +42,7 @@ def difference_chart(overall: pd.DataFrame) -> Picture | None:
     for at, of in enumerate(criteria):
         bottom = 0.55 / height
         axes = figure.add_axes((0.04 + at * each, bottom, each - 0.03, 1.0 - bottom - 0.32 / height))
-        _style(axes)
+        style(axes)
         axes.grid(axis="y", visible=False)
         place = np.array([models.index(model) for model in of["model"]])
         value, error = of["difference"].to_numpy(float), of["difference_se"].to_numpy(float)
@@ -52,7 +52,6 @@ def difference_chart(overall: pd.DataFrame) -> Picture | None:
         axes.set_ylim(len(models) - 0.5, -0.5)
         axes.set_yticks(range(len(models)))
         axes.set_yticklabels([str(k + 1) for k in range(len(models))] if at == 0 else [])
-        _plain_ticks(axes.xaxis)
         axes.set_title(f"{chr(ord('A') + at)}", fontsize=10.5, color=INK, loc="left", pad=6)
         if at == 0:
             axes.set_xlabel("Difference to the best, with two standard errors", fontsize=9.5, color=INK, loc="left")
@@ -82,7 +81,7 @@ def pit_charts(values: Mapping[str, npt.NDArray[np.float64]]) -> Picture | None:
     each = 1.0 / len(known)
     for at, pit in enumerate(known):
         axes = figure.add_axes((at * each + 0.11 * each, 0.16, 0.85 * each, 0.76))
-        _style(axes)
+        style(axes)
         low, high = stats.binom.ppf([0.025, 0.975], len(pit), 1.0 / _BINS)
         axes.axhspan(low, high, color="#dfe7f0", lw=0, zorder=1)
         axes.axhline(len(pit) / _BINS, color=MUTED, lw=0.9, zorder=2)

@@ -39,7 +39,7 @@ def test_the_penalty_is_the_trace_of_the_derivative(ring, effect, correlation, m
     matrix = np.full((n, 2, 2), correlation) if correlation else None
     stacked = stack(scaled, matrix)
     fit = fitted(stacked, ring, effect, method)
-    assert not fit.at_boundary
+    assert (fit.at_zero, fit.at_end) == ((), ())
     got = conditional_aic(
         stacked.precision, stacked.y - fit.estimate, fit.covariance, fit.sensitivity, stacked.observed
     )
