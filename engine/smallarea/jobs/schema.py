@@ -39,6 +39,7 @@ Direction = Literal["high", "low"]
 Comparison = Literal["none", "mean", "neighbours"]
 BenchmarkMethod = Literal["ratio", "difference", "weighted_difference"]
 BenchmarkKind = Literal["mean", "total"]
+ComparedMethod = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"]
 Criterion = Literal["loo", "waic", "cv_area", "cv_block", "thinning", "information"]
 Unit = Literal["area", "cell"]
 
@@ -302,7 +303,7 @@ class Compare(SurveyInput):
         "independent to spatial effects.",
         json_schema_extra={"metavar": "MODEL"},
     )
-    method: Method = Field("bayes", description="Method of the models that name none, as for 'fit'.")
+    method: ComparedMethod = Field("bayes", description="Method of the models that name none, as for 'fit'.")
     criteria: Criteria = Field(
         default_factory=list,
         description="How to judge. loo: leave one out, by algebra. waic: the same by an approximation. cv_area: leave "

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from smallarea.report.drawing import BLUE, GRID, INK, MUTED, plain_ticks, style
+from smallarea.report.drawing import BLUE, GRID, INK, MUTED, style
 from smallarea.report.encoding import Picture, as_svg, new_figure
 
 _BINS = 10
@@ -52,7 +52,6 @@ def difference_chart(overall: pd.DataFrame) -> Picture | None:
         axes.set_ylim(len(models) - 0.5, -0.5)
         axes.set_yticks(range(len(models)))
         axes.set_yticklabels([str(k + 1) for k in range(len(models))] if at == 0 else [])
-        plain_ticks(axes.xaxis)
         axes.set_title(f"{chr(ord('A') + at)}", fontsize=10.5, color=INK, loc="left", pad=6)
         if at == 0:
             axes.set_xlabel("Difference to the best, with two standard errors", fontsize=9.5, color=INK, loc="left")

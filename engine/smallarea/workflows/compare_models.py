@@ -13,6 +13,8 @@ from smallarea.errors import JobProblem, SmallareaError, named
 
 # What a description may say; the names are those of the task `fit`.
 KEYS = ("name", "random_effect", "link", "order", "iid_part", "intercept", "covariates", "method", "priors")
+# The others give no predictive distribution of a direct estimate that could be scored.
+COMPARED_METHODS = ("bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl")
 _WORDS = {
     **dict.fromkeys(EFFECT_NAMES, "random_effect"),
     **dict.fromkeys(LINK_NAMES, "link"),
@@ -80,6 +82,11 @@ def read_models(
     told = [_read_one(model) for model in models] or _ladder(len(responses), spatial, method)
     found = []
     for model in told:
+        if model.get("method", method) not in COMPARED_METHODS:
+            raise JobProblem(
+                f"A comparison takes the methods {named(COMPARED_METHODS, len(COMPARED_METHODS))}; got "
+                f"{model.get('method', method)!r}."
+            )
         name = str(model.get("name") or _name(model, len(responses), method))
         parts = {key: value for key, value in model.items() if key != "name"}
         try:

@@ -215,6 +215,7 @@ def test_short_descriptions(text, parts):
         (["car", "car"], "Give them names", JobProblem),
         (["car order=auto"], "for each order", JobProblem),
         (["sar"], "Model 'sar'", ModelProblem),
+        (["iid robust"], "takes the methods", JobProblem),
         (["besag2=1"], "no 'besag2'", JobProblem),
     ],
 )
