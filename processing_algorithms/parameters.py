@@ -79,6 +79,10 @@ class ParameterMaker:
         spec = self._spec(name)
         return self._finished(name, _choice(name, label, list(spec.choices), spec.default))
 
+    def choice_or_default(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a choice whose default depends on other parameters."""
+        return self._finished(name, _choice(name, label, [UNSET, *self._spec(name).choices], UNSET))
+
     def yes_no_default(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a choice for a yes or no whose default depends on other parameters."""
         return self._finished(name, _choice(name, label, [UNSET, *_YES_NO], UNSET))

@@ -36,8 +36,9 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.engine_status import EngineStatus
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
+        from ..processing_algorithms.fit_space_time import FitSpaceTime
 
-        for algorithm in (CheckAreas, BuildAdjacency, FitFayHerriot, ExceedanceAndRanks, EngineStatus):
+        for algorithm in (CheckAreas, BuildAdjacency, FitFayHerriot, FitSpaceTime, ExceedanceAndRanks, EngineStatus):
             self.addAlgorithm(algorithm())
 
     # The engine writes the files itself, and it writes GeoPackages.

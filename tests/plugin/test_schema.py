@@ -9,6 +9,7 @@ TASKS = {
     "checkareas": "check_areas",
     "buildadjacency": "build_adjacency",
     "fitfayherriot": "fit",
+    "fitspacetime": "fit_space_time",
     "exceedanceandranks": "export",
     "comparemodels": "compare",
 }
@@ -56,6 +57,10 @@ def test_the_same_defaults_choices_limits_and_help(pair):
             assert definition.usesStaticStrings()
             if spec.name == "iid_part":
                 assert definition.options() == ["default", "yes", "no"]
+                assert definition.defaultValue() == "default"
+                continue
+            if spec.default is None:
+                assert tuple(definition.options()) == ("default", *spec.choices)
                 assert definition.defaultValue() == "default"
                 continue
             assert tuple(definition.options()) == spec.choices
