@@ -34,7 +34,7 @@ class ExceedanceAndRanks(TableAlgorithm):
         "posterior draws that 'Fit Fay-Herriot model' writes if you ask for them under Advanced Parameters.\n\n"
         "The estimates can be made to meet published means or totals of groups of areas; everything else then follows. "
         "The layer opens as a map of the first threshold's probabilities; maps of ranks and estimates are stored "
-        "beside it (Layer Properties > Style > Load Style > From Database)."
+        "in it and listed when you right-click the layer (Styles)."
     )
     LAYER_INPUTS = ("AREAS", "TABLE", "BENCHMARK")
     LAYER_OUTPUTS = ("output",)

@@ -18,13 +18,15 @@ from .inputs import (
     fields_of,
     source_of,
 )
-from .parameters import ParameterMaker, key, parse_priors, yes_no_value
+from .model_checks import AUTO, ModelChoice, check_model, pairing
+from .parameters import ParameterMaker, key, parse_list, parse_priors, yes_no_value
 from .result_layers import show_layer
 from .table_input import TableAlgorithm
 
 _CHOICES = (
     "variance_type",
     "random_effect",
+    "link",
     "method",
     "contiguity",
     "islands",
@@ -32,9 +34,21 @@ _CHOICES = (
     "unmatched",
     "missing_variance",
     "missing_covariates",
+    "transformation",
+    "back_transformation",
+    "mse",
 )
-_INTEGERS = ("draws", "min_ess", "seed", "workers")
+_INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates")
 _DECIMALS = ("moe_level", "level")
+_FIELDS = ("direct", "variance", "covariance", "covariates", "n_eff")
+# Stands for the variance of a covariate that is known exactly.
+_EXACT = "0"
+# So many responses are named in the name of the layer.
+_MOST_NAMES = 3
+_ORDER_HELP = (
+    "For several responses the order counts. It is that of the list from top to bottom, and not that of checking: open "
+    "the list and drag the checked fields into their order. The log says which field was taken for which."
+)
 
 
 class FitFayHerriot(TableAlgorithm):
@@ -49,14 +63,15 @@ class FitFayHerriot(TableAlgorithm):
     SUMMARY = (
         "Improves direct survey estimates by borrowing strength from covariates and from neighbouring areas, and says "
         "how sure the result is. Each area needs a direct estimate and its sampling variance; areas without one get a "
-        "prediction from the model.\n\n"
+        "prediction from the model. Several responses, such as income and rent, can be fitted together: each then "
+        "learns from the others.\n\n"
         "The result is a polygon layer with estimate, standard error, coefficient of variation, interval, shrinkage "
         "and a reliability flag. It opens as a map of the estimates; maps of uncertainty and reliability are stored "
-        "beside it (Layer Properties > Style > Load Style > From Database). The report shows whether the model can be "
-        "trusted."
+        "in it and listed when you right-click the layer (Styles). With several responses the fields end in their "
+        "names, and each response has maps of its own. The report shows whether the model can be trusted."
     )
     LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("report", "csv", "excel", "posterior")
+    FILE_OUTPUTS = ("report", "csv", "excel", "posterior", "checkpoint")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_SAMPLED": ("n_sampled", "Areas with a direct estimate"),
@@ -80,9 +95,9 @@ class FitFayHerriot(TableAlgorithm):
                 "they are among its attributes.",
             ),
             self.table_id_parameter(make),
-            make.field("direct", "Direct estimates", "table"),
-            make.field("variance", "Sampling variances", "table"),
-            make.choice("variance_type", "The variance field holds"),
+            make.field("direct", "Direct estimates", "table", many=True, more_help=_ORDER_HELP),
+            make.field("variance", "Sampling variances", "table", many=True),
+            make.choice("variance_type", "The variance fields hold"),
             make.field("covariates", "Covariates", "table", many=True, optional=True),
             make.choice("random_effect", "Area random effect"),
             make.choice("method", "Method"),
@@ -98,10 +113,30 @@ class FitFayHerriot(TableAlgorithm):
             make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
             make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
             make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
+            make.file_output("checkpoint", "Checkpoint of a long run", "NumPy archives (*.npz)"),
         )
 
     def _add_model_options(self, make: ParameterMaker) -> None:
         self.add_advanced(
+            make.choice("link", "Several responses: how they hang together"),
+            make.text(
+                "order",
+                "Several responses: order of a chain",
+                more_help="Separate the names by semicolons, for example rent; income.",
+            ),
+            make.field("covariance", "Several responses: sampling covariances", "table", many=True, optional=True),
+            make.decimal("sampling_correlation", "Several responses: assumed sampling correlation"),
+            make.choice("transformation", "Transformation of the direct estimates"),
+            make.choice("back_transformation", "Transformation: way back"),
+            make.field("n_eff", "Transformation arcsin: effective sample sizes", "table", many=True, optional=True),
+            make.text(
+                "covariate_variance",
+                "Method ybarra_lohr: sampling variances of the covariates",
+                more_help="Separate the fields by semicolons, for example poverty_var; 0.",
+            ),
+            make.decimal("tuning", "Method robust: where influence is bounded"),
+            make.choice("mse", "Methods robust and effect sar: mean squared errors"),
+            make.integer("replicates", "Bootstrap replicates"),
             make.decimal("level", "Coverage of the intervals"),
             make.text("reliability", "Reliability preset"),
             make.boolean("intercept", "Include an intercept"),
@@ -111,7 +146,7 @@ class FitFayHerriot(TableAlgorithm):
             make.integer("min_ess", "Effective sample size to reach"),
             make.integer("seed", "Seed"),
             make.choice("solver", "Linear algebra"),
-            make.integer("workers", "Threads (0: all)"),
+            make.integer("workers", "Threads (0: what pays)"),
         )
 
     def _add_data_options(self, make: ParameterMaker) -> None:
@@ -145,7 +180,7 @@ class FitFayHerriot(TableAlgorithm):
         if table_id:
             check_field(table, table_id, self.label("table_id_field"))
         chosen: dict[str, str] = {}
-        for name in ("direct", "variance", "covariates"):
+        for name in _FIELDS:
             for field in fields_of(self, parameters, key(name), context):
                 check_field(table, field, self.label(name), numeric=True)
                 if field in chosen:
@@ -154,50 +189,70 @@ class FitFayHerriot(TableAlgorithm):
                         "Choose another field for one of them."
                     )
                 chosen[field] = self.label(name)
+        for field in parse_list(self.parameterAsString(parameters, "COVARIATE_VARIANCE", context)):
+            if field != _EXACT:
+                check_field(table, field, self.label("covariate_variance"), numeric=True)
+        if self.parameterAsDouble(parameters, "TUNING", context) <= 0.0:
+            raise InputProblem(f"{self.label('tuning')}: a positive number is needed, for example 1.345.")
 
     def _check_model(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         try:
             parse_priors(self.parameterAsString(parameters, "PRIORS", context))
         except ValueError as error:
             raise InputProblem(f"Priors: {error}. Separate several by semicolons.") from error
-        effect = self.parameterAsEnumString(parameters, "RANDOM_EFFECT", context)
-        method = self.parameterAsEnumString(parameters, "METHOD", context)
-        if method != "bayes" and effect != "iid":
-            raise InputProblem(
-                f"The method '{method}' fits independent effects only: choose 'iid' as area random effect, or the "
-                f"method 'bayes' for '{effect}'."
+        direct, variance, covariance = (
+            fields_of(self, parameters, key(name), context) for name in ("direct", "variance", "covariance")
+        )
+        check_model(
+            ModelChoice(
+                direct,
+                variance,
+                covariance,
+                self._correlation(parameters, context),
+                self.parameterAsEnumString(parameters, "RANDOM_EFFECT", context),
+                self.parameterAsEnumString(parameters, "LINK", context),
+                parse_list(self.parameterAsString(parameters, "ORDER", context)),
+                self.parameterAsEnumString(parameters, "METHOD", context),
+                yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
+                bool(parameters.get("POSTERIOR")),
             )
+        )
+
+    def _correlation(self, parameters: Parameters, context: QgsProcessingContext) -> float | None:
+        """Return the assumed sampling correlation; QGIS takes a number that is not set for zero."""
+        unset = parameters.get("SAMPLING_CORRELATION") in (None, "")
+        return None if unset else self.parameterAsDouble(parameters, "SAMPLING_CORRELATION", context)
 
     def job_parameters(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
     ) -> dict[str, Any]:
         """Return the job's parameters."""
-        wanted = self._table_fields(parameters, context)
+        fields = {name: fields_of(self, parameters, key(name), context) for name in _FIELDS}
+        errors = parse_list(self.parameterAsString(parameters, "COVARIATE_VARIANCE", context))
+        wanted = [field for chosen in (*fields.values(), errors) for field in chosen if field != _EXACT]
         areas = self.areas_job(parameters, context, feedback, folder, wanted if self.together else [])
         names, table = areas["_names"], {}
         if not self.together:
             table, names = self.table_job(parameters, context, feedback, folder, wanted)
+        if len(fields["direct"]) > 1:
+            feedback.pushInfo(pairing(fields["direct"], fields["variance"], fields["covariance"]))
+        order = parse_list(self.parameterAsString(parameters, "ORDER", context))
         return {
             **without_private(areas),
             **table,
-            "direct": names[field_of(self, parameters, "DIRECT", context)],
-            "variance": names[field_of(self, parameters, "VARIANCE", context)],
-            "covariates": [names[field] for field in fields_of(self, parameters, "COVARIATES", context)],
+            **{name: [names[field] for field in chosen] for name, chosen in fields.items()},
+            "order": order if order == AUTO else [names[field] for field in order],
+            "covariate_variance": [names.get(field, field) for field in errors],
             **self._options(parameters, context),
         }
-
-    def _table_fields(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
-        return [
-            field
-            for name in ("DIRECT", "VARIANCE", "COVARIATES")
-            for field in fields_of(self, parameters, name, context)
-        ]
 
     def _options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
         values: dict[str, Any] = {
             **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
             **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
             **{name: self.parameterAsDouble(parameters, key(name), context) for name in _DECIMALS},
+            "sampling_correlation": self._correlation(parameters, context),
+            "tuning": self.parameterAsDouble(parameters, "TUNING", context),
             "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
             "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
             "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
@@ -208,5 +263,12 @@ class FitFayHerriot(TableAlgorithm):
 
     def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the layer after what was estimated."""
-        direct = field_of(self, parameters, "DIRECT", context)
-        show_layer(context, outputs, "OUTPUT", f"Estimates of {direct}")
+        direct = fields_of(self, parameters, "DIRECT", context)
+        show_layer(context, outputs, "OUTPUT", f"Estimates of {listed(direct)}")
+
+
+def listed(names: list[str]) -> str:
+    """Return names as they stand in a title: the first few, and how many more there are."""
+    if len(names) > _MOST_NAMES:
+        return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -60,7 +60,15 @@ class ParameterMaker:
         return self._finished(name, definition, own_help)
 
     def field(
-        self, name: str, label: str, parent: str, *, many: bool = False, optional: bool = False, own_help: str = ""
+        self,
+        name: str,
+        label: str,
+        parent: str,
+        *,
+        many: bool = False,
+        optional: bool = False,
+        own_help: str = "",
+        more_help: str = "",
     ) -> QgsProcessingParameterDefinition:
         """Return one or several fields of a layer, of any type: the numbers of a CSV file are text in QGIS."""
         definition = QgsProcessingParameterField(
@@ -72,7 +80,7 @@ class ParameterMaker:
             allowMultiple=many,
             optional=optional,
         )
-        return self._finished(name, definition, own_help)
+        return self._finished(name, definition, own_help, more_help)
 
     def choice(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a choice between the schema's words, which are also what scripts pass."""
@@ -82,6 +90,19 @@ class ParameterMaker:
     def choice_or_default(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a choice whose default depends on other parameters."""
         return self._finished(name, _choice(name, label, [UNSET, *self._spec(name).choices], UNSET))
+
+    def choices(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return any number of the schema's words; none stands for the engine's default."""
+        definition = QgsProcessingParameterEnum(
+            key(name),
+            label,
+            options=list(self._spec(name).choices),
+            allowMultiple=True,
+            defaultValue=None,
+            optional=True,
+            usesStaticStrings=True,
+        )
+        return self._finished(name, definition)
 
     def yes_no_default(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a choice for a yes or no whose default depends on other parameters."""
@@ -97,14 +118,14 @@ class ParameterMaker:
         return self._number(name, label, QgsProcessingParameterNumber.Type.Integer)
 
     def decimal(self, name: str, label: str) -> QgsProcessingParameterDefinition:
-        """Return a number."""
+        """Return a number, optional if the schema has no default."""
         return self._number(name, label, QgsProcessingParameterNumber.Type.Double)
 
-    def text(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+    def text(self, name: str, label: str, *, more_help: str = "") -> QgsProcessingParameterDefinition:
         """Return a text, empty where the schema has nothing."""
         default = self._spec(name).default
         definition = QgsProcessingParameterString(key(name), label, defaultValue=default or "", optional=not default)
-        return self._finished(name, definition)
+        return self._finished(name, definition, more_help=more_help)
 
     def crs(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a coordinate reference system."""
@@ -147,7 +168,9 @@ class ParameterMaker:
 
     def _number(self, name: str, label: str, kind: Any) -> QgsProcessingParameterDefinition:
         spec = self._spec(name)
-        definition = QgsProcessingParameterNumber(key(name), label, type=kind, defaultValue=spec.default)
+        definition = QgsProcessingParameterNumber(
+            key(name), label, type=kind, defaultValue=spec.default, optional=spec.default is None
+        )
         if spec.minimum is not None:
             definition.setMinimum(spec.minimum)
         if spec.maximum is not None:
@@ -155,9 +178,9 @@ class ParameterMaker:
         return self._finished(name, definition)
 
     def _finished(
-        self, name: str, definition: QgsProcessingParameterDefinition, own_help: str = ""
+        self, name: str, definition: QgsProcessingParameterDefinition, own_help: str = "", more_help: str = ""
     ) -> QgsProcessingParameterDefinition:
-        definition.setHelp(own_help or self._spec(name).help)
+        definition.setHelp(" ".join(part for part in (own_help or self._spec(name).help, more_help) if part))
         return definition
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qgis.core import (
     QgsMapLayer,
+    QgsMapLayerStyle,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
@@ -14,14 +15,35 @@ _KEPT: list[StoredStyle] = []
 
 
 class StoredStyle(QgsProcessingLayerPostProcessorInterface):
-    """Apply the default style of the layer's own file, which Processing skips when it loads a result."""
+    """Apply the default style of the layer's own file, which Processing skips, and offer the others beside it."""
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
         """Apply it; called in the main thread."""
         layer.loadDefaultStyle()
+        offer_styles(layer)
         layer.triggerRepaint()
+
+
+def offer_styles(layer: QgsMapLayer) -> None:
+    """List the styles of the layer's file under *Styles* in its context menu.
+
+    Parameters
+    ----------
+    layer : QgsMapLayer
+        A layer whose default style has been loaded.
+    """
+    # As they were stored, the default one first; those of other layers in the file come last.
+    related, ids, names, _, error = layer.listStylesInDatabase()
+    if error or related < 1:
+        return
+    manager = layer.styleManager()
+    manager.renameStyle(manager.currentStyle(), names[0])
+    for place in range(1, related):
+        qml, failed = layer.getStyleFromDatabase(ids[place])
+        if not failed:
+            manager.addStyle(names[place], QgsMapLayerStyle(qml))
 
 
 def show_layer(context: QgsProcessingContext, outputs: dict[str, str], output: str, name: str) -> None:

@@ -29,7 +29,7 @@ class Parameter:
     default : object
         None if there is none, or if it is null.
     choices : tuple of str
-        Empty if any value will do.
+        Empty if any value will do; for a list those of its parts.
     minimum, maximum : float or None
         Limits, both inclusive or exclusive.
     required : bool
@@ -90,7 +90,7 @@ def _parameter(name: str, entry: dict[str, Any], required: bool) -> Parameter:
         name=name,
         help=entry.get("description", ""),
         default=entry.get("default"),
-        choices=tuple(kind.get("enum", ())),
+        choices=tuple(kind.get("enum", kind.get("items", {}).get("enum", ()))),
         minimum=kind.get("minimum", kind.get("exclusiveMinimum")),
         maximum=kind.get("maximum", kind.get("exclusiveMaximum")),
         required=required,

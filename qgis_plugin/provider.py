@@ -33,12 +33,21 @@ class SmallareaProvider(QgsProcessingProvider):
         """Add the algorithms."""
         from ..processing_algorithms.build_adjacency import BuildAdjacency
         from ..processing_algorithms.check_areas import CheckAreas
+        from ..processing_algorithms.compare_models import CompareModels
         from ..processing_algorithms.engine_status import EngineStatus
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
 
-        for algorithm in (CheckAreas, BuildAdjacency, FitFayHerriot, FitSpaceTime, ExceedanceAndRanks, EngineStatus):
+        for algorithm in (
+            CheckAreas,
+            BuildAdjacency,
+            FitFayHerriot,
+            FitSpaceTime,
+            CompareModels,
+            ExceedanceAndRanks,
+            EngineStatus,
+        ):
             self.addAlgorithm(algorithm())
 
     # The engine writes the files itself, and it writes GeoPackages.

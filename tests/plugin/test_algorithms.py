@@ -68,7 +68,7 @@ def _parameters(layer, **others):
         ({"LEVEL": 0.0}, "between 0 and 1"),
         ({"MOE_LEVEL": 1.0}, "between 0 and 1"),
         ({"PRIORS": "HalfNormal(1)"}, "name=prior"),
-        ({"METHOD": "reml", "RANDOM_EFFECT": "car"}, "'iid'"),
+        ({"METHOD": "fh", "RANDOM_EFFECT": "car"}, "'iid'"),
         ({"TABLE_ID_FIELD": "nothing"}, "no field 'nothing'"),
         ({"RANDOM_EFFECT": "unknown"}, ""),
         ({"OUTPUT": "estimates.shp"}, "gpkg"),

@@ -42,7 +42,12 @@ A survey table with standard errors, joined by id:
 \b
 The classic model without neighbours, by REML:
   smallarea fit counties.gpkg --direct rate --variance rate_var \\
-      --random-effect iid --method reml --csv estimates.csv"""
+      --random-effect iid --method reml --csv estimates.csv
+
+\b
+Two responses that inform each other, each with its variance in the same order, and their sampling covariance:
+  smallarea fit counties.gpkg --direct income --direct rent --variance income_var --variance rent_var \\
+      --covariance income_rent_cov --covariates poverty --output estimates.gpkg"""
 
 _FIT_SPACE_TIME = f"""Fit a space-time Fay-Herriot model and map its estimates in time.
 

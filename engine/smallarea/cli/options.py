@@ -139,14 +139,17 @@ def _parameter(model: type[TaskParameters], name: str, field: FieldInfo) -> clic
 
 def _kind(field: FieldInfo) -> Any:
     """Return bool, int, float, str, list, dict, or a tuple of choices."""
-    annotation: Any = field.annotation
-    if typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
+    annotation: Any = _bare(field.annotation)
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
+        annotation = _bare(next(part for part in typing.get_args(annotation) if part is not type(None)))
     if typing.get_origin(annotation) is Literal:
         return typing.get_args(annotation)
     return typing.get_origin(annotation) or annotation
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without its limits."""
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
 
 
 def _click_type(kind: Any) -> click.ParamType:

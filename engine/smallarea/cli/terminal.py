@@ -140,11 +140,17 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Mapping) and value and all(isinstance(item, Mapping) for item in value.values()):
+        return "\n".join(f"{name}: {_text(_spoken(item))}" for name, item in value.items())
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(item) or 'missing'}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return "; ".join(_text(item) for item in value)
     return str(value)
+
+
+def _spoken(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", " "): item for name, item in mapping.items()}
 
 
 def _duration(seconds: float) -> str:

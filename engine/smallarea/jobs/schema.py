@@ -10,7 +10,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from smallarea.jobs.schema_parts import IN as _IN
 from smallarea.jobs.schema_parts import OUT as _OUT
@@ -48,7 +48,8 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-FieldNames = Annotated[list[str], BeforeValidator(_as_list)]
+_NAMES: dict[str, Any] = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}
+FieldNames = Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_NAMES)]
 Criteria = Annotated[list[Criterion], BeforeValidator(_as_list)]
 
 
@@ -133,7 +134,7 @@ class SurveyInput(ReadingPolygons):
     covariance: FieldNames = Field(
         default_factory=list,
         description="Fields with the sampling covariances between responses, in the order (1, 2), (1, 3), ..., "
-        "(2, 3), ...; without them sampling errors count as uncorrelated.",
+        "(2, 3), ..., whatever the variance fields hold; without them sampling errors count as uncorrelated.",
     )
     sampling_correlation: Annotated[float, Field(gt=-1.0, lt=1.0)] | None = Field(
         None,
@@ -194,7 +195,7 @@ class FitAreaLevel(SurveyInput):
     order: FieldNames = Field(
         default_factory=list,
         description="Responses of a chain, the most conditional first; as in 'direct' if not given. 'auto' tries all "
-        "orders and keeps the one with the highest marginal likelihood.",
+        "orders and keeps the one with the highest likelihood (marginal, restricted or full, as the method has it).",
     )
     iid_part: bool | None = Field(
         None,

@@ -75,7 +75,11 @@ def _summarise_fit(result: FitResult) -> dict[str, Any]:
         "n_dropped": len(result.dropped),
         **_summarise_table(table),
         **({"responses": by_response} if several else {}),
-        **{name: result.diagnostics[name] for name in ("ess_min", "pareto_k") if name in result.diagnostics},
+        **{
+            name: result.diagnostics[name]
+            for name in ("ess_min", "pareto_k", "orders_tried")
+            if name in result.diagnostics
+        },
         **{name: float(value) for name, value in result.fit_statistics.items()},
         "seconds": round(float(sum(result.timings.values())), 2),
     }

@@ -1,16 +1,14 @@
-"""What a careful reader would check, with the answer and what to do about it."""
+"""What a careful reader would check of each response, with the answer and what to do about it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from smallarea.report.formatting import (
-    as_number,
     count,
     fixed,
     p_equals,
@@ -66,9 +64,6 @@ def run_checks(result: FitResult, facts: ResponseFacts) -> list[Check]:
         Those that apply.
     """
     checks = [
-        _sampler(result),
-        _importance(result.diagnostics),
-        _variance_component(result),
         _degrees(result, facts),
         _gain(facts),
         _agreement(facts),
@@ -80,63 +75,8 @@ def run_checks(result: FitResult, facts: ResponseFacts) -> list[Check]:
     return [check for check in checks if check is not None]
 
 
-def _sampler(result: FitResult) -> Check | None:
-    ess = as_number(result.diagnostics.get("ess_min"))
-    if not math.isfinite(ess) and "ess" in result.hyperparameters:
-        values = result.hyperparameters["ess"].to_numpy(np.float64, na_value=np.nan)
-        ess = float(np.nanmin(values)) if np.isfinite(values).any() else math.nan
-    if not math.isfinite(ess):
-        return None
-    shown = f"smallest effective sample size {count(ess)}"
-    if ess >= 400:
-        return Check("Sampling of the hyperparameters", shown, FINE, "Monte Carlo error is negligible.")
-    return Check(
-        "Sampling of the hyperparameters",
-        shown,
-        LOOK,
-        "Below 400, standard errors and interval limits carry visible Monte Carlo error. Ask for a larger min_ess, "
-        "or use narrower priors.",
-    )
-
-
-def _importance(diagnostics: Mapping[str, Any]) -> Check | None:
-    k = as_number(diagnostics.get("pareto_k"))
-    if not math.isfinite(k):
-        return None
-    verdict, text = (
-        (FINE, "The importance weights are well behaved.")
-        if k < 0.7
-        else (
-            LOOK,
-            "Above 0.7 the importance weights are unreliable: do not use the intervals. Change priors or model.",
-        )
-    )
-    return Check("Importance weights", f"Pareto k {fixed(k, 2)}", verdict, text)
-
-
-def _variance_component(result: FitResult) -> Check | None:
-    table = result.hyperparameters
-    if str(result.model.get("method")) == "bayes" or not len(table):
-        return None
-    zero = [
-        str(row["name"])
-        for _, row in table.iterrows()
-        if any(word in str(row["name"]).lower() for word in ("sd", "sigma", "var"))
-        and as_number(row["estimate"]) == 0.0
-    ]
-    if not zero:
-        return Check("Model variance", "above zero", FINE, "The areas differ by more than sampling error.")
-    return Check(
-        "Model variance",
-        f"{zero[0]} is zero",
-        LOOK,
-        "Every estimate equals the regression prediction and the direct estimates have no weight, which is rarely "
-        "credible. Use an adjusted likelihood (amrl, ampl) or the Bayesian method.",
-    )
-
-
 def _degrees(result: FitResult, facts: ResponseFacts) -> Check:
-    n, p = int(facts.has_direct.sum()), max(1, len(result.coefficients))
+    n, p = int(facts.has_direct.sum()), max(1, int((result.coefficients["response"] == facts.name).sum()))
     shown = f"{plural(n, 'direct estimate')}, {plural(p, 'coefficient')}"
     if n >= 5 * p:
         return Check("Enough areas", shown, FINE, "There are enough areas for so many coefficients.")
@@ -277,8 +217,8 @@ def _moran(result: FitResult, facts: ResponseFacts) -> Check | None:
             name,
             shown,
             LOOK,
-            "Neighbours are alike, and the model ignores it. A spatial random effect (car or leroux) would gain "
-            "precision.",
+            "Neighbours are alike, and the model ignores it. A spatial random effect (car, leroux or bym2) "
+            "would gain precision.",
         )
     return Check(name, shown, FINE, "No sign that neighbours are alike beyond the covariates.")
 
@@ -305,14 +245,14 @@ def _moran_text(test: MoranTest) -> str:
     return f"I = {fixed(test.statistic, 3)} ({fixed(test.expected, 3)} expected), {p_equals(test.p_value)}{permuted}"
 
 
-def summary_of(checks: list[Check]) -> str:
-    """Say in one sentence how the checks came out."""
+def summary_of(checks: list[Check], of: str = "the model") -> str:
+    """Say in one sentence how the checks of something came out."""
     look = [c.name for c in checks if c.verdict == LOOK]
     if not checks:
         return ""
     if not look:
-        return f"All {count(len(checks))} checks of the model are fine or need no action."
-    share = f"{count(len(look))} of {count(len(checks))} checks"
+        return f"All {count(len(checks))} checks of {of} are fine or need no action."
+    share = f"{count(len(look))} of {count(len(checks))} checks of {of}"
     return f"{share} {'needs' if len(look) == 1 else 'need'} a look: {'; '.join(look)}."
 
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smallarea.report import classes, figures, maps, tables
+from smallarea.report.between import between, gain_rows
 from smallarea.report.checks import Check, run_checks, share_text, summary_of
 from smallarea.report.facts import ResponseFacts, gather, no_estimate_label
 from smallarea.report.formatting import (
     as_number,
     count,
-    fixed,
     level_percent,
     percent,
-    plural,
     seconds,
     setting,
-    significant,
 )
-from smallarea.report.scale_words import transformation_in_words
-from smallarea.report.words import is_spatial, model_in_words, references
+from smallarea.report.learning import LITTLE_LEARNED, Learning, learn
+from smallarea.report.model_checks import model_checks
+from smallarea.report.parameters import hyperparameter_groups
+from smallarea.report.references import references
+from smallarea.report.summary import summary, tiles
+from smallarea.report.words import is_spatial, model_in_words, responses_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 RANKED_LIMIT = 400
 DOT_LIMIT = 120
+MOST_LEARNED = 6
 
 
 def write_report(result: FitResult, path: str, *, written: datetime | None = None) -> None:
@@ -77,15 +81,26 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
     """
     every = gather(result)
     shapes = maps.prepare_shapes(result.areas, result.graph) if result.areas is not None else None
-    blocks = [_block(result, facts, shapes, number) for number, facts in enumerate(every, start=1)]
+    learned = learn(result)
+    whole = model_checks(result, learned)
+    several = len(every) > 1
+    blocks = [
+        _block(result, facts, shapes, number, [] if several else whole) for number, facts in enumerate(every, start=1)
+    ]
     context: dict[str, Any] = {
         "title": _title(result, every),
         "blocks": blocks,
-        "several": len(blocks) > 1,
+        "several": several,
+        "model_checks": whole if several else [],
+        "model_summary": summary_of(whole, "the model as a whole") if several else "",
+        "between": between(result, every),
+        "gains": gain_rows(every),
+        "learned": _learned_pictures(learned),
+        "steps": _chain_steps(result),
         "result": result,
-        "model_words": [*model_in_words(result.model), *transformation_in_words(result.model)],
-        "coefficients": tables.coefficient_rows(result),
-        "hyperparameters": tables.hyperparameter_rows(result),
+        "model_words": model_in_words(result.model),
+        "coefficients": tables.coefficient_groups(result),
+        "hyperparameters": hyperparameter_groups(result),
         "statistics": tables.statistic_rows(result),
         "bayes": str(result.model.get("method")) == "bayes",
         "spatial": is_spatial(result.model),
@@ -103,6 +118,7 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
             moran=any(f.moran is not None for f in every),
             shapiro=any(f.normality is not None for f in every),
             brown=any(f.agreement is not None for f in every),
+            overlap=bool(learned),
         ),
         "version": str(result.versions.get("smallarea", "")),
         "written": written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
@@ -110,9 +126,12 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
     return _template().render(context)
 
 
-def _block(result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes | None, number: int) -> dict[str, Any]:
-    """Everything about one response that the template prints."""
-    checks = run_checks(result, facts)
+def _block(
+    result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes | None, number: int, whole: list[Check]
+) -> dict[str, Any]:
+    """Everything about one response that the template prints; ``whole`` are checks of the model that belong here."""
+    checks = [*whole, *run_checks(result, facts)]
+    several = len(responses_of(result.model)) > 1
     a = facts.arrays
     colours = {str(c.get("label")): _colour(c.get("colour")) for c in result.reliability.get("classes", ())}
     already = set(result.dropped["reason"].astype(str)) if len(result.dropped) else set()
@@ -121,8 +140,8 @@ def _block(result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes | Non
         "name": facts.name,
         "anchor": f"r{number}",
         "facts": facts,
-        "summary": _summary(result, facts, checks),
-        "tiles": _tiles(facts),
+        "summary": summary(result, facts, checks, facts.name if several else "the model"),
+        "tiles": tiles(facts),
         "checks": checks,
         "maps": _maps(result, facts, shapes, colours) if shapes is not None and len(shapes.paths) == n else {},
         "reliability": _reliability(facts),
@@ -164,87 +183,38 @@ def _maps(result: FitResult, facts: ResponseFacts, shapes: maps.MapShapes, colou
     ]
     if known and any(facts.table["flag"].isin([c["label"] for c in known])):
         by_class = classes.classes_of_labels(facts.table["flag"], known, no_estimate_label(facts))
-        found["reliability"] = (maps.draw_map(shapes, by_class), by_class.legend)
+        if np.unique(by_class.index).size > 1:  # a map of one colour says nothing
+            found["reliability"] = (maps.draw_map(shapes, by_class), by_class.legend)
     if np.isfinite(facts.residual).any():
         residual = classes.classes_of_residuals(facts.residual)
         found["residual"] = (maps.draw_map(shapes, residual), residual.legend)
     return found
 
 
+def _learned_pictures(learned: list[Learning]) -> list[dict[str, Any]]:
+    """Figures of the hyperparameters that the data say little about."""
+    return [
+        {
+            "kind": one.name.kind,
+            "responses": one.name.responses,
+            "overlap": percent(one.overlap),
+            "picture": figures.prior_and_posterior(one.x, one.prior, one.posterior),
+        }
+        for one in learned
+        if one.overlap > LITTLE_LEARNED
+    ][:MOST_LEARNED]
+
+
+def _chain_steps(result: FitResult) -> list[tuple[int, int]]:
+    """Numbers of the responses of each step of a chain, the conditional one first."""
+    names = responses_of(result.model)
+    order = [names.index(str(name)) + 1 for name in result.model.get("order") or ()]
+    return list(pairwise(order))
+
+
 def _title(result: FitResult, every: list[ResponseFacts]) -> str:
-    names = [f.name for f in every if f.name] or [str(name) for name in result.model.get("direct", ())]
+    names = [f.name for f in every if f.name] or responses_of(result.model)
     return ", ".join(n for n in names if n)
-
-
-def _summary(result: FitResult, facts: ResponseFacts, checks: list[Check]) -> list[str]:
-    """Say the whole report in a few sentences."""
-    n, estimated = len(facts.table), int(facts.has_estimate.sum())
-    both, sampled = facts.both, int(facts.has_direct.sum())
-    predicted = int((~facts.has_direct & facts.has_estimate).sum())
-    text = [
-        "The model gives an estimate for "
-        + (f"all {plural(n, 'area')}" if estimated == n else f"{count(estimated)} of {plural(n, 'area')}")
-        + ". The survey has a direct estimate with its sampling variance for "
-        + ("all of them." if sampled == n else f"{count(sampled)}.")
-    ]
-    if predicted:
-        basis = "covariates and neighbours" if is_spatial(result.model) else "covariates"
-        one = predicted == 1
-        text.append(
-            f"The other {'one' if one else count(predicted)} {'is' if one else 'are'} predicted from {basis} alone."
-            if predicted == n - sampled
-            else f"{plural(predicted, 'area')} {'is' if one else 'are'} predicted from {basis} alone."
-        )
-    if both.any():
-        before, after = facts.median("direct_se", both), facts.median("se", both)
-        ratio = np.median((a := facts.arrays)["direct_se"][both] ** 2 / np.maximum(a["se"][both], 1e-300) ** 2)
-        move = facts.se_change
-        text.append(
-            f"Where there is a direct estimate, the median standard error goes from {significant(before)} to "
-            f"{significant(after)}; in the typical area it is {percent(abs(move))} "
-            f"{'smaller' if move < 0 else 'larger'} than that of the direct estimate"
-            + (f", as if the survey there were {fixed(ratio, 1)} times as large." if 1.05 < ratio < 1e4 else ".")
-        )
-        if facts.relative:
-            text.append(
-                f"The median coefficient of variation goes from {percent(facts.median('cv_direct', both))} to "
-                f"{percent(facts.median('cv', both))}."
-            )
-    best = facts.reliability[0] if facts.reliability and facts.preset is not None else None
-    if best is not None and sampled:
-        text.append(
-            f"By the rule “{facts.preset.title if facts.preset else ''}”, {share_text(best.direct, sampled)} of the "
-            f"direct estimates and {share_text(best.model, sampled)} of the model estimates in the same areas are "
-            f"“{best.label}”."
-        )
-    if checks:
-        text.append(summary_of(checks))
-    return text
-
-
-def _tiles(facts: ResponseFacts) -> list[dict[str, str]]:
-    both = facts.both
-    tiles = [
-        {"value": count(facts.has_estimate.sum()), "label": f"areas with an estimate, of {count(len(facts.table))}"},
-        {"value": count(facts.has_direct.sum()), "label": "of them with a direct estimate"},
-    ]
-    if both.any():
-        move = facts.se_change
-        tiles.append(
-            {
-                "value": f"{'−' if move < 0 else '+'}{percent(abs(move))}",
-                "label": "standard error, model against direct (median)",
-            }
-        )
-    if facts.reliability and facts.preset is not None and facts.has_direct.any():
-        best, n = facts.reliability[0], int(facts.has_direct.sum())
-        tiles.append(
-            {
-                "value": f"{percent(best.direct / n)} → {percent(best.model / n)}",
-                "label": f"“{best.label}”, direct → model",
-            }
-        )
-    return tiles
 
 
 def _reliability(facts: ResponseFacts) -> dict[str, Any]:

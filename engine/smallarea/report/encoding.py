@@ -44,7 +44,7 @@ def as_svg(figure: Figure) -> Picture:
     buffer = io.StringIO()
     # dpi is that of the parts drawn as pixels, such as clouds of thousands of points.
     figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
-    text = _steady_ids(buffer.getvalue())
+    text = _light(_steady_ids(buffer.getvalue()))
     return _picture(figure, "svg+xml", text.encode())
 
 
@@ -79,3 +79,13 @@ def _steady_ids(svg: str) -> str:
         return numbers.setdefault(match[0], f"{match[1]}{len(numbers)}")
 
     return re.sub(r"(?<=[\"#])([a-z]|image)[0-9a-f]{10}(?=[\")])", rename, svg)
+
+
+def _light(svg: str) -> str:
+    """Write coordinates of paths with two decimals, a hundredth of a point, and without line breaks."""
+
+    def shorter(match: re.Match[str]) -> str:
+        path = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", match[1])
+        return f' d="{" ".join(path.split())}"'
+
+    return re.sub(r"\sd=\"([^\"]*)\"", shorter, svg)

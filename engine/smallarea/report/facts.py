@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 
 PERMUTATIONS = 499
 MAX_CHANGES = 10
+_DIAGNOSTICS = (
+    "std_residual",
+    "random_effect",
+    "synthetic",
+    "plain_estimate",
+    "plain_se",
+    "model_direct",
+    "model_direct_se",
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -74,8 +83,8 @@ class ResponseFacts:
     scale : Scale
         How to write estimates and standard errors.
     arrays : dict
-        Numeric columns of ``table`` as float arrays, with ``cv_direct`` and ``change`` ((estimate - direct) /
-        direct_se).
+        Numeric columns of ``table`` as float arrays, with ``cv_direct``, ``plain_se`` and ``cv_plain`` (plain
+        shrinkage, NaN where it was not computed) and ``change`` ((estimate - direct) / direct_se).
     has_direct, has_estimate : numpy.ndarray of bool
         Which areas have a direct estimate with its error, and which an estimate.
     relative : bool
@@ -153,22 +162,20 @@ def gather(result: FitResult) -> list[ResponseFacts]:
         rows = (estimates["response"] == response).to_numpy()
         table = estimates.loc[rows].reset_index(drop=True)
         diagnostics = result.area_diagnostics.loc[rows] if len(result.area_diagnostics) == len(rows) else None
-        residual, effect, synthetic = (
-            diagnostics[c].to_numpy(np.float64, na_value=np.nan)
+        parts = {
+            c: diagnostics[c].to_numpy(np.float64, na_value=np.nan)
             if diagnostics is not None and c in diagnostics
             else np.full(len(table), np.nan)
-            for c in ("std_residual", "random_effect", "synthetic")
-        )
-        blocks.append(_facts(str(response), table, residual, effect, synthetic, result, preset, seed))
+            for c in _DIAGNOSTICS
+        }
+        blocks.append(_facts(str(response), table, parts, result, preset, seed))
     return blocks
 
 
 def _facts(
     name: str,
     table: pd.DataFrame,
-    residual: FloatArray,
-    effect: FloatArray,
-    synthetic: FloatArray,
+    parts: dict[str, FloatArray],
     result: FitResult,
     preset: ReliabilityPreset | None,
     seed: int,
@@ -177,6 +184,9 @@ def _facts(
     arrays = {c: table[c].to_numpy(np.float64, na_value=np.nan) for c in columns}
     arrays["cv"] = coefficient_of_variation(arrays["estimate"], arrays["se"])
     arrays["cv_direct"] = coefficient_of_variation(arrays["direct"], arrays["direct_se"])
+    arrays["plain_se"] = parts["plain_se"]
+    arrays["cv_plain"] = coefficient_of_variation(parts["plain_estimate"], parts["plain_se"])
+    residual, effect, synthetic = (parts[c] for c in ("std_residual", "random_effect", "synthetic"))
     has_direct = np.isfinite(arrays["direct"]) & (arrays["direct_se"] > 0.0)
     has_estimate = np.isfinite(arrays["estimate"])
     change = np.full(len(table), np.nan)
@@ -191,7 +201,10 @@ def _facts(
 
     effects = effect[np.isfinite(effect)]
     spread = np.sqrt(np.mean(effects**2) if effects.size else 0.0)
-    direct, direct_se = (_on_model_scale(result, name, column, arrays[column]) for column in ("direct", "direct_se"))
+    # With a transformation the model, and so the regression part, is of the transformed estimates.
+    direct, direct_se = (
+        np.where(np.isfinite(parts[f"model_{c}"]), parts[f"model_{c}"], arrays[c]) for c in ("direct", "direct_se")
+    )
     raw = (direct - synthetic) / np.where(has_direct, np.hypot(direct_se, spread), np.nan)
 
     graph = result.graph if result.graph is not None and len(result.graph.ids) == len(table) else None
@@ -215,15 +228,6 @@ def _facts(
         lag=spatial_lag(residual, graph) if graph is not None else None,
         largest=largest,
     )
-
-
-def _on_model_scale(result: FitResult, response: str, column: str, values: FloatArray) -> FloatArray:
-    """Return a column of the estimates as the model saw it; the same unless there was a transformation."""
-    diagnostics = result.area_diagnostics
-    if f"model_{column}" not in diagnostics:
-        return values
-    own = diagnostics.loc[(diagnostics["response"] == response).to_numpy(), f"model_{column}"]
-    return own.to_numpy(np.float64, na_value=np.nan)
 
 
 def _preset(reliability: Mapping[str, Any]) -> ReliabilityPreset | None:

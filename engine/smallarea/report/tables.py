@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smallarea.report.formatting import as_number, count, fixed, percent, scale_for, significant
-from smallarea.report.words import DIAGNOSTICS, STATISTICS, prior_in_words
+from smallarea.report.words import DIAGNOSTICS, STATISTICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,12 +78,12 @@ class Group:
         return self.n - len(self.ids)
 
 
-def coefficient_rows(result: FitResult) -> list[dict[str, str]]:
-    """Rows of the coefficient table."""
-    rows = []
+def coefficient_groups(result: FitResult) -> list[tuple[str, list[dict[str, str]]]]:
+    """Rows of the coefficient table by response."""
+    groups: dict[str, list[dict[str, str]]] = {}
     for _, row in result.coefficients.iterrows():
         scale = scale_for([as_number(row["se"])], [as_number(row["estimate"])])
-        rows.append(
+        groups.setdefault(str(row["response"]), []).append(
             {
                 "term": str(row["term"]),
                 "estimate": scale(row["estimate"]),
@@ -93,31 +93,7 @@ def coefficient_rows(result: FitResult) -> list[dict[str, str]]:
                 "sign_is_clear": "" if as_number(row["lower"]) <= 0.0 <= as_number(row["upper"]) else "yes",
             }
         )
-    return rows
-
-
-def hyperparameter_rows(result: FitResult) -> list[dict[str, str]]:
-    """Rows of the hyperparameter table; a column that is empty throughout has empty texts."""
-    rows = []
-    for _, row in result.hyperparameters.iterrows():
-        scale = scale_for([as_number(row["se"])], [as_number(row["estimate"])])
-        prior = str(row["prior"]) if isinstance(row.get("prior"), str) else ""
-        ess = as_number(row.get("ess"))
-        rows.append(
-            {
-                "name": str(row["name"]),
-                "description": str(row["description"]),
-                "estimate": scale(row["estimate"]),
-                "se": _or_empty(scale, row["se"]),
-                "interval": ""
-                if math.isnan(as_number(row["lower"]))
-                else f"{scale(row['lower'])} to {scale(row['upper'])}",
-                "ess": count(ess) if math.isfinite(ess) else "",
-                "prior": prior,
-                "prior_words": prior_in_words(prior),
-            }
-        )
-    return rows
+    return list(groups.items())
 
 
 def statistic_rows(result: FitResult) -> list[tuple[str, str]]:
@@ -129,8 +105,8 @@ def statistic_rows(result: FitResult) -> list[tuple[str, str]]:
     ]
     for name, value in result.diagnostics.items():
         number = as_number(value)
-        if name in {"moran_i", "moran_p", "shapiro_w", "shapiro_p"}:
-            continue  # the checks show them with their meaning
+        if name in {"moran_i", "moran_p", "shapiro_w", "shapiro_p", "orders_tried"}:
+            continue  # shown elsewhere with their meaning
         if isinstance(value, bool | np.bool_):
             shown = "yes" if value else "no"
         elif math.isfinite(number):
@@ -298,10 +274,6 @@ def _link(pair: Any) -> str:
         return str(pair)
     length = as_number(pair[2]) if len(pair) > 2 else math.nan
     return f"{pair[0]} – {pair[1]}" + (f" ({count(length)} m)" if math.isfinite(length) else "")
-
-
-def _or_empty(scale: Any, value: Any) -> str:
-    return scale(value) if math.isfinite(as_number(value)) else ""
 
 
 def _plain(name: str) -> str:

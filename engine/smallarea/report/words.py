@@ -1,12 +1,14 @@
-"""The model, its priors and its references in words."""
+"""The model and its priors in words."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from smallarea.report.formatting import level_percent, listed, percent, significant
+from smallarea.report.scale_words import transformation_in_words
 
 METHODS = {
     "bayes": "exact Bayesian inference: the posterior of the hyperparameters is sampled with area effects and "
@@ -26,9 +28,24 @@ METHODS = {
     "prediction",
 }
 EFFECTS = {
-    "iid": "an independent effect for each area",
+    "iid": "an independent effect",
     "car": "a spatial effect that makes neighbouring areas alike (proper CAR)",
     "leroux": "a spatial effect that mixes likeness of neighbours with independence (Leroux CAR)",
+    "bym2": "an effect that is partly spatial and partly independent (BYM2: rho is the share of its variance that is "
+    "spatial)",
+    "icar": "a spatial effect that makes neighbouring areas alike (intrinsic CAR, summing to zero in each connected "
+    "part of the map)",
+    "sar": "a spatial effect that depends on the mean effect of the neighbours (SAR, simultaneously autoregressive)",
+}
+LINKS = {
+    "separable": "The effects of an area are correlated between the responses, so that a direct estimate of one "
+    "helps the others",
+    "independent": "Each response has area effects of its own, independent of those of the others",
+    "chain": "The responses form a chain (GMCAR)",
+    "ar1": "The effects of an area are correlated between the responses, by rho from one to the next in their order, "
+    "with one variance",
+    "har1": "The effects of an area are correlated between the responses, by rho from one to the next in their order, "
+    "with a variance for each",
 }
 STATISTICS = {
     "log_likelihood": "Log-likelihood",
@@ -57,41 +74,10 @@ DIAGNOSTICS = {
     "shapiro_p": "p-value of Shapiro-Wilk",
 }
 
-_REFERENCES = {
-    "fay-herriot": "Fay, R. E. and Herriot, R. A. (1979). Estimates of income for small places: an application of "
-    "James-Stein procedures to census data. Journal of the American Statistical Association 74, 269–277.",
-    "rao-molina": "Rao, J. N. K. and Molina, I. (2015). Small Area Estimation, 2nd edition. Wiley.",
-    "besag": "Besag, J. (1974). Spatial interaction and the statistical analysis of lattice systems. Journal of the "
-    "Royal Statistical Society B 36, 192–236.",
-    "leroux": "Leroux, B. G., Lei, X. and Breslow, N. (2000). Estimation of disease rates in small areas: a new "
-    "mixed model for spatial dependence. In Statistical Models in Epidemiology, the Environment, and Clinical "
-    "Trials, 179–191. Springer.",
-    "prasad-rao": "Prasad, N. G. N. and Rao, J. N. K. (1990). The estimation of the mean squared error of "
-    "small-area estimators. Journal of the American Statistical Association 85, 163–171.",
-    "datta-lahiri": "Datta, G. S. and Lahiri, P. (2000). A unified measure of uncertainty of estimated best linear "
-    "unbiased predictors in small area estimation problems. Statistica Sinica 10, 613–627.",
-    "datta-rao-smith": "Datta, G. S., Rao, J. N. K. and Smith, D. D. (2005). On measuring the variability of small "
-    "area estimators under a basic area level model. Biometrika 92, 183–196.",
-    "li-lahiri": "Li, H. and Lahiri, P. (2010). An adjusted maximum likelihood method for solving small area "
-    "estimation problems. Journal of Multivariate Analysis 101, 882–892.",
-    "yoshimori-lahiri": "Yoshimori, M. and Lahiri, P. (2014). A new adjusted maximum likelihood method for the "
-    "Fay-Herriot small area model. Journal of Multivariate Analysis 124, 281–294.",
-    "brown": "Brown, G., Chambers, R., Heady, P. and Heasman, D. (2001). Evaluation of small area estimation "
-    "methods: an application to unemployment estimates from the UK LFS. Proceedings of Statistics Canada Symposium "
-    "2001.",
-    "cliff-ord": "Cliff, A. D. and Ord, J. K. (1981). Spatial Processes: Models and Applications. Pion.",
-    "shapiro-wilk": "Shapiro, S. S. and Wilk, M. B. (1965). An analysis of variance test for normality (complete "
-    "samples). Biometrika 52, 591–611.",
-}
-_BY_METHOD = {
-    "reml": ("prasad-rao", "datta-lahiri"),
-    "ml": ("datta-lahiri",),
-    "fh": ("datta-rao-smith",),
-    "amrl": ("li-lahiri",),
-    "ampl": ("li-lahiri",),
-    "amrl_yl": ("yoshimori-lahiri",),
-    "ampl_yl": ("yoshimori-lahiri",),
-}
+
+def responses_of(model: Mapping[str, Any]) -> list[str]:
+    """Names of the responses."""
+    return [str(name) for name in model.get("direct") or ()]
 
 
 def model_in_words(model: Mapping[str, Any]) -> list[str]:
@@ -108,41 +94,98 @@ def model_in_words(model: Mapping[str, Any]) -> list[str]:
         Sentences; what the mapping does not say is left out.
     """
     covariates = [str(c) for c in model.get("covariates") or ()]
-    effect, method = str(model.get("random_effect", "")), str(model.get("method", ""))
+    several = len(responses_of(model)) > 1
+    effect = str(model.get("random_effect", ""))
     iid = bool(model.get("iid_part")) and effect != "iid"
-    level = level_percent(model["level"]) if "level" in model else ""
     sentences = [
-        "Each direct estimate is the area's true value plus a sampling error whose variance is known (the sampling "
-        "model).",
-        "The true value is explained by "
+        "In the sampling model, each direct estimate is the area's true value plus a sampling error whose variance is "
+        "known.",
+        "In the linking model, the true value is explained by "
         + (f"{listed(covariates, 12)}, " if covariates else "a common mean, ")
+        + ("with coefficients for each response, " if several else "")
         + "plus what the area has of its own"
         + (f": {EFFECTS[effect]}" if effect in EFFECTS else "")
-        + (", and an independent effect beside it" if iid else "")
-        + " (the linking model).",
-        "The estimate of an area weighs its direct estimate against what the model expects there: the less precise "
-        "the direct estimate, the more the model counts.",
+        + (", and an independent effect beside it." if iid else "."),
     ]
-    if method in METHODS:
-        sentences.append(f"Fitted by {METHODS[method]}.")
+    if several:
+        sentences += _link_in_words(model)
+    sentences.append(
+        "The estimate of an area weighs its direct estimate against what the model expects there: the less precise "
+        "the direct estimate, the more the model counts."
+    )
+    return sentences + transformation_in_words(model) + _method_in_words(model)
+
+
+def _link_in_words(model: Mapping[str, Any]) -> list[str]:
+    link = str(model.get("link", ""))
+    if link not in LINKS:
+        return []
+    order = [str(name) for name in model.get("order") or ()]
+    if link == "chain" and order:
+        steps = [f"{a} given {b}" for a, b in pairwise(order)]
+        return [
+            f"{LINKS[link]}: {', then '.join(steps)}, and {order[-1]} by itself. eta0 is what the effect of the latter "
+            "does to the former in the same area, eta1 what it does to it in each neighbouring area."
+        ]
+    return [f"{LINKS[link]}."]
+
+
+def _method_in_words(model: Mapping[str, Any]) -> list[str]:
+    method = str(model.get("method", ""))
+    level = level_percent(model["level"]) + " " if "level" in model else ""
+    sentences = [f"Fitted by {METHODS[method]}."] if method in METHODS else []
     if method == "bayes":
         sentences.append(
-            f"Estimates are posterior means, standard errors posterior standard deviations, and intervals {level} "
-            "credible "
-            "intervals; they include the uncertainty about the hyperparameters.".replace("  ", " ")
+            "Estimates are posterior means, standard errors posterior standard deviations, and intervals "
+            f"{level}credible intervals; they include the uncertainty about the hyperparameters."
         )
     elif method:
         sentences.append(
-            f"Standard errors are square roots of estimated mean squared errors; intervals are {level} intervals "
-            "based on the "
-            "normal distribution.".replace("  ", " ")
+            f"Standard errors are square roots of estimated mean squared errors; intervals are {level}intervals "
+            "based on the normal distribution."
         )
     return sentences
 
 
+def sampling_in_words(model: Mapping[str, Any]) -> tuple[str, bool]:
+    """Say what the fit took the sampling errors of different responses to be.
+
+    Parameters
+    ----------
+    model : mapping
+        `FitResult.model`.
+
+    Returns
+    -------
+    text : str
+        A few sentences; empty with one response.
+    assumed : bool
+        Whether it rests on an assumption and not on given covariances.
+    """
+    if len(responses_of(model)) < 2:
+        return "", False
+    fields = [str(name) for name in model.get("covariance") or ()]
+    if fields:
+        return f"The sampling covariances between the responses are given ({listed(fields, 12)}).", False
+    assumed = model.get("sampling_correlation")
+    if assumed:
+        return (
+            f"The sampling errors of different responses in the same area are assumed to be correlated by {assumed:g}, "
+            "in every area. This number was chosen, not estimated: fit again with other values, 0 among them, and see "
+            "what changes.",
+            True,
+        )
+    return (
+        "The sampling errors of different responses are taken to be uncorrelated. Where one sample gave the direct "
+        "estimates of several they rarely are, and the model then takes what the errors share for likeness of the "
+        "areas: give the covariances, or assume a sampling correlation and see what changes.",
+        True,
+    )
+
+
 def is_spatial(model: Mapping[str, Any]) -> bool:
     """Whether the model lets neighbours resemble each other."""
-    return str(model.get("random_effect", "")) in {"car", "leroux"}
+    return str(model.get("random_effect", "")) in {"car", "leroux", "bym2", "icar", "sar"}
 
 
 def prior_in_words(prior: str) -> str:
@@ -181,27 +224,13 @@ _PRIORS: dict[str, Callable[..., str]] = {
     "pc": lambda upper, tail: f"{percent(tail)} of it above {significant(upper, 2)}",
     "uniform": lambda a, b: f"every value from {a:g} to {b:g} equally likely",
     "beta": lambda a, b: f"mean {significant(a / (a + b), 2)}",
+    "normal": lambda m, s: f"95% of it between {significant(m - 1.96 * s, 2)} and {significant(m + 1.96 * s, 2)}",
+    "lkj": lambda eta: (
+        "every correlation matrix equally likely"
+        if eta == 1.0
+        else "correlations near zero are likelier than strong ones"
+        if eta > 1.0
+        else "strong correlations are likelier than those near zero"
+    ),
     "fixed": lambda v: f"fixed at {significant(v)}",
 }
-
-
-def references(model: Mapping[str, Any], *, moran: bool, shapiro: bool, brown: bool) -> list[str]:
-    """List the literature that this report rests on.
-
-    Parameters
-    ----------
-    model : mapping
-        `FitResult.model`.
-    moran, shapiro, brown : bool
-        Whether the tests were made.
-
-    Returns
-    -------
-    list of str
-        In alphabetical order.
-    """
-    keys = {"fay-herriot", "rao-molina", *_BY_METHOD.get(str(model.get("method")), ())}
-    effect = str(model.get("random_effect", ""))
-    keys |= {"car": {"besag"}, "leroux": {"leroux"}}.get(effect, set())
-    keys |= {k for k, used in (("cliff-ord", moran), ("shapiro-wilk", shapiro), ("brown", brown)) if used}
-    return sorted(_REFERENCES[k] for k in keys)

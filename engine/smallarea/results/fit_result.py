@@ -32,7 +32,9 @@ class FitResult:
         frequentist fit adds ``mse``, ``g1``, ``g2``, ``g3`` as far as there are such parts; a robust one ``outlying``;
         ``ybarra_lohr`` ``covariate_error`` and ``uncorrected``; a bootstrap of SAR effects ``mse_bias_corrected``. All
         of this is on the scale of the model. After a transformation, ``model_direct``, ``model_direct_se``,
-        ``model_estimate`` and ``model_se`` are what the estimates table had on that scale.
+        ``model_estimate`` and ``model_se`` are what the estimates table had on that scale. A
+        model with neighbours or several responses adds ``plain_estimate`` and ``plain_se``, those of plain shrinkage
+        (each response by itself, independent effects, REML).
     coefficients : pandas.DataFrame
         Columns ``response``, ``term``, ``estimate``, ``se``, ``lower``, ``upper`` on the scale of the input (of the
         model, where the direct estimates were transformed; so are hyperparameters and fit statistics).

@@ -29,6 +29,7 @@ from smallarea.workflows.compare_models import Candidate, read_models
 from smallarea.workflows.compare_output import write_comparison
 from smallarea.workflows.compare_tables import compare_warnings, information_table, model_table, printable
 from smallarea.workflows.fit_input import Columns, read_fit_input
+from smallarea.workflows.record import silent, within
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -144,7 +145,7 @@ def compare(
     call = {name: printable(value) for name, value in locals().items() if name != "progress"}
     chosen = (criteria,) if isinstance(criteria, str) else tuple(criteria) or DEFAULT_CRITERIA
     _check_call(call, chosen)
-    tell = progress or _silent
+    tell = progress or silent
     known = areas is not None or graph is not None
     responses = (direct,) if isinstance(direct, str) else tuple(direct)
     candidates = read_models(models, responses=responses, covariates=tuple(covariates), method=method, spatial=known)
@@ -197,7 +198,7 @@ def compare(
     frames, fits, seconds = [], [], []
     for number, candidate in enumerate(candidates):
         start = time.perf_counter()
-        span = _within(tell, 5.0 + 85.0 * number / len(candidates), 5.0 + 85.0 * (number + 1) / len(candidates))
+        span = within(tell, 5.0 + 85.0 * number / len(candidates), 5.0 + 85.0 * (number + 1) / len(candidates))
         frame, fitted = judge(candidate, span)
         frames.append(frame)
         fits.append(fitted)
@@ -220,7 +221,7 @@ def compare(
         adjacency,
         {"smallarea": __version__},
     )
-    write_comparison(result, report, csv, cells, excel, _within(tell, 90.0, 100.0))
+    write_comparison(result, report, csv, cells, excel, within(tell, 90.0, 100.0))
     return result
 
 
@@ -267,7 +268,7 @@ class _Judge:
         def fit(part: Sequence[AreaLevelData]) -> ModelFit:
             nonlocal done
             share = 100.0 / (1 + refits)
-            inner = _within(tell, done * share, (done + 1) * share)
+            inner = within(tell, done * share, (done + 1) * share)
             text = f"{candidate.name}: fit {done + 1} of {1 + refits}"
             inner(0.0, text)
             found = fit_candidate(
@@ -325,11 +326,3 @@ def _check_call(call: Mapping[str, Any], criteria: Sequence[str]) -> None:
     for name, (suffixes, what) in _FORMATS.items():
         if call[name] is not None:
             check_suffix(call[name], suffixes, what)
-
-
-def _silent(percent: float, text: str) -> None:
-    """Progress that nobody asked for."""
-
-
-def _within(tell: Progress, start: float, end: float) -> Progress:
-    return lambda percent, text: tell(start + (end - start) * percent / 100.0, text)

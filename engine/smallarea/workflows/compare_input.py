@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification
-from smallarea.errors import GraphProblem, JobProblem
+from smallarea.errors import GraphProblem
 from smallarea.results.prediction.folds import centroid_blocks, graph_blocks, random_folds
 from smallarea.workflows.compare_models import Candidate
 from smallarea.workflows.compare_scores import Survey
@@ -114,15 +114,17 @@ def block_folds(
 
     Raises
     ------
+    GraphProblem
+        If there is neither.
     JobProblem
-        If there is neither, or there are too few areas.
+        If there are too few areas.
     """
     rng = np.random.default_rng([seed, 11])
     sampled = np.asarray(np.isfinite(survey.direct).any(axis=1), dtype=bool)
     if areas is not None:
         return centroid_blocks(_places(areas), sampled, folds, rng)
     if graph is None:
-        raise JobProblem("Spatial blocks (cv_block) need polygons (areas) or a saved graph.")
+        raise GraphProblem("Spatial blocks (cv_block) need polygons (areas) or a saved graph.")
     return graph_blocks(graph.adjacency, sampled, folds, rng)
 
 

@@ -17,6 +17,7 @@ from smallarea.workflows.export_input import check_reference, read_grouping, rea
 from smallarea.workflows.export_output import export_settings, export_warnings, write_products
 from smallarea.workflows.export_result import ExportResult
 from smallarea.workflows.export_sources import read_adjacency, read_draws, read_polygons
+from smallarea.workflows.record import silent
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -138,7 +139,7 @@ def export(
     """
     call = {name: value for name, value in locals().items() if name not in ("posterior", "progress")}
     _check_call(call)
-    tell = progress or _silent
+    tell = progress or silent
     tell(0.0, "reading the draws")
     draws = read_draws(posterior)
     fitted = posterior if isinstance(posterior, FitResult) else None
@@ -235,7 +236,3 @@ def _check_call(call: Mapping[str, Any]) -> None:
     for name, (suffixes, what) in _FORMATS.items():
         if call[name] is not None:
             check_suffix(call[name], suffixes, what)
-
-
-def _silent(percent: float, text: str) -> None:
-    """Progress that nobody asked for."""

@@ -13,14 +13,15 @@ import pandas as pd
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
 from smallarea.errors import JobProblem
 from smallarea.results.fit_result import FitResult
-from smallarea.results.reliability import classify, load_preset, scale_cautions
+from smallarea.results.reliability import classify, load_preset
 from smallarea.workflows.fit_call import AUTO, check_call, names_of, plain, speaking_of
 from smallarea.workflows.fit_graph import adjacency_of
 from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
 from smallarea.workflows.fit_model import Settings, fit_model
-from smallarea.workflows.fit_notes import dropped_rows, fit_warnings
+from smallarea.workflows.fit_notes import dropped_rows, fit_warnings, preset_cautions
 from smallarea.workflows.fit_output import write_outputs
 from smallarea.workflows.fit_scale import check_scale, to_model_scale, way_back
+from smallarea.workflows.plain_shrinkage import with_plain_shrinkage
 from smallarea.workflows.record import silent, timed, versions, within
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def fit(
     estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
     result = FitResult(
         estimates,
-        tables.area_diagnostics,
+        with_plain_shrinkage(tables.area_diagnostics, data, specification),
         tables.coefficients,
         tables.hyperparameters,
         tables.fit_statistics,
@@ -241,7 +242,7 @@ def fit(
         (
             *fit_warnings(data, columns.direct, specification, adjacency, tables, min_ess),
             *fitted.warnings,
-            *scale_cautions(estimates, preset),
+            *preset_cautions(estimates, preset),
         ),
         dropped_rows(found, data, columns.direct),
         adjacency,

@@ -10,6 +10,7 @@ import pandas as pd
 
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification
 from smallarea.errors import named
+from smallarea.results.reliability import ReliabilityPreset, scale_cautions
 from smallarea.results.tables import FitTables
 from smallarea.workflows.fit_input import FitInput
 
@@ -76,13 +77,24 @@ def fit_warnings(
     estimates = tables.estimates
     unknown = estimates.loc[estimates["estimate"].notna() & estimates["se"].isna(), "area"].tolist()
     if unknown:
-        others = "bayes" if specification.method in ("reml", "ml") else "reml, amrl_yl or bayes"
         found.append(
             f"The estimated mean squared error of {len(unknown)} areas is not positive, so they have no standard "
-            f"error: {named(unknown)}. The bias correction of method {specification.method!r} is unstable where the "
-            f"model variance is small; use {others}."
+            f"error: {named(unknown)}. {_instead(specification)}"
         )
     return tuple(found)
+
+
+def _instead(specification: AreaLevelSpecification) -> str:
+    """Say what to do where a mean squared error is not positive."""
+    if specification.random_effect == "sar":
+        return "Set mse to 'bootstrap'."
+    if len(specification.responses) > 1:
+        return "The covariance matrix of the area effects is near its boundary; method 'bayes' averages over it."
+    others = "bayes" if specification.method in ("reml", "ml") else "reml, amrl_yl or bayes"
+    return (
+        f"The bias correction of method {specification.method!r} is unstable where the model variance is small; use "
+        f"{others}."
+    )
 
 
 def sampler_warnings(diagnostics: Mapping[str, Any], min_ess: int) -> list[str]:
@@ -139,6 +151,29 @@ def _warnings_far_from_data(
                 "neighbours cannot help, so their predictions are as uncertain as the spatial prior."
             )
     return found
+
+
+def preset_cautions(estimates: pd.DataFrame, preset: ReliabilityPreset) -> tuple[str, ...]:
+    """Say where the reliability preset does not suit the estimates of a response.
+
+    Parameters
+    ----------
+    estimates : pandas.DataFrame
+        The estimates table.
+    preset : ReliabilityPreset
+        The rule.
+
+    Returns
+    -------
+    tuple of str
+        May be empty.
+    """
+    responses = estimates.groupby("response", sort=False)
+    return tuple(
+        f"{name}: {text}" if responses.ngroups > 1 else text
+        for name, table in responses
+        for text in scale_cautions(table, preset)
+    )
 
 
 def dropped_rows(found: FitInput, data: Sequence[AreaLevelData], responses: Sequence[str]) -> pd.DataFrame:

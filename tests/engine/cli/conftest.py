@@ -25,6 +25,9 @@ def squares(tmp_path: Path) -> Path:
         "rate_var": np.full(n, 0.5),
         "rate_se": np.full(n, np.sqrt(0.5)),
         "x": x,
+        "rent": 500.0 - 20.0 * x + 30.0 * generator.normal(size=n),
+        "rent_var": np.full(n, 400.0),
+        "rate_rent": np.full(n, 3.0),
     }
     path = tmp_path / "squares.gpkg"
     gpd.GeoDataFrame(fields, geometry=cells, crs="EPSG:32617").to_file(path, layer="squares")

@@ -47,6 +47,48 @@ def test_three_ways_one_result(smallarea, squares, tmp_path, model):
         np.testing.assert_allclose(written[name], result.estimates[name], rtol=1e-12, err_msg=name)
 
 
+def test_several_responses_from_the_command_line_and_from_jobs(smallarea, squares, tmp_path):
+    words = ["--id-field", "code", "--direct", "rate", "--direct", "rent", "--variance", "rate_var", "--variance",
+             "rent_var", "--covariance", "rate_rent", "--random-effect", "leroux", "--link", "chain", "--order", "rent",
+             "--order", "rate", "--draws", "200", "--min-ess", "200"]  # fmt: skip
+    done, events = smallarea("fit", squares, *words, "--csv", tmp_path / "command.csv", "--json")
+    assert done.exit_code == 0, done.output
+    summary = events[-1]["summary"]
+    assert (summary["n_areas"], summary["n_sampled"], summary["n_estimated"]) == (13, 13, 13)
+    assert set(summary["responses"]) == {"rate", "rent"}
+    assert summary["order"] == ["rent", "rate"]
+    table = pd.read_csv(tmp_path / "command.csv")
+    assert table["response"].tolist() == ["rate"] * 13 + ["rent"] * 13
+    parameters = {
+        "areas": str(squares), "id_field": "code", "direct": ["rate", "rent"], "variance": ["rate_var", "rent_var"],
+        "covariance": "rate_rent", "random_effect": "leroux", "link": "chain", "order": ["rent", "rate"],
+        "draws": 200, "min_ess": 200, "csv": "job.csv",
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps({"version": 1, "task": "fit", "parameters": parameters}))
+    done, _ = smallarea("run", tmp_path / "job.json")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "job.csv").read_bytes() == (tmp_path / "command.csv").read_bytes()
+
+
+def test_people_read_a_line_for_each_response(smallarea, squares):
+    done, _ = smallarea(
+        "fit", squares, "--direct", "rate", "--direct", "rent", "--variance", "rate_var", "--variance", "rent_var",
+        "--random-effect", "iid", "--method", "reml",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    (rate,) = [line for line in done.stdout.splitlines() if line.startswith("responses")]
+    (rent,) = [line for line in done.stdout.splitlines() if line.strip().startswith("rent: ")]
+    assert "rate: median cv direct 0." in rate
+    assert "median cv 0." in rent
+    assert "_" not in rent
+
+
+def test_wrong_numbers_of_fields_exit_with_2_and_are_named(smallarea, squares):
+    done, events = smallarea("fit", squares, "--direct", "rate", "--direct", "rent", "--variance", "rate_var", "--json")
+    assert done.exit_code == 2
+    assert "2 with direct estimates ('rate', 'rent'), 1 with sampling variances ('rate_var')" in events[-1]["text"]
+
+
 def test_the_layer_the_report_and_the_table_are_written(smallarea, squares, tmp_path):
     layer, report, table = (tmp_path / name for name in ("e.gpkg", "e.html", "e.csv"))
     done, events = smallarea(

@@ -34,6 +34,7 @@ HEAVY = {
     "pyogrio",
     "shapely",
     "jinja2",
+    "numba",
     "torch",
     "jax",
 }

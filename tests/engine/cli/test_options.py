@@ -98,9 +98,33 @@ def test_lists_dictionaries_and_switches_reach_the_job(tmp_path):
     assert (parameters["level"], parameters["min_ess"]) == (0.9, 200)
 
 
+def test_several_responses_reach_the_job_in_their_order(tmp_path):
+    words = ["--direct", "z, too", "--variance", "w", "--covariance", "c", "--link", "chain"]
+    done, parameters = saved(tmp_path, *words, "--order", "z, too", "--order", "y", "--sampling-correlation", "-0.2")
+    assert done.exit_code == 0, done.output
+    assert parameters["direct"] == ["y", "z, too"]
+    assert parameters["variance"] == ["v", "w"]
+    assert parameters["covariance"] == ["c"]
+    assert parameters["order"] == ["z, too", "y"]
+    assert parameters["sampling_correlation"] == -0.2
+    done, parameters = saved(tmp_path, "--link", "chain", "--order", "auto")
+    assert parameters["order"] == ["auto"]
+
+
+def test_the_help_says_what_is_repeated_and_what_kind_of_number_is_meant():
+    text = CliRunner().invoke(cli, ["fit", "--help"], terminal_width=100).output
+    for option in ("--direct FIELD", "--variance FIELD", "--covariance FIELD", "--order FIELD"):
+        assert "Repeat for several." in " ".join(text.partition(option)[2].partition("\n  --")[0].split()), option
+    assert "--sampling-correlation FLOAT" in text
+    assert "--direct income --direct rent --variance income_var --variance rent_var" in text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--sampling-correlation", "1"], "--sampling-correlation: input should be less than 1"),
+        (["--sampling-correlation", "high"], "--sampling-correlation"),
+        (["--link", "gmcar"], "'chain'"),
         (["--prior", "HalfNormal(1)"], "is not NAME=VALUE"),
         (["--prior", "rho=a", "--prior", "rho=b"], "given twice"),
         (["--level", "95"], "--level: input should be less than 1"),

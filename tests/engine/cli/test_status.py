@@ -43,7 +43,9 @@ def test_an_engine_that_was_not_installed_knows_what_it_needs(monkeypatch):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", requires)
-    assert status().problems == ()
+    found = status()
+    assert found.problems == ()
+    assert found.packages["numba"] == metadata.version("numba")
 
 
 def test_that_list_is_the_one_of_the_project_file():

@@ -10,7 +10,10 @@ import pytest
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-@pytest.mark.parametrize(("page", "least"), [("tutorial-north-carolina.md", 15), ("exceedance-and-ranks.md", 20)])
+PAGES = [("tutorial-north-carolina.md", 15), ("exceedance-and-ranks.md", 20), ("comparing-models.md", 8)]
+
+
+@pytest.mark.parametrize(("page", "least"), PAGES)
 def test_the_examples_of_the_page(page: str, least: int) -> None:
     results = doctest.testfile(str(DOCS / page), module_relative=False)
     assert results.attempted > least

@@ -10,6 +10,7 @@ import pytest
 import shapely
 from smallarea.areas import AreaGraph, Areas
 from smallarea.results import FitResult
+from smallarea.results.posterior import PosteriorDraws
 from smallarea.results.reliability import classify, coefficient_of_variation, load_preset
 
 
@@ -78,12 +79,13 @@ def make_result() -> Callable[..., FitResult]:
         )
         rule = load_preset(preset)
         estimates.insert(11, "flag", classify(estimates, rule))
-        parameters = {"direct": response, "variance": "v", "covariates": ["poverty"], "seed": 7, "layer": None}
+        parameters = {"direct": [response], "variance": ["v"], "covariates": ["poverty"], "seed": 7, "layer": None}
         result = FitResult(
             estimates=estimates,
             area_diagnostics=pd.DataFrame(
                 {
                     "area": ids,
+                    "response": response,
                     "synthetic": synthetic,
                     "random_effect": estimate - synthetic,
                     "std_residual": (direct - synthetic) / np.sqrt(16.0 + se**2),
@@ -91,6 +93,7 @@ def make_result() -> Callable[..., FitResult]:
             ),
             coefficients=pd.DataFrame(
                 {
+                    "response": response,
                     "term": ["intercept", "poverty"],
                     "estimate": [centre, 6.0],
                     "se": [1.2, 0.9],
@@ -117,8 +120,12 @@ def make_result() -> Callable[..., FitResult]:
                 "method": "bayes",
                 "random_effect": "car",
                 "iid_part": True,
-                "direct": response,
-                "variance": "v",
+                "link": "independent",
+                "order": [],
+                "direct": [response],
+                "variance": ["v"],
+                "covariance": [],
+                "sampling_correlation": None,
                 "covariates": ["poverty"],
                 "level": 0.95,
                 "n_areas": n,
@@ -137,5 +144,62 @@ def make_result() -> Callable[..., FitResult]:
             versions={"smallarea": "0.1.0", "python": "3.11.2"},
         )
         return replace(result, **parts) if parts else result
+
+    return make
+
+
+@pytest.fixture
+def make_several(make_result: Callable[..., FitResult]) -> Callable[..., FitResult]:
+    """Make a Bayesian fit of several responses, side by side and with joint draws."""
+
+    def make(names: tuple[str, ...] = ("income", "rent"), **parts: object) -> FitResult:
+        results = [make_result(response=name, seed=3 + k) for k, name in enumerate(names)]
+        first = results[0]
+        tables = {
+            table: pd.concat([getattr(one, table) for one in results], ignore_index=True)
+            for table in ("estimates", "area_diagnostics", "coefficients")
+        }
+        tables["area_diagnostics"] = tables["area_diagnostics"].assign(
+            plain_estimate=tables["estimates"]["estimate"], plain_se=1.25 * tables["estimates"]["se"]
+        )
+        rng = np.random.default_rng(11)
+        n, k, draws = len(first.estimates), len(names), 400
+        noise = rng.normal(size=(draws, n, 1)) + rng.normal(size=(draws, n, k))
+        centre, spread = (np.column_stack([one.estimates[c] for one in results]) for c in ("estimate", "se"))
+        pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+        rows = [(f"sd_phi[{name}]", "SD of the spatial effect", rng.gamma(9.0, 0.3, draws)) for name in names]
+        rows += [("rho", "spatial dependence", rng.uniform(size=draws))]
+        rows += [(f"correlation[{a},{b}]", "correlation", rng.beta(20.0, 5.0, draws)) for a, b in pairs]
+        priors = ["HalfNormal(1)"] * k + ["Uniform(0, 1)"] + ["LKJ(2)"] * len(pairs)
+        hyperparameters = pd.DataFrame(
+            {
+                "name": [name for name, _, _ in rows],
+                "description": [text for _, text, _ in rows],
+                "estimate": [values.mean() for _, _, values in rows],
+                "se": [values.std() for _, _, values in rows],
+                "lower": [np.quantile(values, 0.025) for _, _, values in rows],
+                "upper": [np.quantile(values, 0.975) for _, _, values in rows],
+                "ess": 1500.0,
+                "prior": priors,
+            }
+        )
+        posterior = PosteriorDraws(
+            tuple(first.estimates["area"]),
+            names,
+            ("intercept", "poverty"),
+            centre + spread * noise / np.sqrt(2.0),
+            np.zeros((draws, 2, k)),
+            {name: values for name, _, values in rows},
+            np.column_stack([one.estimates["direct"] for one in results]),
+            np.column_stack([one.estimates["direct_se"] ** 2 for one in results]),
+        )
+        model = {
+            **first.model,
+            "link": "separable",
+            "direct": list(names),
+            "variance": [f"v{number}" for number in range(k)],
+        }
+        changed = {**tables, "hyperparameters": hyperparameters, "posterior": posterior, "model": model, **parts}
+        return replace(first, **changed)  # type: ignore[arg-type]
 
     return make

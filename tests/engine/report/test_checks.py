@@ -21,26 +21,7 @@ def as_iid(result):
 def test_a_good_fit_is_fine(make_result):
     found = verdicts(make_result())
     assert {c.verdict for c in found.values()} <= {FINE, NOTE}
-    assert "Sampling of the hyperparameters" in found
-    assert "Importance weights" in found
     assert summary_of(list(found.values())) == f"All {len(found)} checks of the model are fine or need no action."
-
-
-def test_sampler_and_weights(make_result):
-    found = verdicts(make_result(diagnostics={"ess_min": 120.0, "pareto_k": 0.75}))
-    assert found["Sampling of the hyperparameters"].verdict == LOOK
-    assert "120" in found["Sampling of the hyperparameters"].result
-    assert found["Importance weights"].verdict == LOOK
-    # Without the diagnostic the table of hyperparameters tells.
-    assert "1,200" in verdicts(make_result(diagnostics={}))["Sampling of the hyperparameters"].result
-
-
-def test_zero_model_variance(make_result):
-    result = as_iid(make_result())
-    zero = replace(result, hyperparameters=result.hyperparameters.assign(estimate=0.0))
-    assert verdicts(zero)["Model variance"].verdict == LOOK
-    assert verdicts(result)["Model variance"].verdict == FINE
-    assert "Model variance" not in verdicts(make_result())
 
 
 def test_a_pattern_that_is_left_is_never_fine(make_result):
@@ -109,3 +90,10 @@ def test_more_coefficients_than_the_areas_can_bear(make_result):
     result = make_result(2, 4, unsampled=())
     assert verdicts(result)["Enough areas"].verdict == LOOK
     assert verdicts(make_result())["Enough areas"].verdict == FINE
+
+
+def test_coefficients_are_counted_by_response(make_several):
+    result = make_several()
+    for facts in gather(result):
+        check = next(c for c in run_checks(result, facts) if c.name == "Enough areas")
+        assert check.result == "34 direct estimates, 2 coefficients"

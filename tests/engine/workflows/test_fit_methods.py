@@ -321,3 +321,16 @@ def test_a_comparison_refuses_what_it_cannot_score(model):
     responses = ["y", "z"] if "har1" in model else ["y"]
     with pytest.raises(JobProblem, match="can be fitted, but not compared"):
         read_models([model], responses=responses, covariates=("x1",), method="reml", spatial=False)
+
+
+def test_an_error_that_is_not_positive_names_the_remedy(make_map):
+    # Hardly any effects: the term for the curvature in rho outweighs the rest.
+    areas = make_map(6, 7)
+    found = []
+    for seed in range(12):
+        noise = np.sqrt(areas["v"]) * np.random.default_rng(seed).normal(size=len(areas))
+        result = fit(areas.assign(y=areas["x1"] + 1.3 * noise), **FIELDS, random_effect="sar", method="reml")
+        if result.estimates["se"].isna().any():
+            found += [text for text in result.warnings if "no standard error" in text]
+    assert found
+    assert all("Set mse to 'bootstrap'" in text for text in found)

@@ -334,6 +334,16 @@ def test_what_is_set_aside_is_said_for_each_response_and_what_all_share_once(mak
     json.dumps(summary)
 
 
+def test_the_reliability_preset_is_held_against_each_response(make_pair):
+    areas = make_pair().assign(z=lambda table: table["z"] - 250.0)
+    result = fit(areas, **BOTH, random_effect="iid", method="reml")
+    (caution,) = [text for text in result.warnings if "change sign" in text]
+    assert caution.startswith("z: Estimates change sign (")
+    assert "of 30 are negative" in caution
+    alone = fit(areas, **{**ONE, "direct": "z", "variance": "w"}, random_effect="iid", method="reml")
+    assert any(text.startswith("Estimates change sign") for text in alone.warnings)
+
+
 def test_parts_of_the_map_without_data_count_for_linked_responses_together(make_pair):
     areas = make_pair()
     far = areas.geometry.translate(-9e5)

@@ -24,8 +24,6 @@ Vector = NDArray[np.float64]
 
 # Above this the estimate for the cell cannot be relied on (Vehtari et al. 2024).
 UNRELIABLE_K = 0.7
-# Weights whose tail is lighter have three moments and are left as they are.
-SMOOTHED_FROM = 1.0 / 3.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def smooth_log_weights(log_weights: Vector) -> tuple[Vector, float]:
         if len(above) >= 5:
             above = above[np.argsort(x[above], kind="stable")]
             shape, scale = fit_generalised_pareto(np.exp(x[above]) - math.exp(cutoff))
-            if shape >= SMOOTHED_FROM:
+            if math.isfinite(shape):
                 x[above] = np.log(_quantiles(len(above), shape, scale) + math.exp(cutoff))
                 x = np.minimum(x, 0.0)
     return x - special.logsumexp(x), shape
