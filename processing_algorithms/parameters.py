@@ -87,6 +87,10 @@ class ParameterMaker:
         spec = self._spec(name)
         return self._finished(name, _choice(name, label, list(spec.choices), spec.default))
 
+    def choice_or_default(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a choice whose default depends on other parameters."""
+        return self._finished(name, _choice(name, label, [UNSET, *self._spec(name).choices], UNSET))
+
     def choices(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return any number of the schema's words; none stands for the engine's default."""
         definition = QgsProcessingParameterEnum(

@@ -37,11 +37,13 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.engine_status import EngineStatus
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
+        from ..processing_algorithms.fit_space_time import FitSpaceTime
 
         for algorithm in (
             CheckAreas,
             BuildAdjacency,
             FitFayHerriot,
+            FitSpaceTime,
             CompareModels,
             ExceedanceAndRanks,
             EngineStatus,

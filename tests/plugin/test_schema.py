@@ -9,6 +9,7 @@ TASKS = {
     "checkareas": "check_areas",
     "buildadjacency": "build_adjacency",
     "fitfayherriot": "fit",
+    "fitspacetime": "fit_space_time",
     "exceedanceandranks": "export",
     "comparemodels": "compare",
 }
@@ -49,7 +50,7 @@ def test_the_same_defaults_choices_limits_and_help(pair):
     algorithm, task = pair
     for definition in algorithm.parameterDefinitions():
         spec = task.parameters[definition.name().lower()]
-        if spec.name in MORE_HELP:
+        if spec.name in MORE_HELP and algorithm.name() == "fitfayherriot":
             assert definition.help().startswith(f"{spec.help} ")
         elif spec.name not in OWN_HELP:
             assert definition.help() == spec.help
@@ -60,6 +61,10 @@ def test_the_same_defaults_choices_limits_and_help(pair):
             assert definition.usesStaticStrings()
             if spec.name == "iid_part":
                 assert definition.options() == ["default", "yes", "no"]
+                assert definition.defaultValue() == "default"
+                continue
+            if spec.default is None and not definition.allowMultiple():
+                assert tuple(definition.options()) == ("default", *spec.choices)
                 assert definition.defaultValue() == "default"
                 continue
             assert tuple(definition.options()) == spec.choices

@@ -138,6 +138,8 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if value is None or value is pd.NA or value is pd.NaT:
         return None
+    if isinstance(value, pd.Timestamp):
+        return value.to_pydatetime()
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     if isinstance(value, bool | int | float):
@@ -159,7 +161,7 @@ def _cell(target: WriteOnlyWorksheet, value: Any, **style: Any) -> Any:
 def _format(name: str, values: pd.Series) -> str:
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
         return number_format(name, values)
-    return "General"
+    return "yyyy-mm-dd" if pd.api.types.is_datetime64_any_dtype(values.dtype) else "General"
 
 
 def _width(name: str, values: pd.Series, shown: str) -> float:

@@ -84,8 +84,9 @@ class SpaceTimeResult(FitResult):
     def for_report(self) -> FitResult:
         """Return the fit as the report takes it: with a response for each period."""
         count = len(self.estimates) // len(self.periods)
-        names = [period for period in self.periods for _ in range(count)]
-        model = {**self.model, "direct": list(self.periods), "link": "time"}
+        called = [f"{self.model['direct'][0]} in {period}" for period in self.periods]
+        names = [name for name in called for _ in range(count)]
+        model = {**self.model, "direct": called}
         return replace(
             self,
             estimates=self.estimates.drop(columns="time").assign(response=names),
