@@ -148,7 +148,8 @@ class CollapsedModel:
             columns = columns[..., None]
         if not self._coupled:
             return weights[:, :, None] * columns
-        return sum(weights[:, :, k, None] * columns[:, None, k] for k in range(self.data.shape[1]))  # type: ignore[return-value]
+        parts = [weights[:, :, k, None] * columns[:, None, k] for k in range(self.data.shape[1])]
+        return np.sum(parts, axis=0)
 
     def log_likelihood(self, hyper: Hyperparameters) -> Vector:
         """Log density of y given hyperparameters, beta integrated over its flat prior.
