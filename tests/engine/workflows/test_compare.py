@@ -62,8 +62,8 @@ def test_leaving_out_agrees_with_refitting(make_map):
         **{**FAST, "min_ess": 1000},
     )  # fmt: skip
     wide = found.scores.pivot(index="model", columns="criterion", values="elpd")
-    # A refit standardises anew and leave-one-out averages over 400 sets of hyperparameters: over four seeds the two sums
-    # differed by 0.16 on average with an SD of 0.1, on 24 areas. The bound is three SDs above that.
+    # A refit standardises anew and leave-one-out averages over 400 sets of hyperparameters: over four seeds the two
+    # sums differed by 0.16 on average with an SD of 0.1, on 24 areas. The bound is three SDs above that.
     assert np.abs(wide["loo"] - wide["cv_area"]).max() < 0.5
     cells = found.cells.pivot(index=["model", "area"], columns="criterion", values="predicted_sd")
     assert np.abs(np.log(cells["loo"] / cells["cv_area"])).max() < 0.1
