@@ -9,7 +9,15 @@ import sys
 import pytest
 
 REQUIRED = os.environ.get("CI", "").lower() == "true" or bool(os.environ.get("SMALLAREA_REQUIRE_QGIS"))
-ALGORITHMS = {"checkareas", "buildadjacency", "fitfayherriot", "comparemodels", "exceedanceandranks", "enginestatus"}
+ALGORITHMS = {
+    "checkareas",
+    "buildadjacency",
+    "fitfayherriot",
+    "fitspacetime",
+    "comparemodels",
+    "exceedanceandranks",
+    "enginestatus",
+}
 LOAD = """
 import importlib.util, sys
 from qgis.core import QgsApplication, QgsProcessingAlgorithm
