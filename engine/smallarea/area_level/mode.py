@@ -19,6 +19,10 @@ DIFFERENCE = 1e-3
 GRADIENT_TOLERANCE = 1e-8
 SMALLEST_GAIN = 1e-10
 LONGEST_STEP = 1.5
+# A climb stays this near to the prior's centre: beyond it a parameter has all but rounded to the end of its range, and
+# a search that starts with the others far off would run there and not come back. A likelihood without a prior may go
+# further.
+REACH, FLAT_REACH = 4.5, 8.0
 LINE_SEARCH = np.array([2.0, 1.0, 0.6, 0.35, 0.2, 0.1, 0.04, 0.01])
 
 
@@ -65,7 +69,10 @@ def find_mode(target: BatchTarget, dimension: int, *, flat: bool = False) -> tup
         )
     ranked = np.argsort(-np.where(np.isfinite(heights), heights, -np.inf))
     # A bare likelihood may have a plateau at a boundary: several climbs, and the highest end counts.
-    ends = [_climb(evaluate, starts[at], float(heights[at])) for at in ranked[: 4 if flat else 1].tolist()]
+    ends = [
+        _climb(evaluate, starts[at], float(heights[at]), FLAT_REACH if flat else REACH)
+        for at in ranked[: 4 if flat else 1].tolist()
+    ]
     mode, _ = max(ends, key=lambda end: end[1])
     least = 0.01 if flat else 0.5
     if flat:
@@ -89,7 +96,7 @@ def _polish(evaluate: BatchTarget, mode: Vector, least: float) -> Vector:
     return mode
 
 
-def _climb(evaluate: BatchTarget, start: Vector, height: float) -> tuple[Vector, float]:
+def _climb(evaluate: BatchTarget, start: Vector, height: float, reach: float) -> tuple[Vector, float]:
     """Quasi-Newton ascent (BFGS) whose line searches evaluate all steps at once.
 
     A step into a region where the target is zero (its logarithm minus infinity) is just a bad step, which the line
@@ -97,18 +104,21 @@ def _climb(evaluate: BatchTarget, start: Vector, height: float) -> tuple[Vector,
     """
     d = len(start)
     x, slope, curvature = start, *_slopes(evaluate, start, height)
-    inverse = np.diag(1.0 / np.maximum(curvature, 1.0))
+    inverse, fresh = np.diag(1.0 / np.maximum(curvature, 1.0)), True
     for _ in range(MOST_STEPS):
         direction = inverse @ slope
         if slope @ direction < GRADIENT_TOLERANCE:  # twice what a full step would gain
             break
         direction *= min(1.0, LONGEST_STEP / float(np.max(np.abs(direction))))
-        ahead = x + LINE_SEARCH[:, None] * direction
+        ahead = np.clip(x + LINE_SEARCH[:, None] * direction, -reach, reach)
         heights = evaluate(ahead)
         best = int(np.argmax(np.where(np.isfinite(heights), heights, -np.inf)))
         if not heights[best] > height:
-            break
-        moved = ahead[best] - x
+            if fresh:
+                break
+            inverse, fresh = np.diag(1.0 / np.maximum(curvature, 1.0)), True
+            continue
+        moved, fresh = ahead[best] - x, False
         x, height = ahead[best], float(heights[best])
         new_slope, curvature = _slopes(evaluate, x, height)
         change = slope - new_slope
