@@ -30,7 +30,7 @@ Progress = Callable[[float, str], None]
 FIRST_BATCH = 200
 # Learning ends when a batch reaches the good share, or when all batches together are worth so many independent draws.
 LEAST_BATCHES = 2
-GOOD_SHARE = 0.6
+GOOD_SHARE = 0.4
 LEARN_FROM = 1000.0
 LARGEST_BATCH = 4000
 # The sampler gives up after this many times the evaluations that a perfect proposal would need.
