@@ -28,9 +28,9 @@ Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
 FIRST_BATCH = 200
-# Learning ends when a batch reaches the good share, or when all batches together are worth so many independent draws.
+# Learning ends when all batches together are worth so many independent draws; fewer if the last batch had a good share.
 LEAST_BATCHES = 2
-GOOD_SHARE = 0.4
+GOOD_SHARE, GOOD_FROM = 0.4, 600.0
 LEARN_FROM = 1000.0
 LARGEST_BATCH = 4000
 # The sampler gives up after this many times the evaluations that a perfect proposal would need.
@@ -230,10 +230,11 @@ def _has_learned(state: SamplerState, log_weights: Vector, min_ess: int) -> bool
     """Whether the proposal fits well already, or was learned from enough, or learning has become too dear."""
     if len(state.batches) < LEAST_BATCHES:
         return False
-    if _share(state, len(state.batches) - 1) >= GOOD_SHARE:
-        return True
     weights = np.exp(log_weights - special.logsumexp(log_weights))
-    enough = 1.0 / float(np.sum(weights**2)) >= min(LEARN_FROM, max(200.0, float(min_ess)))
+    worth = 1.0 / float(np.sum(weights**2))
+    # One batch can be lucky: a good share counts once the proposal was learned from something.
+    good = _share(state, len(state.batches) - 1) >= GOOD_SHARE
+    enough = worth >= min(GOOD_FROM if good else LEARN_FROM, max(200.0, float(min_ess)))
     return enough or len(log_weights) >= PATIENCE * min_ess / 2.0
 
 
