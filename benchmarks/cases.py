@@ -75,19 +75,13 @@ def simulated(n: int, responses: int = 2, seed: int = 1) -> Case:
     return simulate_on(delaunay_graph(n, seed), responses, np.random.default_rng(seed), f"{n} random areas")
 
 
-def simulate_on(graph: AreaGraph, responses: int, rng: np.random.Generator, name: str, truth=None) -> Case:
+def simulate_on(graph: AreaGraph, responses: int, rng: np.random.Generator, name: str) -> Case:
     """Simulate a separable model with two covariates on a graph."""
-    case, _ = simulate_with_truth(graph, responses, rng, name, truth or TRUTH)
-    return case
-
-
-def simulate_with_truth(graph: AreaGraph, responses: int, rng: np.random.Generator, name: str, truth: dict):
-    """Simulate, and return the true quantities as well, shape (N, K)."""
     n = len(graph.ids)
     names = tuple(f"y{k}" for k in range(responses))
     x = rng.standard_normal((n, 2))
     model = specify(["x0", "x1"], responses=names)
-    values = [truth[parameter.kind] for parameter in model.layout]
+    values = [TRUTH[parameter.kind] for parameter in model.layout]
     hyper = as_arrays(model.layout, (), responses, np.array([values]))
     # A prior draw is a draw given data that say nothing.
     flat = Case(
@@ -104,11 +98,11 @@ def simulate_with_truth(graph: AreaGraph, responses: int, rng: np.random.Generat
     white = built._factoriser.factor(field.assemble(hyper, weights))
     phi = field.effect(white.unwhiten(white.noise(rng.standard_normal((field.pattern.n, 1, 1)))), hyper)[:, :, 0, 0]
     theta = (
-        x @ rng.normal(scale=0.4, size=(2, responses)) + phi + truth["sd_delta"] * rng.standard_normal((n, responses))
+        x @ rng.normal(scale=0.4, size=(2, responses)) + phi + TRUTH["sd_delta"] * rng.standard_normal((n, responses))
     )
     variance = 0.06 * rng.gamma(2.0, 0.5, (n, responses))
     direct = theta + np.sqrt(variance) * rng.standard_normal((n, responses))
-    return Case(name, graph, names, direct, variance, x), theta
+    return Case(name, graph, names, direct, variance, x)
 
 
 def from_layer(arguments: list[str], responses: int) -> Case:

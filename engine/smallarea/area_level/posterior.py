@@ -25,8 +25,8 @@ from smallarea.area_level.threads import ModelPool
 Vector = NDArray[np.float64]
 Array = TypeVar("Array", bound=NDArray[Any])
 
-# Sets of hyperparameters that are worked on at once: many on small maps, where Python's overhead counts, and one group
-# of compiled lanes on large ones, where memory does.
+# Sets of hyperparameters that are worked on at once: many on small maps, where Python's overhead counts, and few on
+# large ones, where memory does.
 LANES = 8
 CELLS_AT_ONCE = 40_000
 MOST_GROUPS = 32

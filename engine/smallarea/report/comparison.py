@@ -11,6 +11,7 @@ import pandas as pd
 from smallarea.report.comparison_figures import difference_chart, pit_charts
 from smallarea.report.encoding import Picture
 from smallarea.report.formatting import as_number, count, fixed, listed, percent, plural, setting, significant
+from smallarea.report.page import write_page
 from smallarea.results.prediction.score_table import ALL
 
 if TYPE_CHECKING:
@@ -65,11 +66,7 @@ def write_comparison_report(result: CompareResult, path: str, *, written: dateti
     OutputProblem
         If it cannot be written there.
     """
-    from smallarea.io.atomic import atomic_path
-
-    html = render_comparison(result, written=written or datetime.now().astimezone())
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
+    write_page(render_comparison(result, written=written or datetime.now().astimezone()), path)
 
 
 def render_comparison(result: CompareResult, *, written: datetime | None = None) -> str:

@@ -24,6 +24,7 @@ from smallarea.report.formatting import (
 )
 from smallarea.report.learning import LITTLE_LEARNED, Learning, learn
 from smallarea.report.model_checks import model_checks
+from smallarea.report.page import write_page
 from smallarea.report.parameters import hyperparameter_groups
 from smallarea.report.references import references
 from smallarea.report.summary import summary, tiles
@@ -56,12 +57,7 @@ def write_report(result: FitResult, path: str, *, written: datetime | None = Non
     OutputProblem
         If it cannot be written there.
     """
-    from smallarea.io.atomic import atomic_path
-
-    html = render_report(result, written=written or datetime.now().astimezone())
-    with atomic_path(path) as temporary:
-        # Ids may hold halves of surrogate pairs, which UTF-8 cannot; they become character references.
-        temporary.write_text(html, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
+    write_page(render_report(result, written=written or datetime.now().astimezone()), path)
 
 
 def render_report(result: FitResult, *, written: datetime | None = None) -> str:
