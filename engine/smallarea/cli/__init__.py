@@ -38,15 +38,26 @@ _COMMANDS = {
     "compare": "Compare Fay-Herriot models by how well they predict.",
     "export": "Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.",
     "areas": "Check polygons, build their adjacency graph.",
+    "survey": "From survey microdata or published estimates to the input of a fit.",
     "run": "Run a job file; events as JSON lines.",
     "status": "Say which engine this is, what it found, and what is missing.",
     "schema": "Print the JSON schema of the job files.",
     "demo": "Run the main job on real polygons, here and now.",
 }
 
-_AREAS_COMMANDS = {
-    "check": "Validate polygons and report what would break an adjacency graph.",
-    "adjacency": "Build the adjacency graph of the areas.",
+# Name of a group: what it is for, and its commands.
+_GROUPS = {
+    "areas": (
+        "Check polygons and build their adjacency graph, before a fit or without one.",
+        {
+            "check": "Validate polygons and report what would break an adjacency graph.",
+            "adjacency": "Build the adjacency graph of the areas.",
+        },
+    ),
+    "survey": (
+        "From a survey's table of respondents, or from published estimates, to the input of a fit.",
+        {},
+    ),
 }
 
 
@@ -100,20 +111,21 @@ def exit_codes() -> str:
     return "\n".join(f"  {code:>3}  {text}" for code, text in listed)
 
 
-def areas_group() -> click.Group:
-    """Build the group ``smallarea areas``.
+def group(name: str) -> click.Group:
+    """Build a group of commands.
+
+    Parameters
+    ----------
+    name : str
+        ``areas`` or ``survey``.
 
     Returns
     -------
     click.Group
-        With ``check`` and ``adjacency``.
+        With its commands.
     """
-    return LazyGroup(
-        listing=_AREAS_COMMANDS,
-        prefix="areas ",
-        name="areas",
-        help="Check polygons and build their adjacency graph, before a fit or without one.",
-    )
+    purpose, listing = _GROUPS[name]
+    return LazyGroup(listing=listing, prefix=f"{name} ", name=name, help=purpose)
 
 
 @click.group(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 Contiguity = Literal["queen", "rook"]
 IslandRule = Literal["own_component", "nearest", "error"]
@@ -17,6 +17,15 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 # folder of the job file.
 IN: dict[str, Any] = {"path": "input"}
 OUT: dict[str, Any] = {"path": "output"}
+
+
+def as_list(value: Any) -> Any:
+    """One name stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+_NAMES: dict[str, Any] = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}
+FieldNames = Annotated[list[str], BeforeValidator(as_list), WithJsonSchema(_NAMES)]
 
 
 class TaskParameters(BaseModel):

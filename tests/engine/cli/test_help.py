@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from smallarea.cli import _AREAS_COMMANDS, _COMMANDS, cli
+from smallarea.cli import _COMMANDS, _GROUPS, cli
 from smallarea.errors import SmallareaError
 
 COMMANDS = [
@@ -62,8 +62,8 @@ def test_the_help_lists_every_exit_code():
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        *(([name], line) for name, line in _COMMANDS.items() if name != "areas"),
-        *((["areas", name], line) for name, line in _AREAS_COMMANDS.items()),
+        *(([name], line) for name, line in _COMMANDS.items() if name not in _GROUPS),
+        *(([group, name], line) for group, (_, listing) in _GROUPS.items() for name, line in listing.items()),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -1,0 +1,3 @@
+"""What the commands of ``smallarea survey`` teach."""
+
+from __future__ import annotations

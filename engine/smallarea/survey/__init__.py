@@ -1,0 +1,1 @@
+"""From survey tables to direct estimates and their sampling variances."""
