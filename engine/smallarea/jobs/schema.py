@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from smallarea.errors import named
 from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
 from smallarea.jobs.schema_compare import Compare
 from smallarea.jobs.schema_export import Export
@@ -40,7 +42,9 @@ TASKS: dict[str, type[TaskParameters]] = {
 
 def _known_task(task: str) -> str:
     if task not in TASKS:
-        raise ValueError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
+        raise PydanticCustomError(
+            "literal_error", "Input should be one of {tasks}", {"tasks": named(TASKS, len(TASKS))}
+        )
     return task
 
 
