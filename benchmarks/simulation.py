@@ -19,6 +19,7 @@ import sys
 import numpy as np
 from cases import Case, from_layer, simulated
 from smallarea.area_level import build_model, sample_posterior
+from smallarea.area_level.posterior import Posterior
 
 MODELS = {
     "FH, independent": {"random_effect": "iid", "link": "independent"},
@@ -39,11 +40,15 @@ def interval_score(truth, lower, upper, alpha=0.05):
     ).mean(axis=0)
 
 
-def simulate(case: Case, replicate: int) -> tuple[Case, np.ndarray]:
+def fit_truth(case: Case) -> Posterior:
+    """Fit the separable model to the real data: its posterior means are the truth of every replicate."""
+    specification = case.specify()
+    return sample_posterior(build_model(specification, case.stacked, case.graph), specification, min_ess=400, seed=1)
+
+
+def simulate(case: Case, fit: Posterior, replicate: int) -> tuple[Case, np.ndarray]:
     """Draw new area effects and sampling errors from the posterior means of the separable model."""
     specification = case.specify()
-    built = build_model(specification, case.stacked, case.graph)
-    fit = sample_posterior(built, specification, min_ess=400, seed=1)
     values = fit.weighted.weights @ fit.weighted_values
     data = case.stacked
     rng = np.random.default_rng([7, replicate])
@@ -103,7 +108,8 @@ def main() -> int:
     given = parser.parse_args()
     case = from_layer(given.layer, 2) if given.layer else simulated(115)
     print(f"{case.name}: {len(case.graph.ids)} areas, {given.replicates} replicates")
-    runs = [fit_all(*simulate(case, r)) for r in range(given.replicates)]
+    truth = fit_truth(case)
+    runs = [fit_all(*simulate(case, truth, r)) for r in range(given.replicates)]
     table = {
         name: {what: np.mean([run[name][what] for run in runs], axis=0) for what in ("square", "coverage", "score")}
         for name in MODELS
