@@ -204,7 +204,7 @@ def _stage(
     number: int,
     nest: bool,
 ) -> Stage:
-    """Number the strata and units of one stage, within the units of the stage before."""
+    """Give numbers to the strata and units of one stage, within the units of the stage before."""
     n = len(parent)
     own, names = _coded(strata, f"stratum of stage {number}") if strata is not None else (np.zeros(n, np.int64), ("",))
     stratum, first_row = _crossed(parent, own)
@@ -229,7 +229,7 @@ def _label(name: str, parent: int, number: int) -> str:
 
 
 def _coded(column: Sequence[object] | NDArray, what: str) -> tuple[Codes, tuple[str, ...]]:
-    """Number the values of a column in their order."""
+    """Give numbers to the values of a column in their order."""
     import pandas as pd
 
     codes, values = pd.factorize(np.asarray(column) if isinstance(column, list | tuple) else column, sort=False)
@@ -243,7 +243,7 @@ def _coded(column: Sequence[object] | NDArray, what: str) -> tuple[Codes, tuple[
 
 
 def _crossed(outer: Codes, inner: Codes) -> tuple[Codes, Codes]:
-    """Number the combinations of two codes; return the number of each row and the first row of each number."""
+    """Give numbers to the combinations of two codes; return the number of each row and the first row of each number."""
     key = outer * (int(inner.max()) + 1) + inner
     _, first, codes = np.unique(key, return_index=True, return_inverse=True)
     return codes.astype(np.int64), first.astype(np.int64)
