@@ -1,9 +1,9 @@
 """Calibration of survey weights: what weights have to add up to, and the matrix of that model.
 
 Weights ``w`` are calibrated to totals ``T`` of variables ``x`` if ``sum_i w_i x_i = T``. Each total belongs to a
-column of the calibration matrix: a dummy for the respondents of a category (their number in the population is known),
-or a numeric variable within a category, or over everybody. Post-stratification has one set of categories, raking several,
-a regression estimator (GREG) any columns (Deville and Särndal 1992).
+column of the calibration matrix: a dummy for the respondents of a category (their number in the population is
+known), or a numeric variable within a category or over everybody. Post-stratification has one set of categories,
+raking several, a regression estimator (GREG) any columns (Deville and Särndal 1992).
 
 A variance estimator of calibrated estimates needs the base weights, the calibrated ones and the matrix: it replaces
 the variable by its residuals from a regression on the matrix. `Calibration` holds these three.
@@ -61,7 +61,7 @@ class Margin:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the categories."""
-        return tuple(" x ".join(level) or "everybody" for level in self.levels)
+        return tuple(", ".join(level) or "everybody" for level in self.levels)
 
 
 @dataclass(frozen=True)
