@@ -15,9 +15,28 @@ from typing import TYPE_CHECKING, Any
 from smallarea._version import __version__
 
 if TYPE_CHECKING:
-    from smallarea.workflows import build_adjacency, check_areas, compare, export, fit, fit_space_time, status
+    from smallarea.workflows import (
+        build_adjacency,
+        calibrate_weights,
+        check_areas,
+        compare,
+        export,
+        fit,
+        fit_space_time,
+        status,
+    )
 
-__all__ = ["__version__", "build_adjacency", "check_areas", "compare", "export", "fit", "fit_space_time", "status"]
+__all__ = [
+    "__version__",
+    "build_adjacency",
+    "calibrate_weights",
+    "check_areas",
+    "compare",
+    "export",
+    "fit",
+    "fit_space_time",
+    "status",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -56,7 +56,9 @@ _GROUPS = {
     ),
     "survey": (
         "From a survey's table of respondents, or from published estimates, to the input of a fit.",
-        {},
+        {
+            "calibrate": "Calibrate survey weights to known totals.",
+        },
     ),
 }
 

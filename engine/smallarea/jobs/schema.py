@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from smallarea.errors import named
 from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
+from smallarea.jobs.schema_calibrate import CalibrateWeights
 from smallarea.jobs.schema_compare import Compare
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
@@ -36,6 +37,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit_space_time": FitSpaceTime,
     "compare": Compare,
     "export": Export,
+    "calibrate_weights": CalibrateWeights,
     "status": Status,
 }
 

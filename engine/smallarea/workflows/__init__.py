@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smallarea.workflows.areas import build_adjacency, check_areas
+    from smallarea.workflows.calibrate_weights import calibrate_weights
     from smallarea.workflows.compare import compare
     from smallarea.workflows.engine import status
     from smallarea.workflows.export import export
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "build_adjacency",
+    "calibrate_weights",
     "check_areas",
     "compare",
     "export",
@@ -31,6 +33,7 @@ __all__ = [
 
 _HOMES = {
     "build_adjacency": "smallarea.workflows.areas",
+    "calibrate_weights": "smallarea.workflows.calibrate_weights",
     "check_areas": "smallarea.workflows.areas",
     "compare": "smallarea.workflows.compare",
     "export": "smallarea.workflows.export",

@@ -21,6 +21,7 @@ COMMANDS = {
     "fit_space_time": "fit-space-time",
     "compare": "compare",
     "export": "export",
+    "calibrate_weights": "survey calibrate",
     "status": "status",
 }
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}
