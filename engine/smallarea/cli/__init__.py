@@ -56,7 +56,9 @@ _GROUPS = {
     ),
     "survey": (
         "From a survey's table of respondents, or from published estimates, to the input of a fit.",
-        {},
+        {
+            "prepare": "Turn published estimates and their errors into the input of a fit.",
+        },
     ),
 }
 

@@ -18,6 +18,7 @@ from smallarea.jobs.schema_compare import Compare
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
 from smallarea.jobs.schema_parts import TaskParameters
+from smallarea.jobs.schema_published import PreparePublished
 from smallarea.jobs.schema_space_time import FitSpaceTime
 
 __all__ = ["JOB_VERSION", "TASKS", "FitAreaLevel", "Job", "TaskParameters", "json_schema"]
@@ -36,6 +37,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit_space_time": FitSpaceTime,
     "compare": Compare,
     "export": Export,
+    "prepare_published": PreparePublished,
     "status": Status,
 }
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "fit_space_time": "fit-space-time",
     "compare": "compare",
     "export": "export",
+    "prepare_published": "survey prepare",
     "status": "status",
 }
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}
