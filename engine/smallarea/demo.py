@@ -123,10 +123,9 @@ def freeman_tukey(count: np.ndarray, total: np.ndarray) -> np.ndarray:
     numpy.ndarray
         ``sqrt(1000) (sqrt(count / total) + sqrt((count + 1) / total))``.
     """
-    import numpy as np
+    from smallarea.survey.scales import freeman_tukey as transformed
 
-    rates: np.ndarray = np.sqrt(1000.0) * (np.sqrt(count / total) + np.sqrt((count + 1.0) / total))
-    return rates
+    return transformed(count, total, 1000.0)
 
 
 def _prepared(folder: Path) -> Path:

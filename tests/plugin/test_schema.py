@@ -12,11 +12,13 @@ TASKS = {
     "fitspacetime": "fit_space_time",
     "exceedanceandranks": "export",
     "comparemodels": "compare",
+    "preparepublished": "prepare_published",
 }
 # A source is a file and a layer in it.
 PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer"}
 # A dialog needs a layer to offer the fields of, so the table has to be chosen; it may be the polygon layer itself.
 REQUIRED_HERE = {"table", "output"}
+LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished")
 # Layers are chosen here, not named by their path.
 OWN_HELP = {"areas", "table", "table_id_field"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.
@@ -55,7 +57,7 @@ def test_the_same_defaults_choices_limits_and_help(pair):
         elif spec.name not in OWN_HELP:
             assert definition.help() == spec.help
         optional = bool(definition.flags() & QgsProcessingParameterDefinition.Flag.FlagOptional)
-        if spec.required or (spec.name in REQUIRED_HERE and algorithm.name() in ("fitfayherriot", "comparemodels")):
+        if spec.required or (spec.name in REQUIRED_HERE and algorithm.name() in LIKE_A_FIT):
             assert not optional, spec.name
         if isinstance(definition, QgsProcessingParameterEnum):
             assert definition.usesStaticStrings()

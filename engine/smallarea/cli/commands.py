@@ -155,6 +155,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "areas check": lambda: _task_command("check", "check_areas", texts.CHECK),
     "areas adjacency": lambda: _task_command("adjacency", "build_adjacency", texts.ADJACENCY),
     "survey calibrate": lambda: _task_command("calibrate", "calibrate_weights", survey_texts.CALIBRATE),
+    "survey prepare": lambda: _task_command("prepare", "prepare_published", survey_texts.PREPARE),
     "run": _run_command,
     "status": lambda: _task_command("status", "status", texts.STATUS),
     "schema": _schema_command,

@@ -22,6 +22,7 @@ _SINGULAR = {
     "models": "model",
     "criteria": "criterion",
     "auxiliaries": "auxiliary",
+    "names": "name",
 }
 
 

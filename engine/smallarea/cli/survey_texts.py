@@ -20,3 +20,29 @@ Raking to regions and to age groups (region, age, total; in each row one of the 
 GREG with the total of a number as well (region, total, income; a row with the region empty has that of income):
   smallarea survey calibrate --table survey.csv --weight pw --totals totals.csv \\
       --method greg --auxiliary income --csv calibrated.csv --excel totals.xlsx"""
+from smallarea.cli.texts import LAYER
+
+PREPARE = f"""Turn published estimates and their errors into the input of a fit.
+
+{LAYER} It may be left out where only a table is wanted. The estimates and their errors are fields of LAYER, or of a
+table that --table names.
+
+The result has for each estimate NAME the fields NAME, variance_NAME, se_NAME, cv_NAME and flag_NAME, as 'smallarea fit'
+takes them. Numbers that must not be used as they are (annotations, open ends, errors of zero) are left empty, and
+flag_NAME says why.
+
+\b
+Two tables of the American Community Survey, with margins of error at 90 percent:
+  smallarea survey prepare tracts.gpkg --id-field GEOID --table acs.csv \\
+      --estimate B19013_001E --error B19013_001M --name income --output prepared.gpkg
+  smallarea fit prepared.gpkg --id-field GEOID --direct income --variance variance_income ...
+
+\b
+Percentages with coefficients of variation, as proportions and on the arcsine scale:
+  smallarea survey prepare --table health.csv --table-id-field code --estimate smokers --error smokers_cv \\
+      --error-type cv_percent --scale 100 --transformation arcsin --csv prepared.csv
+
+\b
+Counts of events, as Freeman-Tukey transformed rates per thousand:
+  smallarea survey prepare counties.gpkg --id-field FIPS --estimate SID74 --denominator BIR74 \\
+      --transformation freeman_tukey --output rates.gpkg"""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.export import export
     from smallarea.workflows.fit import fit
     from smallarea.workflows.fit_space_time import fit_space_time
+    from smallarea.workflows.prepare_published import prepare_published
 
 __all__ = [
     "build_adjacency",
@@ -27,6 +28,7 @@ __all__ = [
     "export",
     "fit",
     "fit_space_time",
+    "prepare_published",
     "status",
     "task_function",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
     "fit_space_time": "smallarea.workflows.fit_space_time",
+    "prepare_published": "smallarea.workflows.prepare_published",
     "status": "smallarea.workflows.engine",
 }
 
@@ -49,8 +52,7 @@ def task_function(task: str) -> Callable[..., Any]:
     Parameters
     ----------
     task : str
-        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``compare``, ``export`` or
-        ``status``.
+        As in a job, for example ``fit``; the names are those of ``__all__``.
 
     Returns
     -------

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallarea.errors import JobProblem, TableProblem, named
-from smallarea.io import as_area_ids, check_field, id_texts, match_ids, numeric_column, read_table
+from smallarea.errors import JobProblem, named
+from smallarea.io import numeric_column
+from smallarea.workflows.area_rows import read_area_rows
 from smallarea.workflows.fit_scale import EXACT, known_errors
 from smallarea.workflows.sampling import check_together, correlation_of, sampling_variance
 
@@ -196,78 +197,19 @@ def read_fit_input(
         If the polygons, the table or its numbers cannot be used.
     """
     columns.check()
-    read = _read_areas(areas, layer, id_field, crs, repair)
-    if table is None:
-        if read is None:
-            raise JobProblem("There is nothing to fit: give a polygon layer (areas), a table, or both.")
-        return _take(read.ids, read, read.frame, list(read.ids), columns, [])
-    frame, row_ids = _read_rows(table, table_layer, table_id_field or id_field)
-    dropped: list[tuple[str, str, str]] = []
-    if read is not None:
-        frame, row_ids, dropped = _match(frame, row_ids, read, unmatched)
-        ids = read.ids
-    else:
-        ids = as_area_ids(row_ids)
-        twice = match_ids(row_ids, ids).table_repeated
-        if twice:
-            raise TableProblem(
-                f"{len(twice)} area ids are repeated in the table: {named(twice)}. One row an area is needed."
-            )
-    return _take(ids, read, frame, row_ids, columns, dropped)
-
-
-def _read_areas(
-    areas: str | os.PathLike[str] | gpd.GeoDataFrame | None,
-    layer: str | None,
-    id_field: str | None,
-    crs: str | None,
-    repair: bool,
-) -> Areas | None:
-    if areas is None:
-        return None
-    from smallarea.areas import read_areas
-
-    return read_areas(areas, layer, id_field, crs, repair)
-
-
-def _read_rows(
-    table: str | os.PathLike[str] | pd.DataFrame, layer: str | None, id_field: str | None
-) -> tuple[pd.DataFrame, list[str | None]]:
-    if id_field is None:
-        raise JobProblem("A table needs the field with the area ids: set table_id_field (or id_field if both agree).")
-    if isinstance(table, pd.DataFrame):
-        frame = table.reset_index(drop=True)
-        check_field(frame, id_field)
-    else:
-        frame = read_table(table, layer, text_columns=[id_field])
-    return frame, id_texts(frame[id_field])
-
-
-def _match(
-    frame: pd.DataFrame, row_ids: list[str | None], areas: Areas, unmatched: str
-) -> tuple[pd.DataFrame, list[str | None], list[tuple[str, str, str]]]:
-    """Bring the table into the order of the map, one row an area, empty where the table has none."""
-    match = match_ids(row_ids, areas.ids)
-    if match.table_repeated:
-        raise TableProblem(
-            f"{len(match.table_repeated)} area ids are repeated in the table: {named(match.table_repeated)}. "
-            "Keep one row an area."
-        )
-    strays = [("table row", i, "its area is not on the map") for i in match.table_only]
-    strays += [("table row", f"row {row + 1}", "it has no area id") for row, i in enumerate(row_ids) if i is None]
-    if not match.matched:
-        raise TableProblem(
-            f"No area id of the table is on the map. {match.summary()} Check that table_id_field and id_field hold the "
-            "same codes."
-        )
-    if strays and unmatched == "error":
-        raise TableProblem(
-            f"{len(strays)} rows of the table have no area on the map. {match.summary()} Mend the ids, or set "
-            "unmatched to 'drop' to leave these rows out and list them in the report."
-        )
-    at = {area: row for row, area in enumerate(row_ids) if area is not None}
-    ordered = frame.reindex([at.get(area, -1) for area in areas.ids])
-    return ordered.reset_index(drop=True), list(areas.ids), strays
+    rows = read_area_rows(
+        areas,
+        layer=layer,
+        id_field=id_field,
+        crs=crs,
+        repair=repair,
+        table=table,
+        table_layer=table_layer,
+        table_id_field=table_id_field,
+        unmatched=unmatched,
+        task="fit",
+    )
+    return _take(rows.ids, rows.areas, rows.frame, list(rows.ids), columns, rows.dropped)
 
 
 def _take(

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import VarianceProblem, named
+from smallarea.survey.published_errors import moe_factor
 
 Vector = NDArray[np.float64]
-
-# Offices publish margins of error with these rounded factors (U.S. Census Bureau: 1.645 at 90 percent).
-Z_DIGITS = 3
 
 # Sampling covariances whose matrix of correlations has a smaller eigenvalue count as contradictory.
 SMALLEST_EIGENVALUE = 1e-10
@@ -57,9 +55,7 @@ def sampling_variance(values: Vector, variance_type: str, moe_level: float, fiel
         return values
     if variance_type == "standard_error":
         return values**2
-    from scipy import special
-
-    return (values / round(float(special.ndtri(0.5 + 0.5 * moe_level)), Z_DIGITS)) ** 2
+    return (values / moe_factor(moe_level)) ** 2
 
 
 def correlation_of(covariance: Vector, first: Vector, second: Vector, field: str, ids: Sequence[str]) -> Vector:

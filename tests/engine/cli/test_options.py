@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "compare",
     "export": "export",
     "calibrate_weights": "survey calibrate",
+    "prepare_published": "survey prepare",
     "status": "status",
 }
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}
