@@ -57,6 +57,7 @@ _GROUPS = {
     "survey": (
         "From a survey's table of respondents, or from published estimates, to the input of a fit.",
         {
+            "direct": "Estimate every area directly from survey microdata.",
             "calibrate": "Calibrate survey weights to known totals.",
             "prepare": "Turn published estimates and their errors into the input of a fit.",
         },

@@ -152,6 +152,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "export": lambda: _task_command("export", "export", texts.EXPORT),
     "areas": lambda: group("areas"),
     "survey": lambda: group("survey"),
+    "survey direct": lambda: _task_command("direct", "direct_estimates", survey_texts.DIRECT),
     "areas check": lambda: _task_command("check", "check_areas", texts.CHECK),
     "areas adjacency": lambda: _task_command("adjacency", "build_adjacency", texts.ADJACENCY),
     "survey calibrate": lambda: _task_command("calibrate", "calibrate_weights", survey_texts.CALIBRATE),

@@ -23,6 +23,10 @@ _SINGULAR = {
     "criteria": "criterion",
     "auxiliaries": "auxiliary",
     "names": "name",
+    "indicators": "indicator",
+    "strata": "stratum",
+    "replicate_weights": "replicate_weight",
+    "replicate_rscales": "replicate_rscale",
 }
 
 

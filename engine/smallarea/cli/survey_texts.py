@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
+from smallarea.cli.texts import LAYER
+
+DIRECT = f"""Estimate every area directly from survey microdata.
+
+{LAYER} Without one the areas are those of the survey.
+
+Means, proportions, totals, ratios and quantiles with variances of the whole sampling design, and the sampling
+covariances of several indicators. What is written is the input of 'smallarea fit', without renaming.
+
+\b
+A proportion by district, from a stratified sample:
+  smallarea survey direct districts.gpkg --id-field CODE --table survey.dta --area-field district \\
+      --indicator "smoker = proportion(smokes = 1)" --weight wt --stratum region --csv direct.csv
+
+\b
+Two indicators of a cluster sample, with their covariance, as a map:
+  smallarea survey direct districts.gpkg --id-field CODE --table survey.csv --area-field district \\
+      --indicator "mean(income)" --indicator "poor = proportion(income < 12000)" \\
+      --weight wt --stratum region --psu village --lonely-psu adjust --output direct.gpkg
+
+\b
+Then:
+  smallarea fit direct.gpkg --id-field CODE --direct smoker --variance variance_smoker --output estimates.gpkg"""
+
 CALIBRATE = """Calibrate survey weights to known totals of the population.
 
 The table of totals has columns of the survey's names with categories, and a column with numbers of people. A number
@@ -20,7 +44,6 @@ Raking to regions and to age groups (region, age, total; in each row one of the 
 GREG with the total of a number as well (region, total, income; a row with the region empty has that of income):
   smallarea survey calibrate --table survey.csv --weight pw --totals totals.csv \\
       --method greg --auxiliary income --csv calibrated.csv --excel totals.xlsx"""
-from smallarea.cli.texts import LAYER
 
 PREPARE = f"""Turn published estimates and their errors into the input of a fit.
 

@@ -84,6 +84,23 @@ class SurveyTable:
             "column that was read. If they are copies, remove them: each counts as a respondent.",
         )
 
+    def rows(self, keep: np.ndarray) -> SurveyTable:
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        keep : ndarray of bool, shape (n,)
+            Which.
+
+        Returns
+        -------
+        SurveyTable
+            Without points.
+        """
+        frame = self.frame[keep].reset_index(drop=True)
+        frame.attrs = dict(self.frame.attrs)
+        return SurveyTable(frame, self.labels, self.titles, self.source, self.notes, self.whole)
+
     def texts(self, column: str, *, labels: bool = False) -> list[str | None]:
         """Return a column as text, as areas and groups are called.
 

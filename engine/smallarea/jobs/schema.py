@@ -16,6 +16,7 @@ from smallarea.errors import named
 from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
 from smallarea.jobs.schema_calibrate import CalibrateWeights
 from smallarea.jobs.schema_compare import Compare
+from smallarea.jobs.schema_direct import DirectEstimatesOfAreas
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
 from smallarea.jobs.schema_parts import TaskParameters
@@ -34,6 +35,7 @@ class Status(TaskParameters):
 TASKS: dict[str, type[TaskParameters]] = {
     "check_areas": CheckAreas,
     "build_adjacency": BuildAdjacency,
+    "direct_estimates": DirectEstimatesOfAreas,
     "fit": FitAreaLevel,
     "fit_space_time": FitSpaceTime,
     "compare": Compare,

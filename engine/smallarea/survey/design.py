@@ -151,7 +151,7 @@ def survey_design(
     ``survey`` (Lumley 2004): with replacement, the first stage holds all the variance (Wolter 2007, sec. 2.4.5).
     """
     weights = np.asarray(weights, dtype=np.float64)
-    _check_weights(weights)
+    check_weights(weights)
     n = len(weights)
     depth = max(len(psu), 1)
     if len(strata) > depth or len(fpc) > depth:
@@ -177,7 +177,19 @@ def survey_design(
     return SurveyDesign(weights, tuple(stages), lonely_psu, replicates, calibration)
 
 
-def _check_weights(weights: Vector) -> None:
+def check_weights(weights: Vector) -> None:
+    """Refuse weights that are no weights.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (n,)
+        Sampling weights.
+
+    Raises
+    ------
+    TableProblem
+        If there are none, or some are missing or negative, or all are zero.
+    """
     if len(weights) == 0:
         raise TableProblem("The survey table has no rows.")
     missing = np.flatnonzero(~np.isfinite(weights)) + 1
@@ -232,7 +244,7 @@ def _coded(column: Sequence[object] | NDArray, what: str) -> tuple[Codes, tuple[
     """Give numbers to the values of a column in their order."""
     import pandas as pd
 
-    codes, values = pd.factorize(np.asarray(column) if isinstance(column, list | tuple) else column, sort=False)
+    codes, values = pd.factorize(np.asarray(column), sort=False)
     missing = np.flatnonzero(codes < 0) + 1
     if len(missing):
         raise TableProblem(

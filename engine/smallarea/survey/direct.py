@@ -74,7 +74,7 @@ class DirectEstimates:
         return pd.DataFrame(parts)
 
 
-def direct_estimates(
+def area_estimates(
     variables: Sequence[Variable],
     domain: Codes,
     areas: Sequence[str],
@@ -244,7 +244,7 @@ def _table(
     rows = np.flatnonzero(variable.observed(domain, weights))
     d = domain[rows]
     n = np.bincount(d, minlength=count)
-    population = np.bincount(d, weights[rows], count)
+    population: Vector = np.bincount(d, weights[rows], count).astype(np.float64)
     first = design.stages[0]
     n_psu, n_strata = _distinct(d, first.unit[rows], count), _distinct(d, first.stratum[first.unit[rows]], count)
     df = n_psu - n_strata if design.replicates is None else np.minimum(design.replicates.df, n - 1)

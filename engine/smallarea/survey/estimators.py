@@ -16,7 +16,7 @@ Woodruff, R. S. (1952). Confidence intervals for medians and other position meas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,12 @@ class Variable:
     x: Vector | None = None
     probability: float = 0.5
     eligible: NDArray[np.bool_] | None = None
+
+    def rows(self, keep: NDArray[np.bool_]) -> Variable:
+        """Return the variable of some rows."""
+        x = None if self.x is None else self.x[keep]
+        eligible = None if self.eligible is None else self.eligible[keep]
+        return replace(self, y=self.y[keep], x=x, eligible=eligible)
 
     def observed(self, domain: Codes, weights: Vector) -> NDArray[np.bool_]:
         """Return the rows that count: in a domain, of the group, with values and a positive weight."""
@@ -87,13 +93,14 @@ def estimates(variable: Variable, domain: Codes, n_domains: int, weights: Vector
     d, w, y = domain[rows], weights[rows], variable.y[rows]
     asked = np.bincount(d, minlength=n_domains) > 0
     top = np.bincount(d, w * y, n_domains)
+    bottom: Vector
     if variable.statistic == "total":
         return np.where(asked, top, np.nan)
     if variable.statistic == "ratio":
         x = variable.x if variable.x is not None else np.ones_like(variable.y)
         bottom = np.bincount(d, w * x[rows], n_domains)
     else:
-        bottom = np.bincount(d, w, n_domains) if population is None else population
+        bottom = np.bincount(d, w, n_domains).astype(np.float64) if population is None else population
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.where(asked & (bottom != 0.0), top / bottom, np.nan)
     if variable.statistic != "ratio" and population is None:
@@ -211,6 +218,7 @@ def spread(variable: Variable, estimate: Vector, domain: Codes, weights: Vector)
     rows = np.flatnonzero(variable.observed(domain, weights))
     d, w, y = domain[rows], weights[rows], variable.y[rows]
     size = np.bincount(d, w, n_domains)
+    deviation: NDArray[np.floating]
     if variable.statistic == "ratio":
         x = (variable.x if variable.x is not None else np.ones_like(variable.y))[rows]
         deviation = y - estimate[d] * x

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.areas import build_adjacency, check_areas
     from smallarea.workflows.calibrate_weights import calibrate_weights
     from smallarea.workflows.compare import compare
+    from smallarea.workflows.direct_estimates import direct_estimates
     from smallarea.workflows.engine import status
     from smallarea.workflows.export import export
     from smallarea.workflows.fit import fit
@@ -25,6 +26,7 @@ __all__ = [
     "calibrate_weights",
     "check_areas",
     "compare",
+    "direct_estimates",
     "export",
     "fit",
     "fit_space_time",
@@ -38,6 +40,7 @@ _HOMES = {
     "calibrate_weights": "smallarea.workflows.calibrate_weights",
     "check_areas": "smallarea.workflows.areas",
     "compare": "smallarea.workflows.compare",
+    "direct_estimates": "smallarea.workflows.direct_estimates",
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
     "fit_space_time": "smallarea.workflows.fit_space_time",

@@ -1,0 +1,326 @@
+"""The task `direct_estimates`: from a survey's respondents to direct estimates of every area."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from smallarea.errors import JobProblem, TableProblem, named
+from smallarea.io import AtomicOutputs, add_layer, as_area_ids, check_suffix, match_ids, read_table
+from smallarea.io.workbook import write_workbook
+from smallarea.survey.direct import area_estimates
+from smallarea.survey.indicators import parse_indicators
+from smallarea.workflows.area_rows import read_polygons
+from smallarea.workflows.direct_input import (
+    Fields,
+    calibration_fields,
+    complete_rows,
+    known_populations,
+    make_variables,
+    read_design,
+    read_respondents,
+)
+from smallarea.workflows.direct_result import DirectEstimatesResult, make_result, sheets
+from smallarea.workflows.record import silent
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from smallarea.areas import Areas
+    from smallarea.io.survey_table import SurveyTable
+
+PathLike = str | os.PathLike[str]
+Progress = Callable[[float, str], None]
+
+LAYER = "direct_estimates"
+
+
+def direct_estimates(
+    areas: PathLike | gpd.GeoDataFrame | None = None,
+    *,
+    layer: str | None = None,
+    id_field: str | None = None,
+    crs: str | None = None,
+    repair: bool = False,
+    table: PathLike | pd.DataFrame,
+    table_layer: str | None = None,
+    encoding: str | None = None,
+    decimal: Literal["point", "comma"] | None = None,
+    thousands: Literal["comma", "point", "space", "apostrophe"] | None = None,
+    area_field: str,
+    indicators: str | Sequence[str],
+    group_field: str | None = None,
+    weight: str | None = None,
+    strata: str | Sequence[str] = (),
+    psu: str | Sequence[str] = (),
+    fpc: str | Sequence[str] = (),
+    nest: bool = False,
+    missing_design: Literal["error", "drop"] = "error",
+    lonely_psu: Literal["fail", "adjust", "average", "certainty"] = "fail",
+    replicate_weights: str | Sequence[str] = (),
+    replicate_method: Literal["brr", "fay", "jk1", "jkn", "bootstrap", "sdr"] = "bootstrap",
+    replicate_scale: float | None = None,
+    replicate_rscales: Sequence[float] = (),
+    replicate_mse: bool | None = None,
+    replicate_combined: bool = True,
+    fay_rho: float = 0.0,
+    design_weight: str | None = None,
+    totals: PathLike | pd.DataFrame | None = None,
+    totals_layer: str | None = None,
+    total_field: str = "total",
+    auxiliaries: str | Sequence[str] = (),
+    calibration_method: Literal["poststratify", "rake", "greg"] = "rake",
+    population_field: str | None = None,
+    variance_method: Literal["auto", "linearisation", "replicates", "poisson"] = "auto",
+    interval: Literal["auto", "wald", "logit", "wilson", "korn_graubard"] = "auto",
+    level: float = 0.95,
+    deff_reference: Literal["without_replacement", "with_replacement"] = "without_replacement",
+    min_df: int = 8,
+    unmatched: Literal["error", "drop"] = "error",
+    output: PathLike | None = None,
+    csv: PathLike | None = None,
+    excel: PathLike | None = None,
+    progress: Progress | None = None,
+) -> DirectEstimatesResult:
+    """Estimate every area directly from survey microdata, with the sampling covariances of the indicators.
+
+    Parameters
+    ----------
+    areas : path, GeoDataFrame or None
+        Polygons; None to take the areas of the survey.
+    layer, id_field, crs, repair
+        How to read them; see :func:`smallarea.areas.read_areas`.
+    table : path or DataFrame
+        The survey, one row for each respondent.
+    table_layer, encoding, decimal, thousands
+        How to read it; see :func:`smallarea.io.survey_table.read_survey`.
+    area_field : str
+        Field with the area ids. Respondents without one stay in the design.
+    indicators : str or sequence of str
+        What to estimate, for example ``mean(income)``; see :mod:`smallarea.survey.indicators`.
+    group_field : str, optional
+        Field with groups; each indicator is estimated for each of them.
+    weight : str, optional
+        Field with the sampling weights; all one if not given.
+    strata, psu, fpc : str or sequence of str
+        Fields of the design, one for each stage; see :func:`smallarea.survey.design.survey_design`.
+    nest : bool
+        Names of primary sampling units start anew in every stratum.
+    missing_design : {'error', 'drop'}
+        Rows that do not say their place in the design.
+    lonely_psu : {'fail', 'adjust', 'average', 'certainty'}
+        What strata with a single sampling unit contribute.
+    replicate_weights : str or sequence of str
+        Fields with replicate weights, ``*`` stands for any letters.
+    replicate_method, replicate_scale, replicate_rscales, replicate_mse, replicate_combined, fay_rho
+        How they make a variance; see :func:`smallarea.survey.replication.replicate_weights`.
+    design_weight : str, optional
+        Field with the weights before calibration.
+    totals : path, DataFrame or None
+        Totals that the weights were calibrated to; variances then are those of calibrated estimates.
+    totals_layer, total_field, auxiliaries, calibration_method
+        How to read them; see :func:`smallarea.calibrate_weights`.
+    population_field : str, optional
+        Known numbers of units in the areas, for Horvitz-Thompson estimates of means and proportions.
+    variance_method : {'auto', 'linearisation', 'replicates', 'poisson'}
+        How variances are estimated.
+    interval : {'auto', 'wald', 'logit', 'wilson', 'korn_graubard'}
+        Confidence intervals of proportions.
+    level : float
+        Coverage of the intervals.
+    deff_reference : {'without_replacement', 'with_replacement'}
+        What design effects compare with.
+    min_df : int
+        Variances with fewer degrees of freedom are flagged.
+    unmatched : {'error', 'drop'}
+        Respondents whose area is not on the map.
+    output, csv, excel : path, optional
+        GeoPackage, CSV file and workbook to write; they appear together.
+    progress : callable, optional
+        ``progress(percent, text)``; what it raises stops the run.
+
+    Returns
+    -------
+    DirectEstimatesResult
+        One row an area, covariances, what was read, and what to know before using it.
+
+    Raises
+    ------
+    JobProblem
+        If parameters do not fit each other.
+    TableProblem
+        If the survey cannot be used.
+    VarianceProblem
+        If a stratum has a single sampling unit and `lonely_psu` is ``fail``.
+    GeometryProblem
+        If the polygons cannot be used.
+    OutputProblem
+        If an output cannot be written; none is then.
+    """
+    call = {name: value for name, value in locals().items() if name not in ("areas", "table", "totals", "progress")}
+    tell = progress or silent
+    fields = _fields(call)
+    _check_call(call, fields, areas is not None, totals is not None)
+    known = _read_totals(totals, totals_layer)
+    tell(0.0, "Reading the survey")
+    survey = read_respondents(
+        table,
+        table_layer,
+        fields,
+        calibration_fields(known, total_field, _listed(auxiliaries)),
+        areas is None,
+        {"encoding": encoding, "decimal": decimal, "thousands": thousands},
+    )
+    variables = make_variables(survey, fields)
+    keep = complete_rows(survey, fields, missing_design)
+    left_out = int((~keep).sum())
+    if left_out:
+        survey, variables = survey.rows(keep), tuple(variable.rows(keep) for variable in variables)
+    tell(25.0, "Matching areas")
+    read = read_polygons(areas, layer, id_field, crs, repair)
+    ids, domain, outside = _domains(survey, area_field, read, unmatched)
+    tell(30.0, "Reading the design")
+    design = read_design(survey, fields, {**call, "auxiliaries": _listed(auxiliaries)}, known)
+    _check_weights_of_areas(design.weights, domain, ids)
+    population = None
+    if population_field is not None:
+        population = known_populations(None if read is None else read.frame, survey, domain, ids, population_field)
+    estimates = area_estimates(
+        variables,
+        domain,
+        ids,
+        design,
+        population=population,
+        variance_method=variance_method,
+        interval=interval,
+        level=level,
+        deff_reference=deff_reference,
+        min_df=min_df,
+        progress=lambda percent, text: tell(35.0 + 0.5 * percent, text),
+    )
+    result = make_result(estimates, survey, design, read, fields, outside, left_out, call)
+    _write(result, output, csv, excel, tell)
+    return result
+
+
+def _listed(value: str | Sequence[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _fields(call: Mapping[str, Any]) -> Fields:
+    def several(name: str) -> tuple[str, ...]:
+        return tuple(_listed(call[name]))
+
+    return Fields(
+        area_field=call["area_field"],
+        indicators=parse_indicators(_listed(call["indicators"])),
+        group_field=call["group_field"],
+        weight=call["weight"],
+        strata=several("strata"),
+        psu=several("psu"),
+        fpc=several("fpc"),
+        replicate_weights=several("replicate_weights"),
+        design_weight=call["design_weight"],
+        population_field=call["population_field"],
+    )
+
+
+def _check_call(call: Mapping[str, Any], fields: Fields, has_areas: bool, has_totals: bool) -> None:
+    """Refuse parameters that contradict each other."""
+    if call["output"] is not None and not has_areas:
+        raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
+    if call["variance_method"] == "replicates" and not fields.replicate_weights:
+        raise JobProblem("variance_method 'replicates' needs the fields with the replicate weights.")
+    if has_totals != (fields.design_weight is not None):
+        raise JobProblem(
+            "Variances of calibrated estimates need both the weights before calibration (design_weight) and the totals "
+            "(totals). Name both or neither."
+        )
+    if has_totals and fields.replicate_weights:
+        raise JobProblem(
+            "Replicate weights hold the calibration if they were calibrated themselves. Leave out totals and "
+            "design_weight."
+        )
+    if has_totals and call["variance_method"] == "poisson":
+        raise JobProblem("variance_method 'poisson' knows no calibration. Leave out totals, or use linearisation.")
+    if not 0.0 < call["level"] < 1.0:
+        raise JobProblem(f"level is a number between 0 and 1; got {call['level']!r}.")
+
+
+def _read_totals(totals: PathLike | pd.DataFrame | None, layer: str | None) -> pd.DataFrame | None:
+    if totals is None or isinstance(totals, pd.DataFrame):
+        return totals
+    return read_table(totals, layer)
+
+
+def _domains(
+    survey: SurveyTable, area_field: str, areas: Areas | None, unmatched: str
+) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+    """Return area ids, the area of each row (-1 for none), and codes of the survey that are not on the map."""
+    codes, values = pd.factorize(np.asarray(survey.texts(area_field), dtype=object))
+    if not len(values):
+        raise TableProblem(f"Field {area_field!r} has no values, so no respondent has an area.")
+    of_survey = [str(value) for value in values]
+    if areas is None:
+        ordered = sorted(of_survey)
+        ids = as_area_ids(ordered)
+    else:
+        ids = areas.ids
+    match = match_ids(of_survey, ids)
+    outside = list(match.table_only)
+    if areas is not None and not match.matched:
+        raise TableProblem(
+            f"No area of the survey is on the map. {match.summary()} Check that area_field and id_field hold the same "
+            "codes; 'smallarea survey match' helps."
+        )
+    if outside and unmatched == "error":
+        raise TableProblem(
+            f"{len(outside)} areas of the survey are not on the map: {named(outside)}. Match them first "
+            "('smallarea survey match'), or set unmatched to 'drop': their respondents then count for no area."
+        )
+    at = {area: i for i, area in enumerate(ids)}
+    position = np.array([at.get(value, -1) for value in of_survey] + [-1], dtype=np.int64)
+    return tuple(ids), position[codes], outside
+
+
+def _check_weights_of_areas(weights: np.ndarray, domain: np.ndarray, ids: Sequence[str]) -> None:
+    inside = domain >= 0
+    asked = np.bincount(domain[inside], minlength=len(ids)) > 0
+    without = np.flatnonzero(asked & (np.bincount(domain[inside], weights[inside], len(ids)) <= 0.0))
+    if len(without):
+        raise TableProblem(
+            f"The weights of all respondents are zero in {len(without)} areas: "
+            f"{named([ids[i] for i in without.tolist()])}. Correct the weights, or leave these respondents' area empty."
+        )
+
+
+def _write(
+    result: DirectEstimatesResult,
+    output: PathLike | None,
+    csv: PathLike | None,
+    excel: PathLike | None,
+    tell: Progress,
+) -> None:
+    """Write what was asked for, all files or none."""
+    for path, suffixes, what in (
+        (output, (".gpkg",), "a GeoPackage"),
+        (csv, (".csv", ".txt"), "comma-separated text"),
+        (excel, (".xlsx",), "an Excel workbook"),
+    ):
+        if path is not None:
+            check_suffix(path, suffixes, what)
+    with AtomicOutputs() as outputs:
+        if output is not None:
+            tell(88.0, "Writing the map")
+            add_layer(result.layer(), outputs.path(output), LAYER)
+        if csv is not None:
+            tell(94.0, "Writing the table")
+            result.table.to_csv(outputs.path(csv), index=False)
+        if excel is not None:
+            tell(97.0, "Writing the workbook")
+            write_workbook(outputs.path(excel), sheets(result))
+        tell(100.0, "Done")
