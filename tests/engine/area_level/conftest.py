@@ -1,7 +1,6 @@
 """Small maps and data sets with everything that can be missing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,21 +9,6 @@ from smallarea.area_level import AreaLevelSpecification, StackedData, Standardis
 from smallarea.area_level.hyperparameters import Hyperparameters
 from smallarea.area_level.parameters import as_arrays
 from smallarea.areas import AreaGraph
-
-REFERENCE = Path(__file__).resolve().parents[3].parent / "shared" / "reference"
-
-
-@pytest.fixture
-def reference() -> Callable[[str], Path]:
-    """Folder of a reference case; the test is skipped where the folders are not there."""
-
-    def find(case: str) -> Path:
-        folder = REFERENCE / case
-        if not folder.is_dir():
-            pytest.skip(f"the reference results of {case} are not on this machine")
-        return folder
-
-    return find
 
 
 @pytest.fixture

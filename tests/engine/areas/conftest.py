@@ -37,16 +37,3 @@ def grid() -> Callable[..., gpd.GeoDataFrame]:
         return gpd.GeoDataFrame({"id": list(cells)}, geometry=list(cells.values()), crs=PLANE)
 
     return make
-
-
-@pytest.fixture
-def shared() -> Callable[[str], Path]:
-    """Path of a public data file that lies beside the checkout; skip where it is absent."""
-
-    def find(name: str) -> Path:
-        path = SHARED / name
-        if not path.exists():
-            pytest.skip(f"{name} is not beside this checkout")
-        return path
-
-    return find
