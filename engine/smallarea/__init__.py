@@ -3,8 +3,8 @@
 >>> import smallarea
 >>> result = smallarea.fit("counties.gpkg", id_field="GEOID", direct="y", variance="v")  # doctest: +SKIP
 
-The tasks ``fit``, ``fit_space_time``, ``compare``, ``export``, ``check_areas``, ``build_adjacency`` and ``status`` have
-the names and defaults of their jobs.
+The tasks ``fit``, ``fit_space_time``, ``compare``, ``export``, ``match_areas``, ``check_areas``, ``build_adjacency``
+and ``status`` have the names and defaults of their jobs.
 Rooms of the engine (``smallarea.areas``, ``smallarea.area_level``, ...) are imported by name.
 """
 
@@ -15,9 +15,28 @@ from typing import TYPE_CHECKING, Any
 from smallarea._version import __version__
 
 if TYPE_CHECKING:
-    from smallarea.workflows import build_adjacency, check_areas, compare, export, fit, fit_space_time, status
+    from smallarea.workflows import (
+        build_adjacency,
+        check_areas,
+        compare,
+        export,
+        fit,
+        fit_space_time,
+        match_areas,
+        status,
+    )
 
-__all__ = ["__version__", "build_adjacency", "check_areas", "compare", "export", "fit", "fit_space_time", "status"]
+__all__ = [
+    "__version__",
+    "build_adjacency",
+    "check_areas",
+    "compare",
+    "export",
+    "fit",
+    "fit_space_time",
+    "match_areas",
+    "status",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -56,7 +56,9 @@ _GROUPS = {
     ),
     "survey": (
         "From a survey's table of respondents, or from published estimates, to the input of a fit.",
-        {},
+        {
+            "match": "Join the rows of a survey table to areas and report how well they fit.",
+        },
     ),
 }
 

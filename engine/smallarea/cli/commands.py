@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from smallarea.cli import group, texts
+from smallarea.cli import group, survey_texts, texts
 from smallarea.cli.options import given_parameters, option_name, parameters_of
 from smallarea.errors import OutputProblem, SmallareaError
 from smallarea.jobs.description import check_parameters, job_document, load_job, paths_for_folder
@@ -154,6 +154,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "survey": lambda: group("survey"),
     "areas check": lambda: _task_command("check", "check_areas", texts.CHECK),
     "areas adjacency": lambda: _task_command("adjacency", "build_adjacency", texts.ADJACENCY),
+    "survey match": lambda: _task_command("match", "match_areas", survey_texts.MATCH),
     "run": _run_command,
     "status": lambda: _task_command("status", "status", texts.STATUS),
     "schema": _schema_command,

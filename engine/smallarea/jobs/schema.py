@@ -19,6 +19,7 @@ from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
 from smallarea.jobs.schema_parts import TaskParameters
 from smallarea.jobs.schema_space_time import FitSpaceTime
+from smallarea.jobs.schema_survey_table import MatchAreas
 
 __all__ = ["JOB_VERSION", "TASKS", "FitAreaLevel", "Job", "TaskParameters", "json_schema"]
 
@@ -36,6 +37,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit_space_time": FitSpaceTime,
     "compare": Compare,
     "export": Export,
+    "match_areas": MatchAreas,
     "status": Status,
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.export import export
     from smallarea.workflows.fit import fit
     from smallarea.workflows.fit_space_time import fit_space_time
+    from smallarea.workflows.match_areas import match_areas
 
 __all__ = [
     "build_adjacency",
@@ -25,6 +26,7 @@ __all__ = [
     "export",
     "fit",
     "fit_space_time",
+    "match_areas",
     "status",
     "task_function",
 ]
@@ -36,6 +38,7 @@ _HOMES = {
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
     "fit_space_time": "smallarea.workflows.fit_space_time",
+    "match_areas": "smallarea.workflows.match_areas",
     "status": "smallarea.workflows.engine",
 }
 
@@ -46,8 +49,8 @@ def task_function(task: str) -> Callable[..., Any]:
     Parameters
     ----------
     task : str
-        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``compare``, ``export`` or
-        ``status``.
+        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``compare``, ``export``,
+        ``match_areas`` or ``status``.
 
     Returns
     -------

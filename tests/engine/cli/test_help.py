@@ -17,6 +17,7 @@ COMMANDS = [
     ["areas"],
     ["areas", "check"],
     ["areas", "adjacency"],
+    ["survey", "match"],
     ["run"],
     ["status"],
     ["schema"],

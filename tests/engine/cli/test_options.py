@@ -21,6 +21,7 @@ COMMANDS = {
     "fit_space_time": "fit-space-time",
     "compare": "compare",
     "export": "export",
+    "match_areas": "survey match",
     "status": "status",
 }
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}
