@@ -5,6 +5,8 @@
 
 The tasks ``prepare_published``, ``fit``, ``fit_space_time``, ``compare``, ``export``, ``check_areas``,
 ``build_adjacency`` and ``status`` have the names and defaults of their jobs.
+The tasks ``fit``, ``fit_space_time``, ``compare``, ``export``, ``match_areas``, ``check_areas``, ``build_adjacency``
+and ``status`` have the names and defaults of their jobs.
 Rooms of the engine (``smallarea.areas``, ``smallarea.area_level``, ...) are imported by name.
 """
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
         fit,
         fit_space_time,
         prepare_published,
+        check_areas,
+        compare,
+        export,
+        fit,
+        fit_space_time,
+        match_areas,
         status,
     )
 
@@ -39,6 +47,12 @@ __all__ = [
     "fit",
     "fit_space_time",
     "prepare_published",
+    "check_areas",
+    "compare",
+    "export",
+    "fit",
+    "fit_space_time",
+    "match_areas",
     "status",
 ]
 

@@ -157,6 +157,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "areas adjacency": lambda: _task_command("adjacency", "build_adjacency", texts.ADJACENCY),
     "survey calibrate": lambda: _task_command("calibrate", "calibrate_weights", survey_texts.CALIBRATE),
     "survey prepare": lambda: _task_command("prepare", "prepare_published", survey_texts.PREPARE),
+    "survey match": lambda: _task_command("match", "match_areas", survey_texts.MATCH),
     "run": _run_command,
     "status": lambda: _task_command("status", "status", texts.STATUS),
     "schema": _schema_command,

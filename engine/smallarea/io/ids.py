@@ -14,6 +14,8 @@ from smallarea.errors import TableProblem, named
 
 # Above this a float no longer tells neighbouring whole numbers apart, so the id is already lost.
 _LARGEST_EXACT_FLOAT = 2.0**53
+# Letters with a stroke or a tail, which Unicode does not take for a letter with an accent.
+_PLAIN_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
 
 
 def id_texts(values: Iterable[object]) -> list[str | None]:
@@ -80,8 +82,8 @@ class IdMatch:
     table_only, map_only : tuple of str
         Ids on one side only, each once, in their own order.
     near_misses : tuple of (str, str)
-        Pairs (table id, map id) out of those two which are the same but for case, accents, blanks, leading
-        zeros or a trailing ``.0``.
+        Pairs (table id, map id) out of those two which are the same but for case, accents, blanks,
+        punctuation, leading zeros or a trailing ``.0``.
     table_repeated, map_repeated : tuple of str
         Ids that occur more than once.
     table_missing : int
@@ -118,7 +120,7 @@ class IdMatch:
             pairs = "; ".join(f"{ours!r} is {theirs!r} on the map" for ours, theirs in self.near_misses[:5])
             more = len(self.near_misses) - 5
             lines.append(
-                f"{len(self.near_misses)} differ only in case, accents, blanks or zeros: {pairs}"
+                f"{len(self.near_misses)} differ only in case, accents, blanks, punctuation or zeros: {pairs}"
                 + (f" and {more} more." if more > 0 else ".")
             )
         return "\n".join(lines)
@@ -145,12 +147,12 @@ def match_ids(table_ids: Sequence[str | None], area_ids: Sequence[str]) -> IdMat
     map_only = tuple(i for i in on_map if i not in in_table)
     alike: dict[str, list[str]] = {}
     for area in map_only:
-        alike.setdefault(_normal(area), []).append(area)
+        alike.setdefault(normal_id(area), []).append(area)
     return IdMatch(
         matched=tuple(i for i in on_map if i in in_table),
         table_only=table_only,
         map_only=map_only,
-        near_misses=tuple((ours, theirs) for ours in table_only for theirs in alike.get(_normal(ours), ())),
+        near_misses=tuple((ours, theirs) for ours in table_only for theirs in alike.get(normal_id(ours), ())),
         table_repeated=repeated(table_ids),
         map_repeated=repeated(area_ids),
         table_missing=sum(i is None for i in table_ids),
@@ -184,8 +186,20 @@ def _float_text(number: float) -> str | None:
     return str(number)
 
 
-def _normal(text: str) -> str:
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    plain = re.sub(r"\s+", "", plain).casefold()
-    plain = re.sub(r"^([0-9]+)\.0+$", r"\1", plain)
-    return re.sub(r"^0+(?=.)", "", plain)
+def normal_id(text: str) -> str:
+    """Return what is left of an id when case, accents, blanks, punctuation, leading zeros and ``.0`` do not count.
+
+    Empty for ids without a letter or a digit.
+    """
+    return re.sub(r"^0+(?=.)", "", spelling(text))
+
+
+def spelling(text: str) -> str:
+    """Return what is left of an id when case, accents, blanks, punctuation and ``.0`` do not count.
+
+    Another point or comma between digits stays: 1.5 is not 15.
+    """
+    plain = unicodedata.normalize("NFKD", text).casefold().translate(_PLAIN_LETTERS)
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    plain = re.sub(r"(?<![0-9])[.,]|[.,](?![0-9])|[^\w.,]|_", "", plain)
+    return re.sub(r"^([0-9]+)[.,]0+$", r"\1", plain)

@@ -23,8 +23,10 @@ from smallarea.io.tables import as_text, load_table
 if TYPE_CHECKING:
     import geopandas as gpd
 
-# Rows that repeat another one are ordinary among a few coded columns; in a whole file they are copies.
+# Rows that repeat another one are ordinary among a few coded columns. They are copies where a whole file has so many,
+# although its columns have values for many times as many different rows; or where nearly all rows are the same.
 _COPIES = 0.05
+_VARIETY = 50.0
 _NEARLY_ALL = 0.999
 
 
@@ -77,7 +79,9 @@ class SurveyTable:
     def warnings(self) -> tuple[str, ...]:
         """One sentence where so many rows are copies that the file is probably not what it should be."""
         share = self.n_repeated / max(len(self.frame), 1)
-        if not (share > _NEARLY_ALL and self.n_repeated > 1) and not (self.whole and share >= _COPIES):
+        variety = float(np.prod(np.maximum(self.summary["distinct"].to_numpy(dtype=float), 1.0)))
+        copied = self.whole and share >= _COPIES and variety > _VARIETY * len(self.frame)
+        if not copied and not (share > _NEARLY_ALL and self.n_repeated > 1):
             return ()
         return (
             f"{self.n_repeated:,} of {len(self.frame):,} rows of {self.source} are the same as an earlier row in every "

@@ -22,6 +22,7 @@ from smallarea.jobs.schema_fit import FitAreaLevel
 from smallarea.jobs.schema_parts import TaskParameters
 from smallarea.jobs.schema_published import PreparePublished
 from smallarea.jobs.schema_space_time import FitSpaceTime
+from smallarea.jobs.schema_survey_table import MatchAreas
 
 __all__ = ["JOB_VERSION", "TASKS", "FitAreaLevel", "Job", "TaskParameters", "json_schema"]
 
@@ -42,6 +43,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "export": Export,
     "calibrate_weights": CalibrateWeights,
     "prepare_published": PreparePublished,
+    "match_areas": MatchAreas,
     "status": Status,
 }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.fit import fit
     from smallarea.workflows.fit_space_time import fit_space_time
     from smallarea.workflows.prepare_published import prepare_published
+    from smallarea.workflows.match_areas import match_areas
 
 __all__ = [
     "build_adjacency",
@@ -31,6 +32,7 @@ __all__ = [
     "fit",
     "fit_space_time",
     "prepare_published",
+    "match_areas",
     "status",
     "task_function",
 ]
@@ -45,6 +47,7 @@ _HOMES = {
     "fit": "smallarea.workflows.fit",
     "fit_space_time": "smallarea.workflows.fit_space_time",
     "prepare_published": "smallarea.workflows.prepare_published",
+    "match_areas": "smallarea.workflows.match_areas",
     "status": "smallarea.workflows.engine",
 }
 
@@ -56,6 +59,8 @@ def task_function(task: str) -> Callable[..., Any]:
     ----------
     task : str
         As in a job, for example ``fit``; the names are those of ``__all__``.
+        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``compare``, ``export``,
+        ``match_areas`` or ``status``.
 
     Returns
     -------

@@ -19,6 +19,7 @@ COMMANDS = [
     ["areas", "adjacency"],
     ["survey"],
     ["survey", "prepare"],
+    ["survey", "match"],
     ["run"],
     ["status"],
     ["schema"],

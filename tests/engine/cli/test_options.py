@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "export",
     "calibrate_weights": "survey calibrate",
     "prepare_published": "survey prepare",
+    "match_areas": "survey match",
     "status": "status",
 }
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}

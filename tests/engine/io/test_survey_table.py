@@ -274,11 +274,12 @@ class TestRepeatedRows:
         assert "999,999 of 1,000,000 rows of the data frame are the same" in table.warnings[0]
 
     def test_a_file_twice(self, tmp_path: Path) -> None:
-        frame = pd.DataFrame({"id": range(20), "x": 1})
+        frame = pd.DataFrame({"id": range(20), "x": np.arange(20) % 7, "w": np.arange(20) / 3})
         pd.concat([frame, frame]).to_csv(tmp_path / "t.csv", index=False)
         assert "20 of 40 rows" in read_survey(tmp_path / "t.csv").warnings[0]
         # Among a few columns the same answers are ordinary.
-        assert not read_survey(tmp_path / "t.csv", columns=["id", "x"]).warnings
+        assert not read_survey(tmp_path / "t.csv", columns=["id", "x", "w"]).warnings
+        assert not read_survey(pd.DataFrame({"area": ["a", "b"] * 50, "y": [0, 1] * 50})).warnings
 
     def test_single_rows_are_no_copies(self) -> None:
         assert not read_survey(pd.DataFrame({"x": [1]})).warnings
