@@ -3,8 +3,8 @@
 >>> import smallarea
 >>> result = smallarea.fit("counties.gpkg", id_field="GEOID", direct="y", variance="v")  # doctest: +SKIP
 
-The tasks ``prepare_published``, ``fit``, ``fit_space_time``, ``compare``, ``export``, ``check_areas``,
-``build_adjacency`` and ``status`` have the names and defaults of their jobs.
+The tasks ``prepare_published``, ``smooth_variances``, ``fit``, ``fit_space_time``, ``compare``, ``export``,
+``check_areas``, ``build_adjacency`` and ``status`` have the names and defaults of their jobs.
 Rooms of the engine (``smallarea.areas``, ``smallarea.area_level``, ...) are imported by name.
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         fit,
         fit_space_time,
         prepare_published,
+        smooth_variances,
         status,
     )
 
@@ -35,6 +36,7 @@ __all__ = [
     "fit",
     "fit_space_time",
     "prepare_published",
+    "smooth_variances",
     "status",
 ]
 

@@ -58,6 +58,7 @@ _GROUPS = {
         "From a survey's table of respondents, or from published estimates, to the input of a fit.",
         {
             "prepare": "Turn published estimates and their errors into the input of a fit.",
+            "smooth": "Smooth sampling variances by a generalised variance function.",
         },
     ),
 }

@@ -155,6 +155,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "areas check": lambda: _task_command("check", "check_areas", texts.CHECK),
     "areas adjacency": lambda: _task_command("adjacency", "build_adjacency", texts.ADJACENCY),
     "survey prepare": lambda: _task_command("prepare", "prepare_published", survey_texts.PREPARE),
+    "survey smooth": lambda: _task_command("smooth", "smooth_variances", survey_texts.SMOOTH),
     "run": _run_command,
     "status": lambda: _task_command("status", "status", texts.STATUS),
     "schema": _schema_command,

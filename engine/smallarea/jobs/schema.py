@@ -19,6 +19,7 @@ from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
 from smallarea.jobs.schema_parts import TaskParameters
 from smallarea.jobs.schema_published import PreparePublished
+from smallarea.jobs.schema_smoothing import SmoothVariances
 from smallarea.jobs.schema_space_time import FitSpaceTime
 
 __all__ = ["JOB_VERSION", "TASKS", "FitAreaLevel", "Job", "TaskParameters", "json_schema"]
@@ -38,6 +39,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "compare": Compare,
     "export": Export,
     "prepare_published": PreparePublished,
+    "smooth_variances": SmoothVariances,
     "status": Status,
 }
 

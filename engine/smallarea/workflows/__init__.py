@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.fit import fit
     from smallarea.workflows.fit_space_time import fit_space_time
     from smallarea.workflows.prepare_published import prepare_published
+    from smallarea.workflows.smooth_variances import smooth_variances
 
 __all__ = [
     "build_adjacency",
@@ -27,6 +28,7 @@ __all__ = [
     "fit",
     "fit_space_time",
     "prepare_published",
+    "smooth_variances",
     "status",
     "task_function",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "fit": "smallarea.workflows.fit",
     "fit_space_time": "smallarea.workflows.fit_space_time",
     "prepare_published": "smallarea.workflows.prepare_published",
+    "smooth_variances": "smallarea.workflows.smooth_variances",
     "status": "smallarea.workflows.engine",
 }
 

@@ -19,6 +19,7 @@ COMMANDS = [
     ["areas", "adjacency"],
     ["survey"],
     ["survey", "prepare"],
+    ["survey", "smooth"],
     ["run"],
     ["status"],
     ["schema"],

@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "compare",
     "export": "export",
     "prepare_published": "survey prepare",
+    "smooth_variances": "survey smooth",
     "status": "status",
 }
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}
