@@ -7,6 +7,8 @@ The tasks ``prepare_published``, ``fit``, ``fit_space_time``, ``compare``, ``exp
 ``build_adjacency`` and ``status`` have the names and defaults of their jobs.
 The tasks ``fit``, ``fit_space_time``, ``compare``, ``export``, ``match_areas``, ``check_areas``, ``build_adjacency``
 and ``status`` have the names and defaults of their jobs.
+The tasks ``prepare_published``, ``smooth_variances``, ``fit``, ``fit_space_time``, ``compare``, ``export``,
+``check_areas``, ``build_adjacency`` and ``status`` have the names and defaults of their jobs.
 Rooms of the engine (``smallarea.areas``, ``smallarea.area_level``, ...) are imported by name.
 """
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
         fit,
         fit_space_time,
         match_areas,
+        prepare_published,
+        smooth_variances,
         status,
     )
 
@@ -53,6 +57,8 @@ __all__ = [
     "fit",
     "fit_space_time",
     "match_areas",
+    "prepare_published",
+    "smooth_variances",
     "status",
 ]
 

@@ -61,6 +61,7 @@ _GROUPS = {
             "calibrate": "Calibrate survey weights to known totals.",
             "prepare": "Turn published estimates and their errors into the input of a fit.",
             "match": "Join the rows of a survey table to areas and report how well they fit.",
+            "smooth": "Smooth sampling variances by a generalised variance function.",
         },
     ),
 }

@@ -158,6 +158,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "survey calibrate": lambda: _task_command("calibrate", "calibrate_weights", survey_texts.CALIBRATE),
     "survey prepare": lambda: _task_command("prepare", "prepare_published", survey_texts.PREPARE),
     "survey match": lambda: _task_command("match", "match_areas", survey_texts.MATCH),
+    "survey smooth": lambda: _task_command("smooth", "smooth_variances", survey_texts.SMOOTH),
     "run": _run_command,
     "status": lambda: _task_command("status", "status", texts.STATUS),
     "schema": _schema_command,

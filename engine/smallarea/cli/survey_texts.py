@@ -89,3 +89,24 @@ By the labels of a coded column, accepting other spellings:
 By coordinates; clusters outside the map are left out and listed:
   smallarea survey match regions.gpkg --id-field region --table clusters.csv \\
       --longitude-field long --latitude-field lat --unmatched drop --output clusters_areas.csv"""
+
+SMOOTH = f"""Smooth sampling variances by a generalised variance function.
+
+{LAYER} It may be left out where only a table is wanted. Direct estimates and raw variances are fields of LAYER, or of a
+table that --table names.
+
+The result has all fields of the table, and for each response NAME variance_smoothed_NAME and se_smoothed_NAME. Areas
+with an estimate but without a usable variance (missing, zero, one observation) get the function's; flag_NAME says so.
+
+\b
+A gamma regression of variances on the sample size, with a report to look at:
+  smallarea survey smooth --table direct.csv --table-id-field area --direct rate --variance variance_rate \\
+      --n n_rate --df df_rate --csv smoothed.csv --report smoothing.html
+  smallarea fit counties.gpkg --id-field FIPS --table smoothed.csv --table-id-field area \\
+      --direct rate --variance variance_smoothed_rate ...
+
+\b
+Proportions by a pooled design effect, for town and country:
+  smallarea survey smooth --table direct.csv --table-id-field area --direct diabetes \\
+      --variance variance_diabetes --method n_eff --n n_diabetes --estimate-term binomial \\
+      --group-field kind --csv smoothed.csv"""

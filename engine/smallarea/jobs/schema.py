@@ -21,6 +21,7 @@ from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
 from smallarea.jobs.schema_parts import TaskParameters
 from smallarea.jobs.schema_published import PreparePublished
+from smallarea.jobs.schema_smoothing import SmoothVariances
 from smallarea.jobs.schema_space_time import FitSpaceTime
 from smallarea.jobs.schema_survey_table import MatchAreas
 
@@ -44,6 +45,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "calibrate_weights": CalibrateWeights,
     "prepare_published": PreparePublished,
     "match_areas": MatchAreas,
+    "smooth_variances": SmoothVariances,
     "status": Status,
 }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.fit_space_time import fit_space_time
     from smallarea.workflows.prepare_published import prepare_published
     from smallarea.workflows.match_areas import match_areas
+    from smallarea.workflows.smooth_variances import smooth_variances
 
 __all__ = [
     "build_adjacency",
@@ -33,6 +34,7 @@ __all__ = [
     "fit_space_time",
     "prepare_published",
     "match_areas",
+    "smooth_variances",
     "status",
     "task_function",
 ]
@@ -48,6 +50,7 @@ _HOMES = {
     "fit_space_time": "smallarea.workflows.fit_space_time",
     "prepare_published": "smallarea.workflows.prepare_published",
     "match_areas": "smallarea.workflows.match_areas",
+    "smooth_variances": "smallarea.workflows.smooth_variances",
     "status": "smallarea.workflows.engine",
 }
 

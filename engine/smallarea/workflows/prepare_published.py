@@ -10,11 +10,11 @@ import pandas as pd
 
 from smallarea.errors import JobProblem, named
 from smallarea.io import AtomicOutputs, add_layer, check_suffix
+from smallarea.survey.prepared import PreparedEstimates, flag_table, preparation_notes, preparation_warnings
 from smallarea.survey.published import Fields, Rules, prepare_indicator
 from smallarea.survey.published_errors import ERROR_TYPES, MOE_FACTORS, moe_factor
 from smallarea.survey.scales import TRANSFORMATIONS
 from smallarea.workflows.area_rows import read_area_rows
-from smallarea.workflows.prepared import PreparedEstimates, flag_table, preparation_notes, preparation_warnings
 from smallarea.workflows.record import silent
 
 if TYPE_CHECKING:

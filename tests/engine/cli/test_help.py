@@ -20,6 +20,7 @@ COMMANDS = [
     ["survey"],
     ["survey", "prepare"],
     ["survey", "match"],
+    ["survey", "smooth"],
     ["run"],
     ["status"],
     ["schema"],

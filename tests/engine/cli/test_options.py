@@ -24,6 +24,7 @@ COMMANDS = {
     "calibrate_weights": "survey calibrate",
     "prepare_published": "survey prepare",
     "match_areas": "survey match",
+    "smooth_variances": "survey smooth",
     "status": "status",
 }
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}

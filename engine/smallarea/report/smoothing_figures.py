@@ -1,0 +1,138 @@
+"""Figures of smoothed variances: the function, raw against smoothed, residuals.
+
+No text from the data is drawn (see :mod:`smallarea.report.figures`): outliers are numbered, the document names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from smallarea.report.drawing import INK, MANY, MUTED, RED, cloud, diagonal, labels, log_axis, square
+from smallarea.report.encoding import Picture, as_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from smallarea.survey.smoothing import SmoothedResponse
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def size_chart(response: SmoothedResponse) -> Picture | None:
+    """Raw and smoothed variances against the sample size, both axes logarithmic.
+
+    Parameters
+    ----------
+    response : SmoothedResponse
+        The response.
+
+    Returns
+    -------
+    Picture or None
+        None without sample sizes. Where the function depends on nothing else its points lie on a line.
+    """
+    size = response.raw.size
+    if size is None:
+        return None
+    used, rest = response.function.used, response.replaced
+    figure, axes = square()
+    cloud(axes, size[used], response.raw.variance[used])
+    every = np.isfinite(response.variance)
+    if _depends_on_size_alone(response):
+        order = np.argsort(size[every], kind="stable")
+        axes.plot(size[every][order], response.variance[every][order], color=INK, lw=1.6, zorder=4)
+    else:
+        many = int(every.sum()) > MANY
+        axes.scatter(
+            size[every], response.variance[every], s=3 if many else 8, c=INK, linewidths=0, zorder=4, rasterized=many
+        )
+    axes.scatter(size[rest], response.variance[rest], s=34, facecolors="none", edgecolors=RED, linewidths=1.1, zorder=5)
+    _logarithmic(axes.xaxis, size[every])
+    _logarithmic(axes.yaxis, np.concatenate([response.raw.variance[used], response.variance[every]]))
+    labels(axes, "Sample size", "Sampling variance")
+    return as_svg(figure)
+
+
+def raw_chart(response: SmoothedResponse) -> Picture:
+    """Smoothed against raw variances, both axes logarithmic, with the line of equality.
+
+    Parameters
+    ----------
+    response : SmoothedResponse
+        The response.
+
+    Returns
+    -------
+    Picture
+        One point an area with a usable raw variance.
+    """
+    used = response.function.used
+    raw, smoothed = response.raw.variance[used], response.variance[used]
+    figure, axes = square()
+    cloud(axes, raw, smoothed)
+    both = np.concatenate([raw, smoothed])
+    diagonal(axes, both, log=True)
+    for axis in (axes.xaxis, axes.yaxis):
+        _logarithmic(axis, both, limits=False)
+    low, high = both.min() / 1.15, both.max() * 1.15
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    labels(axes, "Raw variance", "Smoothed variance")
+    return as_svg(figure)
+
+
+def residual_chart(response: SmoothedResponse, far: Sequence[int], beyond: float) -> Picture:
+    """Raw variances as multiples of the function's, against the latter.
+
+    Parameters
+    ----------
+    response : SmoothedResponse
+        The response.
+    far : sequence of int
+        Rows to number, in their order.
+    beyond : float
+        Standard deviations at which the broken lines are.
+
+    Returns
+    -------
+    Picture
+        Both axes logarithmic.
+    """
+    function = response.function
+    used = function.used
+    x = function.fitted[used]
+    ratio = response.raw.variance[used] / x
+    figure, axes = square()
+    cloud(axes, x, ratio)
+    width = np.exp(beyond * function.residual_sd)
+    axes.axhline(1.0, color=MUTED, lw=1.0, zorder=2)
+    for end in (1.0 / width, width):
+        axes.axhline(end, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=2)
+    for number, row in enumerate(far, start=1):
+        at = (function.fitted[row], response.raw.variance[row] / function.fitted[row])
+        axes.plot(*at, "o", ms=5, color=RED, zorder=4)
+        axes.annotate(str(number), at, xytext=(4, 3), textcoords="offset points", fontsize=9, color=RED, zorder=5)
+    _logarithmic(axes.xaxis, x)
+    _logarithmic(axes.yaxis, np.concatenate([ratio, [0.9 / width, 1.1 * width]]))
+    labels(axes, "Variance of the function", "Raw variance / function's")
+    return as_svg(figure)
+
+
+def _depends_on_size_alone(response: SmoothedResponse) -> bool:
+    return response.prior_df is None and tuple(response.function.terms) in (("intercept", "log n"), ("all areas",))
+
+
+def _logarithmic(axis: object, values: FloatArray, *, limits: bool = True) -> None:
+    low, high = float(values.min()), float(values.max())
+    if not low < high:
+        low, high = 0.5 * low, 2.0 * high
+    log_axis(axis, (low, high))
+    if limits:
+        axes: Axes = axis.axes  # type: ignore[attr-defined]
+        margin = (high / low) ** 0.05
+        name = axis.axis_name  # type: ignore[attr-defined]
+        (axes.set_xlim if name == "x" else axes.set_ylim)(low / margin, high * margin)
