@@ -93,14 +93,15 @@ def estimates(variable: Variable, domain: Codes, n_domains: int, weights: Vector
     d, w, y = domain[rows], weights[rows], variable.y[rows]
     asked = np.bincount(d, minlength=n_domains) > 0
     top = np.bincount(d, w * y, n_domains)
-    bottom: Vector
     if variable.statistic == "total":
         return np.where(asked, top, np.nan)
     if variable.statistic == "ratio":
         x = variable.x if variable.x is not None else np.ones_like(variable.y)
-        bottom = np.bincount(d, w * x[rows], n_domains)
+        bottom = np.asarray(np.bincount(d, w * x[rows], n_domains), dtype=np.float64)
+    elif population is None:
+        bottom = np.asarray(np.bincount(d, w, n_domains), dtype=np.float64)
     else:
-        bottom = np.bincount(d, w, n_domains).astype(np.float64) if population is None else population
+        bottom = population
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.where(asked & (bottom != 0.0), top / bottom, np.nan)
     if variable.statistic != "ratio" and population is None:

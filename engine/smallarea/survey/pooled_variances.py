@@ -3,7 +3,8 @@
 Empirical Bayes for variances: raw | true ~ true chi2_d / d, and 1 / true ~ chi2_d0 / (d0 s0^2), where the generalised
 variance function is the mean of the true variances, ``m = s0^2 d0 / (d0 - 2)``. Smyth, G. K. (2004), Linear models and
 empirical Bayes methods for assessing differential expression, *Statistical Applications in Genetics and Molecular
-Biology* 3 (1), article 3, estimates d0 by the moments of the log variances (section 6.2); the moment used here weighs them by their noise.
+Biology* 3 (1), article 3, estimates d0 by the moments of the log variances (section 6.2); the moment used here weighs
+them by their noise.
 """
 
 from __future__ import annotations

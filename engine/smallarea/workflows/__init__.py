@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from smallarea.workflows.export import export
     from smallarea.workflows.fit import fit
     from smallarea.workflows.fit_space_time import fit_space_time
-    from smallarea.workflows.prepare_published import prepare_published
     from smallarea.workflows.match_areas import match_areas
+    from smallarea.workflows.prepare_published import prepare_published
     from smallarea.workflows.smooth_variances import smooth_variances
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
     "export",
     "fit",
     "fit_space_time",
-    "prepare_published",
     "match_areas",
+    "prepare_published",
     "smooth_variances",
     "status",
     "task_function",

@@ -13,7 +13,7 @@ from smallarea.errors import JobProblem, named
 from smallarea.io.workbook import Sheet
 from smallarea.survey.design import SurveyDesign
 from smallarea.survey.direct import FEW_DF, NO_VARIANCE, NOBODY, ONE_PSU, ONE_RESPONDENT, ZERO_VARIANCE, DirectEstimates
-from smallarea.workflows.prepared import layer_of
+from smallarea.survey.prepared import layer_of
 
 if TYPE_CHECKING:
     import geopandas as gpd

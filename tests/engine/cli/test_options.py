@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "export",
     "calibrate_weights": "survey calibrate",
     "prepare_published": "survey prepare",
+    "direct_estimates": "survey direct",
     "match_areas": "survey match",
     "smooth_variances": "survey smooth",
     "status": "status",
