@@ -198,7 +198,7 @@ def _log_spread(variance: Vector, fitted: Vector, used: Mask, terms: int) -> flo
 
 
 def gamma(variance: Vector, design: Vector, terms: Sequence[str], used: Mask, weight: Vector) -> VarianceFunction:
-    """Fit a gamma regression with logarithmic link by iteratively reweighted least squares.
+    """Fit a gamma regression with logarithmic link by Newton's method.
 
     A variance with d degrees of freedom has a gamma (scaled chi-square) distribution with shape d / 2, so the weights
     are the degrees of freedom where they are known. The fit is of the mean itself: nothing has to be corrected.
@@ -229,14 +229,16 @@ def gamma(variance: Vector, design: Vector, terms: Sequence[str], used: Mask, we
     deviance = gamma_deviance(v, np.exp(x @ beta), w)
     for _ in range(_MOST_STEPS):
         mu = np.exp(x @ beta)
-        step = np.linalg.solve(cross, x.T @ (w * (v - mu) / mu))
+        gradient = x.T @ (w * (v - mu) / mu)
+        # The deviance is convex in beta, so Newton's own Hessian serves; the expected one converges linearly only.
+        step = np.linalg.solve(x.T @ ((w * v / mu)[:, None] * x), gradient)
         length = 1.0
         while (new := gamma_deviance(v, np.exp(x @ (beta + length * step)), w)) > deviance and length > 1e-6:
             length *= 0.5
         beta = beta + length * step
-        settled = abs(deviance - new) <= _TOLERANCE * (1.0 + abs(new)) and np.abs(step).max() < 1e-8
-        deviance = new
-        if settled:
+        deviance = min(new, deviance)
+        # Convergence is quadratic: what is left after this step is of the order of the decrement's square.
+        if float(step @ gradient) <= _TOLERANCE * (1.0 + deviance):
             break
     else:
         raise ModelProblem(
