@@ -64,7 +64,7 @@ def simulated() -> Population:
 
 
 def draw(population: Population, replicate: int) -> pd.DataFrame:
-    """A sample without replacement from each area, with weights and finite populations."""
+    """Draw a sample without replacement from each area, with weights and finite populations."""
     rng = np.random.default_rng([11, replicate])
     parts = []
     for name, rows in population.frame.groupby("area"):
