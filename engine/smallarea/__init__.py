@@ -16,6 +16,7 @@ from smallarea._version import __version__
 
 if TYPE_CHECKING:
     from smallarea.workflows import (
+        benchmark,
         build_adjacency,
         calibrate_weights,
         check_areas,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "benchmark",
     "build_adjacency",
     "calibrate_weights",
     "check_areas",

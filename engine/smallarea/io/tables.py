@@ -31,6 +31,8 @@ _LEADING_ZERO = re.compile(r"[+-]?0\d+")
 _SEPARATORS = (";", "\t", ",")
 _CSV = {".csv", ".txt", ".tsv", ".tab"}
 _EXCEL = {".xlsx", ".xlsm"}
+# Where a GeoPackage keeps its styles: no table of the user's.
+STYLES = "layer_styles"
 
 
 def read_table(
@@ -275,6 +277,9 @@ def _choose_sheet(name: str, sheets: dict[str, Any], sheet: str | None) -> str:
 
 def _read_ogr(name: str, layer: str | None, text_columns: Collection[str]) -> pd.DataFrame:
     layers = [one for one, _ in layer_names(name, TableProblem)]
+    data = [one for one in layers if one != STYLES]
+    if layer is None and len(layers) > 1 and len(data) == 1:
+        layer = data[0]
     if layer is None and len(layers) > 1:
         raise TableProblem(f"{name} has {len(layers)} layers: {named(layers, 20)}. Say which one to use.")
     if layer is not None and layer not in layers:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smallarea.workflows.areas import build_adjacency, check_areas
+    from smallarea.workflows.benchmark import benchmark
     from smallarea.workflows.calibrate_weights import calibrate_weights
     from smallarea.workflows.compare import compare
     from smallarea.workflows.engine import status
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.fit_space_time import fit_space_time
 
 __all__ = [
+    "benchmark",
     "build_adjacency",
     "calibrate_weights",
     "check_areas",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "benchmark": "smallarea.workflows.benchmark",
     "build_adjacency": "smallarea.workflows.areas",
     "calibrate_weights": "smallarea.workflows.calibrate_weights",
     "check_areas": "smallarea.workflows.areas",
