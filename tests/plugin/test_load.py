@@ -16,6 +16,8 @@ ALGORITHMS = {
     "fitspacetime",
     "comparemodels",
     "exceedanceandranks",
+    "benchmarkestimates",
+    "calibratesurveyweights",
     "enginestatus",
 }
 LOAD = """
