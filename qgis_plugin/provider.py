@@ -31,7 +31,9 @@ class SmallareaProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add the algorithms."""
+        from ..processing_algorithms.benchmark_estimates import BenchmarkEstimates
         from ..processing_algorithms.build_adjacency import BuildAdjacency
+        from ..processing_algorithms.calibrate_weights import CalibrateWeights
         from ..processing_algorithms.check_areas import CheckAreas
         from ..processing_algorithms.compare_models import CompareModels
         from ..processing_algorithms.engine_status import EngineStatus
@@ -48,6 +50,8 @@ class SmallareaProvider(QgsProcessingProvider):
             CompareModels,
             ExceedanceAndRanks,
             PreparePublished,
+            BenchmarkEstimates,
+            CalibrateWeights,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

@@ -20,6 +20,7 @@ from smallarea._version import __version__
 
 if TYPE_CHECKING:
     from smallarea.workflows import (
+        benchmark,
         build_adjacency,
         calibrate_weights,
         check_areas,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "benchmark",
     "build_adjacency",
     "calibrate_weights",
     "check_areas",

@@ -17,6 +17,8 @@ ALGORITHMS = {
     "comparemodels",
     "exceedanceandranks",
     "preparepublished",
+    "benchmarkestimates",
+    "calibratesurveyweights",
     "enginestatus",
 }
 LOAD = """

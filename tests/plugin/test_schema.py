@@ -13,14 +13,16 @@ TASKS = {
     "exceedanceandranks": "export",
     "comparemodels": "compare",
     "preparepublished": "prepare_published",
+    "benchmarkestimates": "benchmark",
+    "calibratesurveyweights": "calibrate_weights",
 }
 # A source is a file and a layer in it.
-PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer"}
+PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer", "estimates_layer", "targets_layer", "totals_layer"}
 # A dialog needs a layer to offer the fields of, so the table has to be chosen; it may be the polygon layer itself.
 REQUIRED_HERE = {"table", "output"}
 LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished")
 # Layers are chosen here, not named by their path.
-OWN_HELP = {"areas", "table", "table_id_field"}
+OWN_HELP = {"areas", "table", "table_id_field", "estimates", "targets", "totals"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.
 MORE_HELP = {"direct", "order", "covariate_variance"}
 

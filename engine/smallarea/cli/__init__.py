@@ -37,6 +37,7 @@ _COMMANDS = {
     "fit-space-time": "Fit a space-time Fay-Herriot model and map its estimates in time.",
     "compare": "Compare Fay-Herriot models by how well they predict.",
     "export": "Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.",
+    "benchmark": "Make estimates, or posterior draws, meet targets that are known better.",
     "areas": "Check polygons, build their adjacency graph.",
     "survey": "From survey microdata or published estimates to the input of a fit.",
     "run": "Run a job file; events as JSON lines.",

@@ -150,6 +150,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit-space-time": lambda: _task_command("fit-space-time", "fit_space_time", texts.FIT_SPACE_TIME),
     "compare": lambda: _task_command("compare", "compare", texts.COMPARE),
     "export": lambda: _task_command("export", "export", texts.EXPORT),
+    "benchmark": lambda: _task_command("benchmark", "benchmark", texts.BENCHMARK),
     "areas": lambda: group("areas"),
     "survey": lambda: group("survey"),
     "survey direct": lambda: _task_command("direct", "direct_estimates", survey_texts.DIRECT),

@@ -21,6 +21,7 @@ _SINGULAR = {
     "periods": "period",
     "models": "model",
     "criteria": "criterion",
+    "group_fields": "group_field",
     "auxiliaries": "auxiliary",
     "names": "name",
     "indicators": "indicator",

@@ -94,6 +94,26 @@ Estimates that meet the states' published means, weighted by population:
   smallarea export counties.gpkg --id-field FIPS --posterior draws.nc \\
       --benchmark states.csv --group-field STATE --weight-field POP --output benchmarked.gpkg"""
 
+BENCHMARK = f"""Make estimates, or posterior draws, meet targets that are known better.
+
+{LAYER} It is needed for a map only, and not if the estimates are a polygon layer themselves. The original columns
+stay; the benchmarked estimates, their intervals and the adjustment of each area come beside them.
+
+\b
+States' published means, weighted by population (states.csv: group, target):
+  smallarea benchmark --estimates estimates.csv --targets states.csv \\
+      --table counties.csv --table-id-field FIPS --group-field STATE --weight-field POP --csv benchmarked.csv
+
+\b
+Raking to totals of regions and of urban and rural areas (targets.csv: margin, group, target):
+  smallarea benchmark --estimates estimates.gpkg --estimates-id-field FIPS --targets targets.csv --kind total \\
+      --method raking --group-field region --group-field urban --weight-field POP --output benchmarked.gpkg
+
+\b
+Every posterior draw, for ranks and exceedance probabilities that follow the targets:
+  smallarea benchmark counties.gpkg --id-field FIPS --posterior draws.nc --targets states.csv \\
+      --group-field STATE --weight-field POP --benchmarked-posterior benchmarked.nc --csv benchmarked.csv"""
+
 CHECK = f"""Validate polygons and report what would break an adjacency graph.
 
 {LAYER} Reported, with the areas' names: repeated ids, missing, empty and invalid shapes, slivers, gaps and

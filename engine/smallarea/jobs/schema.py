@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from smallarea.errors import named
 from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
+from smallarea.jobs.schema_benchmark import Benchmark
 from smallarea.jobs.schema_calibrate import CalibrateWeights
 from smallarea.jobs.schema_compare import Compare
 from smallarea.jobs.schema_direct import DirectEstimatesOfAreas
@@ -42,6 +43,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit_space_time": FitSpaceTime,
     "compare": Compare,
     "export": Export,
+    "benchmark": Benchmark,
     "calibrate_weights": CalibrateWeights,
     "prepare_published": PreparePublished,
     "match_areas": MatchAreas,

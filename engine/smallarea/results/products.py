@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from smallarea.results import differences as compare
-from smallarea.results.benchmark import Benchmarked, Method, Targets, benchmark
 from smallarea.results.draws import summarise
 from smallarea.results.ensemble import constrained_bayes, triple_goal
 from smallarea.results.exceedance import Direction, exceedance
@@ -20,27 +18,6 @@ from smallarea.results.posterior import PosteriorDraws
 from smallarea.results.ranks import Ranks, mean_ranks, rank_areas
 
 Vector = NDArray[np.float64]
-
-BENCHMARK_COLUMNS = (
-    "response", "group", "n_areas", "method", "kind", "target", "target_se", "before", "before_se", "after", "after_se",
-    "adjustment", "adjustment_se",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Grouping:
-    """How areas add up to groups.
-
-    Attributes
-    ----------
-    group : ndarray of int, shape (N,)
-        Position of each area's group among those of the targets.
-    weights : ndarray, shape (N,)
-        Of the areas in their group.
-    """
-
-    group: NDArray[np.int64]
-    weights: Vector
 
 
 def estimates_table(draws: PosteriorDraws, level: float) -> pd.DataFrame:
@@ -205,47 +182,6 @@ def differences_table(
     return pd.concat(parts[1:], ignore_index=True) if len(parts) > 1 else parts[0]
 
 
-def benchmarked_draws(
-    draws: PosteriorDraws, grouping: Grouping, targets: Mapping[str, Targets], method: Method, seed: int
-) -> tuple[PosteriorDraws, pd.DataFrame]:
-    """Adjust the draws of each response that has targets.
-
-    Parameters
-    ----------
-    draws : PosteriorDraws
-        From a fit.
-    grouping : Grouping
-        Groups and weights of the areas.
-    targets : mapping
-        Response to targets.
-    method : {'ratio', 'difference', 'weighted_difference'}
-        See :mod:`smallarea.results.benchmark`.
-    seed : int
-        For targets with a standard error.
-
-    Returns
-    -------
-    draws : PosteriorDraws
-        Adjusted; responses without targets are as they were.
-    table : pandas.DataFrame
-        One row a response and group: ``response``, ``group``, ``n_areas``, ``method``, ``kind``, ``target``,
-        ``target_se``, ``before``, ``before_se``, ``after``, ``after_se``, ``adjustment``, ``adjustment_se``.
-    """
-    streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(draws.responses))]
-    layers, parts = [], []
-    for k, response in enumerate(draws.responses):
-        theta = draws.theta[:, :, k]
-        if response not in targets:
-            layers.append(theta)
-            continue
-        wanted = targets[response]
-        found = benchmark(theta, draws.areas, grouping.group, grouping.weights, wanted, method, streams[k])
-        layers.append(found.theta)
-        parts.append(_benchmark_rows(response, wanted, method, found))
-    theta = np.stack(layers, axis=2) if len(layers) > 1 else layers[0][:, :, None]
-    return replace(draws, theta=theta), pd.concat(parts, ignore_index=True)
-
-
 def beyond(direction: Direction) -> str:
     """Return the word for lying beyond a threshold."""
     return "above" if direction == "high" else "below"
@@ -282,11 +218,3 @@ def _differences(
             "p_positive": found.positive,
         }
     )
-
-
-def _benchmark_rows(response: str, targets: Targets, method: Method, found: Benchmarked) -> pd.DataFrame:
-    values = [
-        response, list(targets.groups), found.n_areas, method, targets.kind, targets.values, targets.errors,
-        found.before, found.before_se, found.after, found.after_se, found.adjustment, found.adjustment_se,
-    ]  # fmt: skip
-    return pd.DataFrame(dict(zip(BENCHMARK_COLUMNS, values, strict=True)))

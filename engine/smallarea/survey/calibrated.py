@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,6 @@ class CalibratedWeights:
     weights : pandas.DataFrame
         One row a number of ``name``, ``before``, ``after``: sum, least, largest, design effect of weighting, effective
         sample size.
-    calibration : Calibration
-        For variance estimation.
     specification : CalibrationSpecification
         What was asked for.
     settings : mapping
@@ -52,17 +51,23 @@ class CalibratedWeights:
     frame: pd.DataFrame
     totals: pd.DataFrame
     weights: pd.DataFrame
-    calibration: Calibration
     specification: CalibrationSpecification
     settings: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What variance estimation needs. Its matrix has a column for each total and is made when it is asked for."""
+        matrix = calibration_matrix(self.frame, self.specification)
+        base, found = (self.frame[name].to_numpy(dtype=np.float64) for name in (DESIGN, CALIBRATED))
+        return Calibration(self.specification.method, matrix, base, found)
+
     @property
     def summary(self) -> dict[str, Any]:
         """Numbers of respondents and totals, sums, g-factors, design effects of weighting."""
         before, after = (self.weights.set_index("name")[name] for name in ("before", "after"))
-        factors = g_factors(self.calibration)
+        factors = self.frame[FACTOR]
         return {
             "method": self.specification.method,
             "n_respondents": len(self.frame),
@@ -73,7 +78,7 @@ class CalibratedWeights:
             "largest_factor": float(factors.max()),
             "deff_before": float(before["design effect"]),
             "deff_after": float(after["design effect"]),
-            "n_negative": int((self.calibration.calibrated_weights < 0.0).sum()),
+            "n_negative": int((self.frame[CALIBRATED] < 0.0).sum()),
         }
 
 
@@ -122,33 +127,40 @@ def calibrate(
             "weights."
         )
     specification, codes = match_totals(frame, base, specification)
-    matrix = calibration_matrix(frame, specification)
     names = [f"{label} of {m.name}" if m.fields else m.name for m in specification.margins for label in m.labels]
     notes: tuple[str, ...] = ()
     if specification.method == "poststratify":
         found = poststratified(base, codes[0], specification.totals)
     elif specification.method == "rake":
         found, sweeps = raked(base, codes, specification.margins, cell_change)
-        miss = np.abs(matrix.T @ found / specification.totals - 1.0).max()
-        notes = (f"Raking ended after {sweeps} sweeps; totals are met to {100.0 * miss:.2g} percent.",)
+        notes = (f"Raking ended after {sweeps} sweeps.",)
     else:
-        found = regression(base, matrix, specification.totals, names)
-    calibration = Calibration(specification.method, matrix, base, found)
+        found = regression(base, calibration_matrix(frame, specification), specification.totals, names)
+    factors = g_factors(base, found)
     return CalibratedWeights(
-        _with_weights(frame, calibration),
-        _totals_table(specification, calibration),
-        _weights_table(calibration),
-        calibration,
+        _with_weights(frame, base, found, factors),
+        _totals_table(frame, specification, codes, base, found),
+        _weights_table(base, found, factors),
         specification,
         dict(settings or {}),
-        _warnings(calibration),
+        _warnings(found, factors),
         notes,
     )
 
 
-def g_factors(calibration: Calibration) -> Vector:
-    """Ratios of calibrated to base weights, shape (n,); 1 where both are zero."""
-    base, found = calibration.base_weights, calibration.calibrated_weights
+def g_factors(base: Vector, found: Vector) -> Vector:
+    """Return the ratios of calibrated to base weights; 1 where both are zero.
+
+    Parameters
+    ----------
+    base, found : ndarray, shape (n,)
+        Weights before and after.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Factors.
+    """
     return np.divide(found, base, out=np.ones_like(base), where=base > 0.0)
 
 
@@ -193,66 +205,67 @@ def _base_weights(frame: pd.DataFrame, weight: str) -> Vector:
     return base
 
 
-def _with_weights(frame: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    columns = {
-        DESIGN: calibration.base_weights, CALIBRATED: calibration.calibrated_weights, FACTOR: g_factors(calibration)
-    }  # fmt: skip
+def _with_weights(frame: pd.DataFrame, base: Vector, found: Vector, factors: Vector) -> pd.DataFrame:
+    columns = {DESIGN: base, CALIBRATED: found, FACTOR: factors}
     # The weight field itself stays under its own name unless that is one of the new ones: it is repeated as
     # weight_design, so that programs find it whatever it was called.
     kept = frame.drop(columns=[name for name in columns if name in frame.columns])
     return kept.assign(**columns)
 
 
-def _totals_table(specification: CalibrationSpecification, calibration: Calibration) -> pd.DataFrame:
-    matrix = calibration.matrix
-    before, after = matrix.T @ calibration.base_weights, matrix.T @ calibration.calibrated_weights
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.where(before != 0.0, after / before, np.nan)
-    columns = {
-        "margin": [m.name for m in specification.margins for _ in m.levels],
-        "category": [label for m in specification.margins for label in m.labels],
-        "respondents": (matrix != 0.0).sum(axis=0),
-        "total": specification.totals,
-        "before": before,
-        "after": after,
-        "factor": factor,
-    }
-    return pd.DataFrame(columns)
+def _totals_table(
+    frame: pd.DataFrame,
+    specification: CalibrationSpecification,
+    codes: Sequence[NDArray[np.int64]],
+    base: Vector,
+    found: Vector,
+) -> pd.DataFrame:
+    parts = []
+    for margin, place in zip(specification.margins, codes, strict=True):
+        here = place >= 0
+        size = len(margin.levels)
+        values = np.ones(len(frame)) if margin.variable is None else numeric_column(frame, margin.variable)
+        sums = [np.bincount(place[here], weights=(values * w)[here], minlength=size) for w in (base, found)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = np.where(sums[0] != 0.0, sums[1] / sums[0], np.nan)
+        columns = {
+            "margin": margin.name, "category": list(margin.labels),
+            "respondents": np.bincount(place[here], minlength=size), "total": margin.totals, "before": sums[0],
+            "after": sums[1], "factor": factor,
+        }  # fmt: skip
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
 
 
-def _weights_table(calibration: Calibration) -> pd.DataFrame:
-    sides = (calibration.base_weights, calibration.calibrated_weights)
-    factors = g_factors(calibration)
-    rows: list[tuple[str, float, float]] = []
-    rows += [(name, float(of(sides[0])), float(of(sides[1]))) for name, of in _MEASURES.items()]
-    effective = [float(np.count_nonzero(side)) / weighting_effect(side) for side in sides]
+def _weights_table(base: Vector, found: Vector, factors: Vector) -> pd.DataFrame:
+    rows = [(name, float(of(base)), float(of(found))) for name, of in _MEASURES.items()]
+    effective = [float(np.count_nonzero(side)) / weighting_effect(side) for side in (base, found)]
     rows.append(("effective sample size", effective[0], effective[1]))
     for share, value in zip(_QUANTILES, np.quantile(factors, _QUANTILES), strict=True):
         rows.append((f"g-factor, quantile {share:g}", np.nan, float(value)))
     return pd.DataFrame(rows, columns=["name", "before", "after"])
 
 
-def _warnings(calibration: Calibration) -> tuple[str, ...]:
-    found = []
-    negative = _rows(calibration.calibrated_weights < 0.0)
+def _warnings(found: Vector, factors: Vector) -> tuple[str, ...]:
+    said = []
+    negative = _rows(found < 0.0)
     if negative:
-        found.append(
+        said.append(
             f"{len(negative)} calibrated weights are negative: rows {named(negative)}. A regression estimator allows "
             "it, but many programs do not take such weights; rake instead, or merge categories."
         )
-    factors = g_factors(calibration)
     # Against the common change of scale: weights that are to add up to a population are often all far too small.
     usual = float(np.median(factors))
     extreme = (
         _rows((factors > _EXTREME * usual) | ((factors >= 0.0) & (factors < usual / _EXTREME))) if usual > 0 else []
     )
     if extreme:
-        found.append(
+        said.append(
             f"The weights of {len(extreme)} respondents change by more than {_EXTREME:g} times the usual factor "
             f"{usual:.3g}: rows {named(extreme)}. Their categories are thin or the totals are of something else; merge "
             "categories or look at the totals."
         )
-    return tuple(found)
+    return tuple(said)
 
 
 def _rows(flags: Sequence[bool] | NDArray[np.bool_]) -> list[int]:

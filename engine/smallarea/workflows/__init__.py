@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smallarea.workflows.areas import build_adjacency, check_areas
+    from smallarea.workflows.benchmark import benchmark
     from smallarea.workflows.calibrate_weights import calibrate_weights
     from smallarea.workflows.compare import compare
     from smallarea.workflows.direct_estimates import direct_estimates
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.smooth_variances import smooth_variances
 
 __all__ = [
+    "benchmark",
     "build_adjacency",
     "calibrate_weights",
     "check_areas",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "benchmark": "smallarea.workflows.benchmark",
     "build_adjacency": "smallarea.workflows.areas",
     "calibrate_weights": "smallarea.workflows.calibrate_weights",
     "check_areas": "smallarea.workflows.areas",

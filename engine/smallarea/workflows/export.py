@@ -11,9 +11,11 @@ import pandas as pd
 from smallarea.errors import JobProblem, named
 from smallarea.io import check_suffix
 from smallarea.results import products
+from smallarea.results.benchmark_tables import BENCHMARK_COLUMNS, benchmarked_draws
 from smallarea.results.fit_result import FitResult
 from smallarea.results.posterior import PosteriorDraws
-from smallarea.workflows.export_input import check_reference, read_grouping, read_pairs, read_targets, read_thresholds
+from smallarea.workflows.benchmark_input import read_grouping, read_targets
+from smallarea.workflows.export_input import check_reference, read_pairs, read_thresholds
 from smallarea.workflows.export_output import export_settings, export_warnings, write_products
 from smallarea.workflows.export_result import ExportResult
 from smallarea.workflows.export_sources import read_adjacency, read_draws, read_polygons
@@ -143,7 +145,7 @@ def export(
     tell(0.0, "reading the draws")
     draws = read_draws(posterior)
     fitted = posterior if isinstance(posterior, FitResult) else None
-    polygons = read_polygons(areas, layer, id_field, crs, repair, fitted, draws)
+    polygons = read_polygons(areas, layer, id_field, crs, repair, fitted, draws.areas)
     if output is not None and polygons is None:
         raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv, excel).")
     wanted = read_thresholds(thresholds, draws.responses)
@@ -157,22 +159,14 @@ def export(
         table=table,
         table_layer=table_layer,
         table_id_field=table_id_field or id_field,
-        group_field=group_field,
+        group_fields=[group_field] if group_field is not None else [],
         weight_field=weight_field,
     )
-    adjusted, adjustments = draws, pd.DataFrame(columns=list(products.BENCHMARK_COLUMNS))
+    adjusted, adjustments = draws, pd.DataFrame(columns=list(BENCHMARK_COLUMNS))
     if benchmark is not None:
         tell(15.0, "benchmarking")
-        grouping, targets = read_targets(
-            benchmark,
-            benchmark_layer,
-            groups,
-            weights,
-            draws.responses,
-            by_group=group_field is not None,
-            kind=benchmark_kind,
-        )
-        adjusted, adjustments = products.benchmarked_draws(draws, grouping, targets, benchmark_method, seed)
+        wanted_totals = read_targets(benchmark, benchmark_layer, groups, weights, draws.responses, benchmark_kind)
+        adjusted, adjustments = benchmarked_draws(draws, wanted_totals, benchmark_method, seed)
     tell(30.0, "summarising the draws")
     estimates = products.estimates_table(adjusted, level)
     if benchmark is not None:

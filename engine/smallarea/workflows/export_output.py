@@ -15,6 +15,7 @@ from smallarea.errors import named
 from smallarea.results import product_layout as layout
 from smallarea.results.excel import product_sheets
 from smallarea.results.posterior import PosteriorDraws
+from smallarea.workflows.benchmark_notes import benchmark_warnings
 from smallarea.workflows.export_result import ExportResult
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
 
 LAYER = "exceedance_and_ranks"
-# A ratio this far from one says that targets and estimates are not of the same thing.
-_PLAUSIBLE_RATIO = (0.5, 2.0)
 _FEW_DRAWS = 1000
 # A standard deviation of so many times the interval's width in normal units comes from a few far draws.
 _HEAVY_TAIL = 2.0
@@ -102,20 +101,7 @@ def export_warnings(
     extra = [] if polygons is None else sorted(set(polygons.ids) - set(draws.areas))
     if extra:
         found.append(f"{len(extra)} polygons have no draws and stay empty: {named(extra)}.")
-    if len(benchmark) and weight_field is None:
-        found.append(
-            "All areas count alike in the benchmarks, whatever their size. Name the field with the areas' populations "
-            "(weight_field) unless that is meant."
-        )
-    low, high = _PLAUSIBLE_RATIO
-    if len(benchmark) and method == "ratio":
-        odd = benchmark.loc[~benchmark["adjustment"].between(low, high)]
-        if len(odd):
-            groups = [f"{group} ({ratio:.3g})" for group, ratio in zip(odd["group"], odd["adjustment"], strict=True)]
-            found.append(
-                f"The estimates of {len(odd)} groups are multiplied by less than {low:g} or more than {high:g}: "
-                f"{named(groups)}. Check that targets and estimates have the same units, and benchmark_kind."
-            )
+    found += benchmark_warnings(benchmark, method, weight_field)
     return tuple(found)
 
 

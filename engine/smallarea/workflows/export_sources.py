@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,9 +58,10 @@ def read_polygons(
     crs: str | None,
     repair: bool,
     fitted: FitResult | None,
-    draws: PosteriorDraws,
+    ids: Sequence[str],
+    what: str = "draws",
 ) -> Areas | None:
-    """Return the polygons after making sure that every area of the draws is among them.
+    """Return the polygons after making sure that every area of the results is among them.
 
     Parameters
     ----------
@@ -67,8 +69,10 @@ def read_polygons(
         As in the job ``export``.
     fitted : FitResult or None
         Whose polygons are used if none are named.
-    draws : PosteriorDraws
-        The draws.
+    ids : sequence of str
+        Areas of the results.
+    what : str
+        What these are, for the message.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def read_polygons(
     Raises
     ------
     TableProblem
-        If an area of the draws has no polygon.
+        If an area of the results has no polygon.
     GeometryProblem
         If the polygons cannot be used.
     """
@@ -87,11 +91,11 @@ def read_polygons(
     from smallarea.areas import read_areas
 
     polygons = read_areas(areas, layer, id_field, crs, repair)
-    match = match_ids(list(draws.areas), polygons.ids)
+    match = match_ids(list(ids), polygons.ids)
     if match.table_only:
         raise TableProblem(
-            f"{len(match.table_only)} areas of the draws are not among the polygons: {named(match.table_only)}. Choose "
-            "the id field and the layer of the fit."
+            f"{len(match.table_only)} areas of the {what} are not among the polygons: {named(match.table_only)}. "
+            "Choose the id field and the layer of the fit."
         )
     return polygons
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "fit_space_time": "fit-space-time",
     "compare": "compare",
     "export": "export",
+    "benchmark": "benchmark",
     "calibrate_weights": "survey calibrate",
     "prepare_published": "survey prepare",
     "direct_estimates": "survey direct",

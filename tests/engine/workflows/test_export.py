@@ -307,7 +307,7 @@ def test_draws_with_long_tails_are_noticed(draws):
         ({"group": ["north", "mid", "south"], "target": [1, None, 3]}, "1 targets are missing: 'mid of rate'"),
         ({"group": ["north", "mid", None], "target": [1, 2, 3]}, "no group in 1 rows"),
         ({"group": ["north", "mid", "south"], "target": [1, 2, 3], "target_se": [1, -1, 1]}, "negative: 'mid of rate'"),
-        ({"region": ["north", "mid", "south"], "target": [1, 2, 3]}, "no field 'group'"),
+        ({"zone": ["north", "mid", "south"], "target": [1, 2, 3]}, "no field 'group'"),
         ({"group": ["north", "mid", "south"], "goal": [1, 2, 3]}, "no field 'target'"),
         ({"group": [], "target": []}, "no rows"),
     ],
@@ -318,7 +318,7 @@ def test_targets_that_do_not_fit(draws, polygons, targets, said):
 
 
 def test_targets_of_another_response(two):
-    with pytest.raises(TableProblem, match="targets for 'wage', but the draws hold 'rate', 'income'"):
+    with pytest.raises(TableProblem, match="targets for 'wage', but there are estimates of 'rate', 'income'"):
         smallarea.export(two, benchmark=pd.DataFrame({"response": ["wage"], "target": [1.0]}))
 
 
@@ -380,7 +380,7 @@ def test_tables_that_do_not_fit(draws):
     common = {"compare": "mean", "weight_field": "n"}
     with pytest.raises(JobProblem, match="set table_id_field"):
         smallarea.export(draws, table=table, **common)
-    with pytest.raises(TableProblem, match="1 areas of the draws have no row in the table: 'A003'"):
+    with pytest.raises(TableProblem, match="1 areas of the estimates have no row in the table: 'A003'"):
         smallarea.export(draws, table=table.drop(index=3), table_id_field="id", **common)
     twice = pd.concat([table, table.iloc[[2]]])
     with pytest.raises(TableProblem, match="repeated in the table: 'A002'"):
