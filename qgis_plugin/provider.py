@@ -38,6 +38,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
+        from ..processing_algorithms.match_areas import MatchAreas
 
         for algorithm in (
             CheckAreas,
@@ -46,6 +47,7 @@ class SmallareaProvider(QgsProcessingProvider):
             FitSpaceTime,
             CompareModels,
             ExceedanceAndRanks,
+            MatchAreas,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

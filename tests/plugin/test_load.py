@@ -16,6 +16,7 @@ ALGORITHMS = {
     "fitspacetime",
     "comparemodels",
     "exceedanceandranks",
+    "matchtabletoareas",
     "enginestatus",
 }
 LOAD = """

@@ -141,8 +141,8 @@ def match_points(
 
 def _distinct(points: gpd.GeoSeries) -> tuple[np.ndarray, np.ndarray]:
     """Return the position of each row's place (-1 where it has none), and the places, shape (n places, 2)."""
-    shapes = np.asarray(points.array)
-    shapes = np.where(shapely.is_empty(shapes), None, shapes)  # GEOS has no coordinates for an empty point
+    shapes = np.array(points.array, dtype=object)
+    shapes[shapely.is_empty(shapes)] = None  # GEOS has no coordinates for an empty point
     x, y = shapely.get_x(shapes), shapely.get_y(shapes)
     rows = np.full(len(shapes), -1)
     known = np.isfinite(x) & np.isfinite(y)
