@@ -41,6 +41,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
         from ..processing_algorithms.prepare_published import PreparePublished
+        from ..processing_algorithms.match_areas import MatchAreas
 
         for algorithm in (
             CheckAreas,
@@ -52,6 +53,7 @@ class SmallareaProvider(QgsProcessingProvider):
             PreparePublished,
             BenchmarkEstimates,
             CalibrateWeights,
+            MatchAreas,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

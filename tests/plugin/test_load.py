@@ -19,6 +19,7 @@ ALGORITHMS = {
     "preparepublished",
     "benchmarkestimates",
     "calibratesurveyweights",
+    "matchtabletoareas",
     "enginestatus",
 }
 LOAD = """

@@ -149,9 +149,9 @@ def _section(of: pd.DataFrame, status: str) -> dict[str, Any]:
         "n": len(of),
         "rows": [
             {"code": str(code), "target": str(area), "distance": _metres(distance), "rows": count(rows)}
-            for code, area, distance, rows in list(zip(of["code"], target, of["distance_m"], of["rows"], strict=True))[
-                :_MOST
-            ]
+            for code, area, distance, rows in zip(
+                of["code"][:_MOST], target[:_MOST], of["distance_m"][:_MOST], of["rows"][:_MOST], strict=True
+            )
         ],
     }
 

@@ -127,6 +127,11 @@ def rows_in(frame: pd.DataFrame) -> str:
     return f"{total:,} row{'' if total == 1 else 's'}"
 
 
+def size_of(frame: pd.DataFrame, what: str = "code") -> str:
+    """Say how many codes or places these are, and how many rows."""
+    return f"{len(frame):,} {what}{'' if len(frame) == 1 else 's'}, {rows_in(frame)}"
+
+
 def pairs(frame: pd.DataFrame, limit: int = 5) -> str:
     """List the first codes with the area that they mean or may mean."""
     targets = frame["area"].where(frame["area"] != "", frame["suggestion"])

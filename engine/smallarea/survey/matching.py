@@ -22,6 +22,7 @@ from smallarea.survey.area_matching import (
     pairs,
     row_of,
     rows_in,
+    size_of,
     with_areas_left,
 )
 
@@ -163,8 +164,8 @@ def _refusal(matching: AreaMatching, unmatched: str, near_misses: str) -> str:
         )
     if near_misses == "error" and len(near):
         said.append(
-            f"{len(near)} codes differ from an area's id only in case, accents, blanks, punctuation or zeros "
-            f"({rows_in(near)}): {pairs(near)}. Set near_misses to accept to join them, or give a crosswalk."
+            f"Written differently from an area's id, in case, accents, blanks, punctuation or zeros: {pairs(near)} "
+            f"({size_of(near)}). Set near_misses to accept to join them, or give a crosswalk."
         )
     if unmatched == "error":
         said.extend(_unmatched(matching))
@@ -175,14 +176,11 @@ def _unmatched(matching: AreaMatching) -> list[str]:
     ambiguous, only, none = (matching.of(status) for status in (AMBIGUOUS, TABLE_ONLY, NO_CODE))
     said = []
     if len(ambiguous):
-        said.append(
-            f"{len(ambiguous)} codes are too near to others to tell which area they mean ({rows_in(ambiguous)}): "
-            f"{pairs(ambiguous)}."
-        )
+        said.append(f"Too near to others to tell which area they mean: {pairs(ambiguous)} ({size_of(ambiguous)}).")
     if len(only):
-        said.append(f"{len(only)} codes are not on the map ({rows_in(only)}): {codes_in(only)}.")
+        said.append(f"Not on the map: {codes_in(only)} ({size_of(only)}).")
     if len(none):
-        said.append(f"{rows_in(none)} without a code.")
+        said.append(f"Without a code: {rows_in(none)}.")
     return [*said, "Correct them, give a crosswalk, or set unmatched to drop to leave these rows out."] if said else []
 
 
@@ -190,11 +188,8 @@ def _warnings(matching: AreaMatching) -> tuple[str, ...]:
     accepted, lost = matching.of(ACCEPTED), matching.of(*_OPEN)
     said = []
     if len(accepted):
-        said.append(
-            f"{len(accepted)} codes were joined although they are written differently ({rows_in(accepted)}): "
-            f"{pairs(accepted)}."
-        )
+        said.append(f"Joined although written differently: {pairs(accepted)} ({size_of(accepted)}).")
     if len(lost):
         shown = named([str(code) or "(no code)" for code in lost["code"]])
-        said.append(f"{rows_in(lost)} of {matching.n_rows:,} have no area and are left out: {shown}.")
+        said.append(f"Left out for want of an area: {rows_in(lost)} of {matching.n_rows:,}, with {shown}.")
     return tuple(said)

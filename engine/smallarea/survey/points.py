@@ -20,6 +20,7 @@ from smallarea.survey.area_matching import (
     pairs,
     row_of,
     rows_in,
+    size_of,
     with_areas_left,
 )
 
@@ -217,8 +218,8 @@ def _refusal(codes: pd.DataFrame, any_joined: bool, unmatched: str, hint: str) -
     twice, lost = codes[codes["status"] == SEVERAL], codes[codes["status"].isin(_LOST)]
     if len(twice):
         said.append(
-            f"{len(twice)} places lie on several areas ({rows_in(twice)}): {pairs(twice)}. Set several to first to "
-            "take the first area by its id."
+            f"On several areas: {pairs(twice)} ({size_of(twice, 'place')}). Set several to first to take the first "
+            "area by its id."
         )
     if unmatched == "error":
         said.extend(_lost_sentences(codes))
@@ -239,11 +240,11 @@ def _lost_sentences(codes: pd.DataFrame) -> list[str]:
             )
         ]
         more = f" and {len(outside) - 5} more" if len(outside) > 5 else ""
-        said.append(f"{len(outside)} places lie on no area ({rows_in(outside)}): {'; '.join(shown)}{more}.")
+        said.append(f"On no area: {'; '.join(shown)}{more} ({size_of(outside, 'place')}).")
     if len(zero):
-        said.append(f"{rows_in(zero)} with the coordinates 0, 0, which usually stand for missing ones.")
+        said.append(f"At the coordinates 0, 0, which usually stand for missing ones: {rows_in(zero)}.")
     if len(none):
-        said.append(f"{rows_in(none)} without coordinates.")
+        said.append(f"Without coordinates: {rows_in(none)}.")
     return said
 
 
@@ -251,13 +252,10 @@ def _warnings(codes: pd.DataFrame, n_rows: int, hint: str) -> tuple[str, ...]:
     first, lost = codes[codes["status"] == FIRST], codes[codes["status"].isin(_LOST)]
     said = []
     if len(first):
-        said.append(
-            f"{len(first)} places lie on several areas and count for the first by id ({rows_in(first)}): "
-            f"{pairs(first)}."
-        )
+        said.append(f"On several areas, counted for the first by its id: {pairs(first)} ({size_of(first, 'place')}).")
     if len(lost):
         said.append(
-            " ".join([f"{rows_in(lost)} of {n_rows:,} have no area and are left out.", *_lost_sentences(codes), hint])
+            " ".join([f"Left out for want of an area: {rows_in(lost)} of {n_rows:,}.", *_lost_sentences(codes), hint])
         )
     return tuple(text.strip() for text in said)
 

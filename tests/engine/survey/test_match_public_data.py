@@ -25,7 +25,7 @@ def test_austrian_districts_written_otherwise(shared) -> None:
     areas = read_areas(shared("austria_districts.gpkg"), id_field="PB")
     sample = read_survey(shared("austria_eusilcA_smp.csv"), text_columns=["district"])
     shouted = [str(text).upper().replace("Ö", "O") + " " for text in sample.texts("district")]
-    with pytest.raises(TableProblem, match="70 codes differ from an area's id only in case"):
+    with pytest.raises(TableProblem, match="70 codes, 1,945 rows"):
         match_codes(shouted, areas.ids).check()
     matching = match_codes(shouted, areas.ids, near_misses="accept").check()
     assert matching.area_of_rows().tolist() == sample.frame["district"].tolist()
@@ -35,7 +35,7 @@ def test_king_county(shared) -> None:
     areas = read_areas(shared("kingcounty_hra.gpkg"), id_field="hra")
     survey = read_survey(shared("brfss_kingcounty.csv"), text_columns=["hracode"])
     codes = survey.texts("hracode")
-    with pytest.raises(TableProblem, match=r"^139 rows without a code"):
+    with pytest.raises(TableProblem, match=r"^Without a code: 139 rows"):
         match_codes(codes, areas.ids).check()
     matching = match_codes(codes, areas.ids, unmatched="drop").check()
     counted = pd.read_csv(shared("brfss_kingcounty.csv"))["hracode"].value_counts()

@@ -50,11 +50,11 @@ def test_on_no_area_with_the_nearest(squares) -> None:
     latitude = np.radians(50.5)
     length = np.radians(0.1) * 6378137.0 * np.cos(latitude) / np.sqrt(1 - 0.00669437999 * np.sin(latitude) ** 2)
     assert row["distance_m"] == pytest.approx(length, rel=1e-4)
-    with pytest.raises(TableProblem, match=r"1 places lie on no area \(1 row\): \(9\.9 50\.5\), 7\.1 km from 'b'"):
+    with pytest.raises(TableProblem, match=r"On no area: \(9\.9 50\.5\), 7\.1 km from 'b' \(1 place, 1 row\)"):
         matching.check()
     dropped = match_points(series((10.5, 50.5), (9.9, 50.5)), squares, unmatched="drop").check()
     assert dropped.place.tolist() == [0, -1]
-    assert "left out" in dropped.warnings[0]
+    assert "Left out" in dropped.warnings[0]
 
 
 @pytest.mark.parametrize(("place", "first", "meant"), [((11, 50.5), "a", "a; b"), ((11.7, 51.5), "d", "d; e")])
@@ -67,7 +67,7 @@ def test_on_several_areas(squares, place, first, meant) -> None:
     taken = match_points(series(place, (10.2, 50.2)), squares, several="first").check()
     assert taken.area_of_rows().tolist() == [first, "b"]
     assert not taken.is_clean
-    assert "count for the first by id" in taken.warnings[0]
+    assert "counted for the first by its id" in taken.warnings[0]
 
 
 def test_missing_and_null_island(squares) -> None:
@@ -75,7 +75,7 @@ def test_missing_and_null_island(squares) -> None:
     matching = match_points(points, squares)
     assert matching.of("no coordinates")["rows"].tolist() == [2]
     assert matching.of("coordinates 0, 0")["rows"].tolist() == [2]
-    with pytest.raises(TableProblem, match=r"2 rows with the coordinates 0, 0.*2 rows without coordinates"):
+    with pytest.raises(TableProblem, match=r"coordinates 0, 0, .*: 2 rows\. Without coordinates: 2 rows"):
         matching.check()
 
 

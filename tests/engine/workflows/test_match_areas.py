@@ -71,8 +71,8 @@ def test_a_refusal_is_reported_whole_and_the_table_is_not_written(areas, table, 
         match_areas(areas, table, **given, report=report)
     said = str(caught.value)
     assert "'2' to '02'" in said
-    assert "1 codes are not on the map (2 rows): '99'" in said
-    assert "1 row without a code" in said
+    assert "Not on the map: '99' (1 code, 2 rows)" in said
+    assert "Without a code: 1 row" in said
     assert f"Every code is listed in {report} and {matching}" in said
     assert output.read_text() == "of an earlier run"
     codes = pd.read_csv(matching, dtype=str, keep_default_na=False)
