@@ -13,12 +13,13 @@ TASKS = {
     "exceedanceandranks": "export",
     "comparemodels": "compare",
     "preparepublished": "prepare_published",
+    "smoothvariances": "smooth_variances",
 }
 # A source is a file and a layer in it.
 PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer"}
 # A dialog needs a layer to offer the fields of, so the table has to be chosen; it may be the polygon layer itself.
 REQUIRED_HERE = {"table", "output"}
-LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished")
+LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished", "smoothvariances")
 # Layers are chosen here, not named by their path.
 OWN_HELP = {"areas", "table", "table_id_field"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.
