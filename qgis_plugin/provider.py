@@ -42,6 +42,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.fit_space_time import FitSpaceTime
         from ..processing_algorithms.prepare_published import PreparePublished
         from ..processing_algorithms.match_areas import MatchAreas
+        from ..processing_algorithms.smooth_variances import SmoothVariances
 
         for algorithm in (
             CheckAreas,
@@ -54,6 +55,7 @@ class SmallareaProvider(QgsProcessingProvider):
             BenchmarkEstimates,
             CalibrateWeights,
             MatchAreas,
+            SmoothVariances,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

@@ -20,6 +20,7 @@ ALGORITHMS = {
     "benchmarkestimates",
     "calibratesurveyweights",
     "matchtabletoareas",
+    "smoothvariances",
     "enginestatus",
 }
 LOAD = """

@@ -16,6 +16,7 @@ TASKS = {
     "benchmarkestimates": "benchmark",
     "calibratesurveyweights": "calibrate_weights",
     "matchtabletoareas": "match_areas",
+    "smoothvariances": "smooth_variances",
 }
 # A table is a layer of the project or a file beside it, whose fields no dialog can offer.
 ONLY_HERE = {"table_file", "file_id_field", "file_longitude_field", "file_latitude_field"}
@@ -23,7 +24,7 @@ ONLY_HERE = {"table_file", "file_id_field", "file_longitude_field", "file_latitu
 PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer", "estimates_layer", "targets_layer", "totals_layer"}
 # A dialog needs a layer to offer the fields of, so the table has to be chosen; it may be the polygon layer itself.
 REQUIRED_HERE = {"table", "output"}
-LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished")
+LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished", "smoothvariances")
 # Layers are chosen here, not named by their path.
 OWN_HELP = {"areas", "table", "table_id_field", "estimates", "targets", "totals"}
 OWN_HELP = {"areas", "table", "table_id_field", "longitude_field", "latitude_field", "crosswalk"}

@@ -100,6 +100,7 @@ def _response(response: SmoothedResponse, bias_correction: str) -> dict[str, Any
         "outliers": [_outlier(response, row, number) for number, row in enumerate(far, start=1)],
         "n_outliers": len(outliers(response)),
         "beyond": f"{OUTLYING:g}",
+        "lines": response.raw.df is None,
     }
 
 

@@ -16,8 +16,13 @@ from smallarea.report.encoding import Picture, as_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from smallarea.survey.smoothing import SmoothedResponse
+
+# Powers of ten below this are written as powers.
+_SMALL = 1e-3
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,7 +44,7 @@ def size_chart(response: SmoothedResponse) -> Picture | None:
     if size is None:
         return None
     used, rest = response.function.used, response.replaced
-    figure, axes = square()
+    figure, axes = _square()
     cloud(axes, size[used], response.raw.variance[used])
     every = np.isfinite(response.variance)
     if _depends_on_size_alone(response):
@@ -72,7 +77,7 @@ def raw_chart(response: SmoothedResponse) -> Picture:
     """
     used = response.function.used
     raw, smoothed = response.raw.variance[used], response.variance[used]
-    figure, axes = square()
+    figure, axes = _square()
     cloud(axes, raw, smoothed)
     both = np.concatenate([raw, smoothed])
     diagonal(axes, both, log=True)
@@ -95,7 +100,7 @@ def residual_chart(response: SmoothedResponse, far: Sequence[int], beyond: float
     far : sequence of int
         Rows to number, in their order.
     beyond : float
-        Standard deviations at which the broken lines are.
+        Standard deviations at which the broken lines are, without degrees of freedom.
 
     Returns
     -------
@@ -106,24 +111,42 @@ def residual_chart(response: SmoothedResponse, far: Sequence[int], beyond: float
     used = function.used
     x = function.fitted[used]
     ratio = response.raw.variance[used] / x
-    figure, axes = square()
+    figure, axes = _square()
     cloud(axes, x, ratio)
-    width = np.exp(beyond * function.residual_sd)
+    ends = []
     axes.axhline(1.0, color=MUTED, lw=1.0, zorder=2)
-    for end in (1.0 / width, width):
-        axes.axhline(end, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=2)
+    if response.raw.df is None:
+        # With degrees of freedom of their own every area has other limits.
+        middle = np.log(ratio).mean()
+        ends = [np.exp(middle - beyond * function.residual_sd), np.exp(middle + beyond * function.residual_sd)]
+        for end in ends:
+            axes.axhline(end, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=2)
     for number, row in enumerate(far, start=1):
         at = (function.fitted[row], response.raw.variance[row] / function.fitted[row])
         axes.plot(*at, "o", ms=5, color=RED, zorder=4)
         axes.annotate(str(number), at, xytext=(4, 3), textcoords="offset points", fontsize=9, color=RED, zorder=5)
     _logarithmic(axes.xaxis, x)
-    _logarithmic(axes.yaxis, np.concatenate([ratio, [0.9 / width, 1.1 * width]]))
+    _logarithmic(axes.yaxis, np.concatenate([ratio, ends]))
     labels(axes, "Variance of the function", "Raw variance / function's")
     return as_svg(figure)
 
 
+def _square() -> tuple[Figure, Axes]:
+    """Square figure with room for the long numbers of small variances."""
+    figure, axes = square()
+    axes.set_position((0.2, 0.135, 0.775, 0.785))
+    return figure, axes
+
+
 def _depends_on_size_alone(response: SmoothedResponse) -> bool:
     return response.prior_df is None and tuple(response.function.terms) in (("intercept", "log n"), ("all areas",))
+
+
+def _power(x: float) -> str:
+    """Write a small power of ten; nothing for other numbers."""
+    exponent = round(np.log10(x))
+    is_power = abs(np.log10(x) - exponent) < 1e-9
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}" if x < _SMALL and is_power else ""
 
 
 def _logarithmic(axis: object, values: FloatArray, *, limits: bool = True) -> None:
@@ -131,6 +154,9 @@ def _logarithmic(axis: object, values: FloatArray, *, limits: bool = True) -> No
     if not low < high:
         low, high = 0.5 * low, 2.0 * high
     log_axis(axis, (low, high))
+    if low < _SMALL:
+        plain = axis.get_major_formatter()  # type: ignore[attr-defined]
+        axis.set_major_formatter(lambda x, place: _power(x) or plain(x, place))  # type: ignore[attr-defined]
     if limits:
         axes: Axes = axis.axes  # type: ignore[attr-defined]
         margin = (high / low) ** 0.05

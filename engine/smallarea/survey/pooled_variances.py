@@ -1,10 +1,10 @@
 """Raw and smoothed variances combined by their degrees of freedom.
 
 Empirical Bayes for variances: raw | true ~ true chi2_d / d, and 1 / true ~ chi2_d0 / (d0 s0^2), where the generalised
-variance function is the mean of the true variances, ``m = s0^2 d0 / (d0 - 2)``. Smyth, G. K. (2004), Linear models and
-empirical Bayes methods for assessing differential expression, *Statistical Applications in Genetics and Molecular
-Biology* 3 (1), article 3, estimates d0 by the moments of the log variances (section 6.2); the moment used here weighs
-them by their noise.
+variance function is the mean of the true variances, ``m = s0^2 d0 / (d0 - 2)``. The model, and section 6.2 on d0 from
+the moments of log variances (which are weighed by their noise here): Smyth, G. K. (2004), Linear models and empirical
+Bayes methods for assessing differential expression in microarray experiments, *Statistical Applications in Genetics and
+Molecular Biology* 3 (1), article 3.
 """
 
 from __future__ import annotations
@@ -70,3 +70,31 @@ def combine(raw: Vector, fitted: Vector, df: Vector, prior_df: float) -> Vector:
     known = np.isfinite(raw) & np.isfinite(df)
     weight = np.where(known, df / np.where(known, prior + df, 1.0), 0.0)
     return weight * np.where(known, raw, 0.0) + (1.0 - weight) * fitted
+
+
+def outlyingness(raw: Vector, fitted: Vector, df: Vector, prior_df: float) -> Vector:
+    """Return how far raw variances are from the function, as normal quantiles.
+
+    ``raw / s0^2`` has an F distribution with d and d0 degrees of freedom, which is far from symmetric for small d.
+
+    Parameters
+    ----------
+    raw, fitted, df : ndarray, shape (N,)
+        As above.
+    prior_df : float
+        d0; with 2 or less ``s0^2`` is the function itself.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        Standard normal if the function holds.
+    """
+    if np.isinf(prior_df):
+        low, high = special.chdtr(df, df * raw / fitted), special.chdtrc(df, df * raw / fitted)
+    else:
+        ratio = raw / (fitted * ((prior_df - 2.0) / prior_df if prior_df > 2.0 else 1.0))
+        low, high = special.fdtr(df, prior_df, ratio), special.fdtrc(df, prior_df, ratio)
+    # The smaller tail is the one that is known to many digits.
+    tiny = np.finfo(np.float64).tiny
+    found = np.where(low < high, special.ndtri(np.maximum(low, tiny)), -special.ndtri(np.maximum(high, tiny)))
+    return np.asarray(found, dtype=np.float64)

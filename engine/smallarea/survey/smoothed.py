@@ -94,16 +94,11 @@ def outliers(response: SmoothedResponse) -> list[int]:
     Returns
     -------
     list of int
-        Rows with a log residual beyond `OUTLYING` standard deviations.
+        Rows with a residual beyond `OUTLYING` standard deviations.
     """
-    function = response.function
-    residual = np.zeros(len(function.fitted))
-    used = function.used
-    residual[used] = np.log(response.raw.variance[used] / function.fitted[used])
-    order = np.argsort(-np.abs(residual), kind="stable")
-    if not function.residual_sd > 0.0:
-        return []
-    return [int(row) for row in order if abs(residual[row]) > OUTLYING * function.residual_sd]
+    residual = np.abs(response.residuals)
+    order = np.argsort(-residual, kind="stable")
+    return [int(row) for row in order if residual[row] > OUTLYING]
 
 
 def smoothed_columns(frame: pd.DataFrame, response: SmoothedResponse) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import TableProblem, VarianceProblem, named
-from smallarea.survey.pooled_variances import combine, prior_degrees_of_freedom
+from smallarea.survey.pooled_variances import combine, outlyingness, prior_degrees_of_freedom
 from smallarea.survey.variance_functions import VarianceFunction, gamma, log_linear, n_eff
 
 Vector = NDArray[np.float64]
@@ -110,6 +110,23 @@ class SmoothedResponse:
     variance: Vector
     n_eff: Vector | None
     prior_df: float | None
+
+    @property
+    def residuals(self) -> Vector:
+        """How far raw variances are from the function, standard normal if it holds; zero where they were not used.
+
+        With degrees of freedom by the distribution that they imply, else the log ratio over its standard deviation.
+        """
+        used, fitted = self.function.used, self.function.fitted
+        found = np.zeros(len(fitted))
+        raw = self.raw.variance[used]
+        if self.raw.df is not None:
+            df = self.raw.df[used]
+            found[used] = outlyingness(raw, fitted[used], df, prior_degrees_of_freedom(raw, fitted[used], df))
+        elif self.function.residual_sd > 0.0:
+            ratio = np.log(raw / fitted[used])
+            found[used] = (ratio - ratio.mean()) / self.function.residual_sd
+        return found
 
     @property
     def replaced(self) -> Mask:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 from smallarea.errors import ModelProblem
-from smallarea.survey.pooled_variances import combine, prior_degrees_of_freedom
+from smallarea.survey.pooled_variances import combine, outlyingness, prior_degrees_of_freedom
 from smallarea.survey.variance_functions import gamma, gamma_deviance, log_linear, n_eff
 
 TERMS = ("intercept", "log n")
@@ -193,3 +193,17 @@ def test_no_more_spread_than_by_chance_leaves_the_function():
     some = combine(np.array([2.0, np.nan]), np.array([1.0, 3.0]), np.array([4.0, 4.0]), 6.0)
     assert some.tolist() == [1.5, 3.0]
     assert combine(np.array([2.0]), np.array([1.0]), np.array([4.0]), 1.5).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("d0", [8.0, np.inf])
+def test_residuals_are_standard_normal_whatever_the_degrees_of_freedom(d0):
+    rng = np.random.default_rng(12)
+    df = rng.choice([1.0, 3.0, 30.0], size=30_000)
+    true = np.ones(30_000) if np.isinf(d0) else (d0 - 2.0) / rng.chisquare(d0, size=30_000)
+    raw = true * rng.chisquare(df) / df
+    found = outlyingness(raw, np.ones(30_000), df, d0)
+    for d in (1.0, 3.0, 30.0):
+        assert stats.kstest(found[df == d], "norm").pvalue > 0.001
+    far = outlyingness(np.array([1e-9, 40.0]), np.ones(2), np.array([20.0, 20.0]), d0)
+    assert far[0] < -5.0
+    assert far[1] > (3.0 if d0 == 8.0 else 8.0)
