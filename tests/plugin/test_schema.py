@@ -27,7 +27,7 @@ REQUIRED_HERE = {"table", "output"}
 LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished", "smoothvariances")
 # Layers are chosen here, not named by their path.
 OWN_HELP = {"areas", "table", "table_id_field", "estimates", "targets", "totals"}
-OWN_HELP = {"areas", "table", "table_id_field", "longitude_field", "latitude_field", "crosswalk"}
+OWN_HELP |= {"longitude_field", "latitude_field", "crosswalk"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.
 MORE_HELP = {"direct", "order", "covariate_variance"}
 
@@ -66,10 +66,7 @@ def test_the_same_defaults_choices_limits_and_help(pair):
         elif spec.name not in OWN_HELP:
             assert definition.help() == spec.help
         optional = bool(definition.flags() & QgsProcessingParameterDefinition.Flag.FlagOptional)
-        if spec.required or (spec.name in REQUIRED_HERE and algorithm.name() in LIKE_A_FIT):
-        if (spec.required and spec.name != "table") or (
-            spec.name in REQUIRED_HERE and algorithm.name() in ("fitfayherriot", "comparemodels")
-        ):
+        if (spec.required and spec.name != "table") or (spec.name in REQUIRED_HERE and algorithm.name() in LIKE_A_FIT):
             assert not optional, spec.name
         if isinstance(definition, QgsProcessingParameterEnum):
             assert definition.usesStaticStrings()

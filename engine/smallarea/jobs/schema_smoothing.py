@@ -75,7 +75,7 @@ class SmoothVariances(ReadingPolygons):
         "of freedom that are estimated.",
     )
     min_df: float = Field(
-        5.0, ge=0.0, description="Warn of raw variances with fewer degrees of freedom (or PSUs) than this."
+        8.0, ge=0.0, description="Warn of raw variances with fewer degrees of freedom (or PSUs) than this."
     )
     unmatched: Literal["error", "drop"] = Field(
         "error", description="Table rows whose area is not on the map: stop, or leave them out and list them."

@@ -67,7 +67,7 @@ def smooth_variances(
     group_field: str | None = None,
     bias_correction: Literal["ratio", "lognormal", "smearing", "none"] = "ratio",
     combine: bool = False,
-    min_df: float = 5.0,
+    min_df: float = 8.0,
     unmatched: Literal["error", "drop"] = "error",
     output: PathLike | None = None,
     csv: PathLike | None = None,

@@ -47,7 +47,7 @@ def test_areas_without_a_usable_variance_get_the_functions_and_a_flag(direct, me
     assert np.allclose(table["se_smoothed_rate"] ** 2, table["variance_smoothed_rate"], equal_nan=True)
     assert list(table.columns)[: len(direct.columns) - 1] == list(direct.columns)[1:]
     few, none = result.warnings
-    assert "fewer than 5 degrees of freedom" in few
+    assert "fewer than 8 degrees of freedom" in few
     assert "4 areas of 'rate' ('d00', 'd01', 'd02' and 1 more)" in none
     summary = summarise("smooth_variances", result)
     assert (summary["n_areas"], summary["n_used"], summary["n_smoothed"], summary["n_replaced"]) == (60, 55, 59, 4)
