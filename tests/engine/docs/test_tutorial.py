@@ -17,6 +17,7 @@ PAGES = [
     ("benchmarking.md", 15),
     ("calibrating-weights.md", 6),
     ("survey-tables.md", 6),
+    ("direct-estimates.md", 3),
     ("published-estimates.md", 8),
     ("smoothing-variances.md", 12),
 ]
