@@ -42,14 +42,14 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.fit_space_time import FitSpaceTime
 
         for algorithm in (
+            CalibrateWeights,
             CheckAreas,
             BuildAdjacency,
             FitFayHerriot,
             FitSpaceTime,
+            BenchmarkEstimates,
             CompareModels,
             ExceedanceAndRanks,
-            BenchmarkEstimates,
-            CalibrateWeights,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

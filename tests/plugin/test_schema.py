@@ -6,14 +6,14 @@ import subprocess
 import pytest
 
 TASKS = {
+    "calibratesurveyweights": "calibrate_weights",
+    "benchmarkestimates": "benchmark",
     "checkareas": "check_areas",
     "buildadjacency": "build_adjacency",
     "fitfayherriot": "fit",
     "fitspacetime": "fit_space_time",
     "exceedanceandranks": "export",
     "comparemodels": "compare",
-    "benchmarkestimates": "benchmark",
-    "calibratesurveyweights": "calibrate_weights",
 }
 # A source is a file and a layer in it.
 PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer", "estimates_layer", "targets_layer", "totals_layer"}

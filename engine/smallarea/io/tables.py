@@ -31,8 +31,6 @@ _LEADING_ZERO = re.compile(r"[+-]?0\d+")
 _SEPARATORS = (";", "\t", ",")
 _CSV = {".csv", ".txt", ".tsv", ".tab"}
 _EXCEL = {".xlsx", ".xlsm"}
-# Where a GeoPackage keeps its styles: no table of the user's.
-STYLES = "layer_styles"
 
 
 def read_table(
@@ -277,7 +275,8 @@ def _choose_sheet(name: str, sheets: dict[str, Any], sheet: str | None) -> str:
 
 def _read_ogr(name: str, layer: str | None, text_columns: Collection[str]) -> pd.DataFrame:
     layers = [one for one, _ in layer_names(name, TableProblem)]
-    data = [one for one in layers if one != STYLES]
+    # Where a GeoPackage keeps its styles is no table of the user's.
+    data = [one for one in layers if one != "layer_styles"]
     if layer is None and len(layers) > 1 and len(data) == 1:
         layer = data[0]
     if layer is None and len(layers) > 1:
