@@ -45,10 +45,12 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.smooth_variances import SmoothVariances
 
         for algorithm in (
+            CalibrateWeights,
             CheckAreas,
             BuildAdjacency,
             FitFayHerriot,
             FitSpaceTime,
+            BenchmarkEstimates,
             CompareModels,
             ExceedanceAndRanks,
             PreparePublished,

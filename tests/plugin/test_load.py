@@ -10,10 +10,12 @@ import pytest
 
 REQUIRED = os.environ.get("CI", "").lower() == "true" or bool(os.environ.get("SMALLAREA_REQUIRE_QGIS"))
 ALGORITHMS = {
+    "calibratesurveyweights",
     "checkareas",
     "buildadjacency",
     "fitfayherriot",
     "fitspacetime",
+    "benchmarkestimates",
     "comparemodels",
     "exceedanceandranks",
     "preparepublished",

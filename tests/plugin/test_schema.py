@@ -6,6 +6,8 @@ import subprocess
 import pytest
 
 TASKS = {
+    "calibratesurveyweights": "calibrate_weights",
+    "benchmarkestimates": "benchmark",
     "checkareas": "check_areas",
     "buildadjacency": "build_adjacency",
     "fitfayherriot": "fit",

@@ -25,8 +25,6 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _CSV = {".csv", ".txt", ".tsv", ".tab"}
 _EXCEL = {".xlsx", ".xlsm"}
 _NO_FORMAT = NumberFormat()
-# Where a GeoPackage keeps its styles: no table of the user's.
-STYLES = "layer_styles"
 
 
 def read_table(
@@ -175,7 +173,8 @@ def _read_ogr(
     name: str, layer: str | None, columns: Sequence[str] | None, text_columns: Collection[str], encoding: str | None
 ) -> pd.DataFrame:
     layers = [one for one, _ in layer_names(name, TableProblem)]
-    data = [one for one in layers if one != STYLES]
+    # Where a GeoPackage keeps its styles is no table of the user's.
+    data = [one for one in layers if one != "layer_styles"]
     if layer is None and len(layers) > 1 and len(data) == 1:
         layer = data[0]
     if layer is None and len(layers) > 1:

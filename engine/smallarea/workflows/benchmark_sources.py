@@ -164,7 +164,10 @@ def _frame(
     group_fields: Sequence[str],
 ) -> pd.DataFrame:
     if isinstance(estimates, pd.DataFrame):
-        shapes = [name for name in estimates.columns if str(estimates[name].dtype) == "geometry"]
+        twice = repeated(map(str, estimates.columns))
+        if twice:
+            raise TableProblem(f"The table of estimates has several fields named {named(twice)}. Rename all but one.")
+        shapes = [name for name, kind in estimates.dtypes.items() if str(kind) == "geometry"]
         return pd.DataFrame(estimates.drop(columns=shapes)).reset_index(drop=True)
     first = read_table(estimates, layer)
     # Ids and names of groups keep their zeros. A GeoPackage's feature id is a field only if it is asked for by name.

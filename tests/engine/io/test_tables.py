@@ -222,3 +222,15 @@ def test_rows_of_nothing_but_separators_are_no_rows(tmp_path: Path) -> None:
     file.write_text("id,y,v\n01,2,3\n,,\n , ,\n02,5,\n,,\n")
     frame = read_table(file, text_columns=["id"])
     assert frame["id"].tolist() == ["01", "02"]
+
+
+def test_the_styles_of_a_geopackage_are_no_table_to_choose(tmp_path):
+    import geopandas as gpd
+    import shapely
+    from smallarea.io.styles import estimate_style, store_styles
+
+    path = tmp_path / "styled.gpkg"
+    frame = gpd.GeoDataFrame({"v": [1.0, 2.0]}, geometry=[shapely.box(k, 0, k + 1, 1) for k in (0, 1)], crs="EPSG:3857")
+    frame.to_file(path, layer="estimates")
+    store_styles(path, "estimates", [estimate_style([1.0, 2.0], field="v")])
+    assert read_table(path)["v"].tolist() == [1.0, 2.0]

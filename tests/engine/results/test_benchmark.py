@@ -158,3 +158,51 @@ def test_constant_draws_cannot_give_way(draws):
     draws[:, GROUP == 2] = 4.0
     with pytest.raises(ModelProblem, match="groups 'south' are constant"):
         adjusted(draws, "weighted_difference", targets("mean"))
+
+
+TWO = np.stack([GROUP, 3 + np.arange(9) % 2])
+
+
+def both(theta, errors=0.0):
+    """Targets of both margins that a set of quantities meets."""
+    totals = np.concatenate([np.bincount(g - g.min(), weights=WEIGHTS * theta) for g in TWO])
+    margins = ("region",) * 3 + ("urban",) * 2
+    return Targets(tuple("nmsur"), totals, np.full(5, errors), "total", margins)
+
+
+@pytest.mark.parametrize("method", ["raking", "difference", "weighted_difference"])
+def test_every_draw_meets_the_targets_of_two_margins(draws, method, block_size):
+    given = both(draws[3] * np.linspace(0.9, 1.1, 9))
+    found = benchmark(draws, AREAS, TWO, WEIGHTS, given, method, np.random.default_rng(1))
+    for g, target in enumerate(given.values):
+        here = TWO[0 if g < 3 else 1] == g
+        np.testing.assert_allclose(found.theta[:, here] @ WEIGHTS[here], target, rtol=1e-10)
+    assert found.n_areas.tolist() == [4, 3, 2, 5, 4]
+
+
+def test_raking_by_one_margin_is_the_ratio(draws):
+    one, other = (adjusted(draws, method, targets("mean")) for method in ("ratio", "raking"))
+    np.testing.assert_array_equal(one.theta, other.theta)
+
+
+def test_two_margins_with_errors_agree_in_every_draw(draws):
+    given = both(draws.mean(axis=0), 0.5)
+    found = benchmark(draws, AREAS, TWO, WEIGHTS, given, "raking", np.random.default_rng(1)).theta
+    sums = np.stack([found[:, g == GROUP] @ WEIGHTS[g == GROUP] for g in range(3)])
+    # Var(t) = 1/4 each; given that both margins agree 1/4 (1 - 1/5). The error of an SD of 500 draws is 3 percent.
+    np.testing.assert_allclose(sums.std(axis=1, ddof=1), 0.5 * np.sqrt(0.8), rtol=0.15)
+
+
+@pytest.mark.parametrize(("method", "group"), [(m, GROUP) for m in METHODS] + [("raking", TWO), ("difference", TWO)])
+def test_intervals_of_benchmarked_draws_cover(method, group):
+    """Posteriors N(y, V) under flat priors, exact targets: 400 data sets, the error of the average is 0.005."""
+    rng = np.random.default_rng(9)
+    theta, sd = np.arange(4.0, 13.0), np.linspace(0.2, 0.6, 9)
+    given = both(theta) if group is TWO else targets("total", np.bincount(GROUP, weights=WEIGHTS * theta))
+    inside = np.zeros(9)
+    for _ in range(400):
+        draws = theta + sd * rng.normal(size=9) + sd * rng.normal(size=(400, 9))
+        found = benchmark(draws, AREAS, group, WEIGHTS, given, method, rng).theta
+        lower, upper = np.quantile(found, [0.025, 0.975], axis=0)
+        inside += (lower <= theta) & (theta <= upper)
+    assert inside.mean() / 400 == pytest.approx(0.95, abs=0.02)

@@ -328,6 +328,8 @@ def test_tables_that_do_not_fit(table, polygons):
         run(REGIONS, estimates=pd.concat([table, table.iloc[:1]]))
     with pytest.raises(VarianceProblem, match="1 values of the field 'se' are negative: 'A002'"):
         run(REGIONS, estimates=table.assign(se=np.where(np.arange(12) == 2, -1.0, 1.0)))
+    with pytest.raises(TableProblem, match="several fields named 'se'"):
+        run(REGIONS, estimates=pd.concat([table, table[["se"]]], axis=1))
     with pytest.raises(TableProblem, match="fields of the names that the result needs: 'adjustment'"):
         run(REGIONS, estimates=table.assign(adjustment=1.0))
     with pytest.raises(TableProblem, match="areas of the estimates are not among the polygons"):
