@@ -218,6 +218,9 @@ def read_survey(
             source, layer, columns=chosen, text_columns=text_columns, encoding=encoding, numbers=numbers
         )
         shapes = read_points(source, layer) if points else None
+    twice = repeated(map(str, loaded.frame.columns))
+    if twice:
+        raise TableProblem(f"{name} has several columns named {named(twice)}. Rename all but one of each.")
     frame = _plain(loaded.frame, text_columns, numbers)
     if not len(frame):
         raise TableProblem(f"The table {name} has no rows, only the columns {named([*map(str, frame.columns)], 10)}.")

@@ -247,6 +247,18 @@ class TestFrames:
         with pytest.raises(TableProblem, match="'x' of the data frame holds lists"):
             read_survey(pd.DataFrame({"x": [[1], [2]]}))
 
+    def test_repeated_names_of_a_sheet(self, tmp_path: Path) -> None:
+        openpyxl = pytest.importorskip("openpyxl")
+        book = openpyxl.Workbook()
+        for row in (["id", "x", "x"], ["1", 2, 3]):
+            book.active.append(row)
+        book.save(tmp_path / "t.xlsx")
+        with pytest.raises(TableProblem, match="several columns named 'x'"):
+            read_survey(tmp_path / "t.xlsx")
+        with pytest.raises(TableProblem, match="several columns named 'x'"):
+            read_table(tmp_path / "t.xlsx", text_columns=["x"])
+        assert read_survey(tmp_path / "t.xlsx", columns=["id"]).frame["id"].tolist() == ["1"]
+
     def test_points(self) -> None:
         frame = gpd.GeoDataFrame({"x": [1, 2]}, geometry=[Point(0, 1), None], crs="EPSG:4326")
         table = read_survey(frame, points=True)
