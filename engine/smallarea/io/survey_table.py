@@ -258,16 +258,15 @@ def _of_frame(
 
 
 def _plain(frame: pd.DataFrame, text_columns: Collection[str], numbers: NumberFormat) -> pd.DataFrame:
-    """Turn texts into numbers where the user has said how numbers are written."""
-    if not numbers.is_named:
-        return frame
+    """Take blank texts for missing, and turn texts into numbers where the user has said how numbers are written."""
     for column in frame.columns:
         texts = frame[column]
-        if (
-            column not in text_columns
-            and _kind(texts) == "text"
-            and all(isinstance(one, str) for one in texts.dropna())
-        ):
+        if column in text_columns or _kind(texts) != "text":
+            continue
+        distinct = texts.dropna().unique()
+        if any(isinstance(one, str) and not one.strip() for one in distinct):
+            frame[column] = texts = texts.where(texts.astype(str).str.strip() != "", None)
+        if numbers.is_named and all(isinstance(one, str) for one in distinct):
             frame[column] = typed(texts, numbers)
     return frame
 

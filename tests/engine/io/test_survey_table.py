@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import datetime
 import math
 from pathlib import Path
 
@@ -112,6 +113,28 @@ def test_codes_without_a_label_are_named(tmp_path: Path) -> None:
     pyreadstat.write_dta(ROWS, str(tmp_path / "t.dta"), variable_value_labels={"code": {9: "Wien"}})
     with pytest.raises(TableProblem, match="2 codes without a label: '7', '2'"):
         read_survey(tmp_path / "t.dta").texts("code", labels=True)
+
+
+@pytest.mark.parametrize("name", ["t.dta", "t.sav", "t.gpkg", "frame"])
+def test_blank_texts_are_missing(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"s": ["a", "", " "], "x": [1.0, 2.0, 3.0]})
+    if name == "t.gpkg":
+        write_layer(gpd.GeoDataFrame(frame, geometry=[Point(0, 0)] * 3), tmp_path / name, "t")
+    elif name != "frame":
+        pyreadstat = pytest.importorskip("pyreadstat")
+        (pyreadstat.write_dta if name == "t.dta" else pyreadstat.write_sav)(frame, str(tmp_path / name))
+    table = read_survey(frame if name == "frame" else tmp_path / name)
+    assert table.frame["s"].isna().tolist() == [False, True, True]
+    assert table.summary["missing"].tolist() == [2, 0]
+    assert frame["s"].tolist() == ["a", "", " "]
+
+
+def test_dates(tmp_path: Path) -> None:
+    pyreadstat = pytest.importorskip("pyreadstat")
+    frame = pd.DataFrame({"day": [datetime.date(2020, 1, 2), None], "x": [1, 2]})
+    pyreadstat.write_sav(frame, str(tmp_path / "t.sav"))
+    row = read_survey(tmp_path / "t.sav").summary.iloc[0]
+    assert row[["type", "missing", "minimum", "maximum"]].tolist() == ["date", 1, "2020-01-02", "2020-01-02"]
 
 
 def test_values_declared_missing_are_missing(tmp_path: Path) -> None:
