@@ -118,7 +118,8 @@ def _pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
     if thousands is not None:
         whole = rf"(\d{{1,3}}([{re.escape(_SEPARATORS[thousands])}]\d{{3}})+|\d+)"
     sign = re.escape(decimal)
-    return re.compile(rf"[+-]?({whole}({sign}\d*)?|{sign}\d+)([eE][+-]?\d+)?")
+    # Pandas makes numbers of ASCII digits only.
+    return re.compile(rf"[+-]?({whole}({sign}\d*)?|{sign}\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def _spread(present: list[str], known: np.ndarray, codes: np.ndarray) -> np.ndarray:

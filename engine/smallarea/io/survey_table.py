@@ -235,6 +235,9 @@ def read_survey(
             source, layer, columns=chosen, text_columns=text_columns, encoding=encoding, numbers=numbers
         )
         shapes = read_points(source, layer) if points else None
+    twice = repeated(map(str, loaded.frame.columns))
+    if twice:
+        raise TableProblem(f"{name} has several columns named {named(twice)}. Rename all but one of each.")
     frame = _plain(loaded.frame, text_columns, numbers)
     if not len(frame):
         raise TableProblem(f"The table {name} has no rows, only the columns {named([*map(str, frame.columns)], 10)}.")
@@ -272,16 +275,15 @@ def _of_frame(
 
 
 def _plain(frame: pd.DataFrame, text_columns: Collection[str], numbers: NumberFormat) -> pd.DataFrame:
-    """Turn texts into numbers where the user has said how numbers are written."""
-    if not numbers.is_named:
-        return frame
+    """Take blank texts for missing, and turn texts into numbers where the user has said how numbers are written."""
     for column in frame.columns:
         texts = frame[column]
-        if (
-            column not in text_columns
-            and _kind(texts) == "text"
-            and all(isinstance(one, str) for one in texts.dropna())
-        ):
+        if column in text_columns or _kind(texts) != "text":
+            continue
+        distinct = texts.dropna().unique()
+        if any(isinstance(one, str) and not one.strip() for one in distinct):
+            frame[column] = texts = texts.where(texts.astype(str).str.strip() != "", None)
+        if numbers.is_named and all(isinstance(one, str) for one in distinct):
             frame[column] = typed(texts, numbers)
     return frame
 

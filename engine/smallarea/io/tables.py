@@ -84,6 +84,8 @@ def load_table(
         loaded = Labelled(_read_ogr(name, layer, columns, text_columns, encoding))
     for column in text_columns:
         check_field(loaded.frame, column, f"the table {Path(name).name}")
+        if isinstance(loaded.frame[column], pd.DataFrame):
+            raise TableProblem(f"The table {name} has several columns named {column!r}. Rename all but one.")
         if kind not in _CSV:
             loaded.frame[column] = as_text(loaded.frame[column])
     return loaded

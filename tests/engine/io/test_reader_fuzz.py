@@ -75,7 +75,8 @@ def test_cut_off(tmp_path: Path, kind: str) -> None:
     assert kind == ".csv" or "read" not in results[: len(results) // 2]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, ".gpkg"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of GDAL
 def test_overwritten(tmp_path: Path, kind: str) -> None:
     whole = np.frombuffer(make(tmp_path / f"t{kind}").read_bytes(), dtype=np.uint8)
     rng = np.random.default_rng(5)
@@ -88,7 +89,7 @@ def test_overwritten(tmp_path: Path, kind: str) -> None:
         outcome(path)
 
 
-@pytest.mark.parametrize("alphabet", ['a1,;"\n', '0.,;- \t\n"', "aÄ\u2028\x0b\r\n,'\"", "1,\n"])
+@pytest.mark.parametrize("alphabet", ['a1,;"\n', '0.,;- \t\n"', "aÄ\u2028\x0b\r\n,'\"", "1,\n", "1٣,²\n"])
 def test_random_texts(tmp_path: Path, alphabet: str) -> None:
     rng = np.random.default_rng(6)
     path = tmp_path / "t.csv"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import datetime
 import math
 from pathlib import Path
 
@@ -112,6 +113,28 @@ def test_codes_without_a_label_are_named(tmp_path: Path) -> None:
     pyreadstat.write_dta(ROWS, str(tmp_path / "t.dta"), variable_value_labels={"code": {9: "Wien"}})
     with pytest.raises(TableProblem, match="2 codes without a label: '7', '2'"):
         read_survey(tmp_path / "t.dta").texts("code", labels=True)
+
+
+@pytest.mark.parametrize("name", ["t.dta", "t.sav", "t.gpkg", "frame"])
+def test_blank_texts_are_missing(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"s": ["a", "", " "], "x": [1.0, 2.0, 3.0]})
+    if name == "t.gpkg":
+        write_layer(gpd.GeoDataFrame(frame, geometry=[Point(0, 0)] * 3), tmp_path / name, "t")
+    elif name != "frame":
+        pyreadstat = pytest.importorskip("pyreadstat")
+        (pyreadstat.write_dta if name == "t.dta" else pyreadstat.write_sav)(frame, str(tmp_path / name))
+    table = read_survey(frame if name == "frame" else tmp_path / name)
+    assert table.frame["s"].isna().tolist() == [False, True, True]
+    assert table.summary["missing"].tolist() == [2, 0]
+    assert frame["s"].tolist() == ["a", "", " "]
+
+
+def test_dates(tmp_path: Path) -> None:
+    pyreadstat = pytest.importorskip("pyreadstat")
+    frame = pd.DataFrame({"day": [datetime.date(2020, 1, 2), None], "x": [1, 2]})
+    pyreadstat.write_sav(frame, str(tmp_path / "t.sav"))
+    row = read_survey(tmp_path / "t.sav").summary.iloc[0]
+    assert row[["type", "missing", "minimum", "maximum"]].tolist() == ["date", 1, "2020-01-02", "2020-01-02"]
 
 
 def test_values_declared_missing_are_missing(tmp_path: Path) -> None:
@@ -246,6 +269,18 @@ class TestFrames:
             read_survey(pd.DataFrame([[1, 2]], columns=["x", "x"]))
         with pytest.raises(TableProblem, match="'x' of the data frame holds lists"):
             read_survey(pd.DataFrame({"x": [[1], [2]]}))
+
+    def test_repeated_names_of_a_sheet(self, tmp_path: Path) -> None:
+        openpyxl = pytest.importorskip("openpyxl")
+        book = openpyxl.Workbook()
+        for row in (["id", "x", "x"], ["1", 2, 3]):
+            book.active.append(row)
+        book.save(tmp_path / "t.xlsx")
+        with pytest.raises(TableProblem, match="several columns named 'x'"):
+            read_survey(tmp_path / "t.xlsx")
+        with pytest.raises(TableProblem, match="several columns named 'x'"):
+            read_table(tmp_path / "t.xlsx", text_columns=["x"])
+        assert read_survey(tmp_path / "t.xlsx", columns=["id"]).frame["id"].tolist() == ["1"]
 
     def test_points(self) -> None:
         frame = gpd.GeoDataFrame({"x": [1, 2]}, geometry=[Point(0, 1), None], crs="EPSG:4326")

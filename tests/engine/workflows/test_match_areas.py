@@ -227,3 +227,14 @@ def test_bad_tables_end_with_the_code_of_their_family(areas, tmp_path) -> None:
         assert done.exit_code == 11, name
         assert "Error: " in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_names_from_the_data_are_no_markup(areas, tmp_path) -> None:
+    frame = pd.DataFrame({"dist": ["01", "<script>alert(1)</script>"], "<b>": [1, 2]})
+    match_areas(
+        areas, frame, id_field="code", table_id_field="dist", unmatched="drop", report=tmp_path / "r.html",
+    )  # fmt: skip
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert "&lt;script&gt;" in html
