@@ -135,7 +135,7 @@ def residual_chart(response: SmoothedResponse, far: Sequence[int], beyond: float
 def _square() -> tuple[Figure, Axes]:
     """Square figure with room for the long numbers of small variances."""
     figure, axes = square()
-    axes.set_position((0.2, 0.135, 0.775, 0.785))
+    axes.set_position((0.2, 0.135, 0.755, 0.785))
     return figure, axes
 
 
