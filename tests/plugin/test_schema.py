@@ -128,6 +128,23 @@ def test_basics_first_of_a_comparison(provider):
     ]  # fmt: skip
 
 
+def test_basics_first_of_the_survey(provider):
+    from qgis.core import QgsProcessingParameterDefinition
+
+    advanced = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+    shown = {
+        name: [d.name() for d in provider.algorithm(name).parameterDefinitions() if not d.flags() & advanced]
+        for name in ("preparepublished", "smoothvariances")
+    }
+    start = ["AREAS", "ID_FIELD", "TABLE", "TABLE_ID_FIELD"]
+    assert shown == {
+        "preparepublished": [
+            *start, "ESTIMATE", "ERROR", "ERROR_TYPE", "MOE_LEVEL", "NAMES", "SCALE", "TRANSFORMATION", "OUTPUT",
+        ],
+        "smoothvariances": [*start, "DIRECT", "VARIANCE", "N", "DF", "METHOD", "ESTIMATE_TERM", "OUTPUT", "REPORT"],
+    }  # fmt: skip
+
+
 def test_lists():
     from smallarea_qgis.processing_algorithms.parameters import parse_list
 

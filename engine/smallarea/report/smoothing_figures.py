@@ -80,9 +80,10 @@ def raw_chart(response: SmoothedResponse) -> Picture:
     figure, axes = _square()
     cloud(axes, raw, smoothed)
     both = np.concatenate([raw, smoothed])
-    diagonal(axes, both, log=True)
+    # First the scale: on a linear one, variances of 1e-30 leave nothing between the limits.
     for axis in (axes.xaxis, axes.yaxis):
         _logarithmic(axis, both, limits=False)
+    diagonal(axes, both, log=True)
     low, high = both.min() / 1.15, both.max() * 1.15
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
@@ -134,7 +135,7 @@ def residual_chart(response: SmoothedResponse, far: Sequence[int], beyond: float
 def _square() -> tuple[Figure, Axes]:
     """Square figure with room for the long numbers of small variances."""
     figure, axes = square()
-    axes.set_position((0.2, 0.135, 0.775, 0.785))
+    axes.set_position((0.2, 0.135, 0.755, 0.785))
     return figure, axes
 
 

@@ -163,8 +163,9 @@ def _read(text: str | None) -> tuple[float, str, bool]:
     found = _NUMBER.fullmatch(plain)
     if found is None or not any(character.isdigit() for character in found[1]):
         try:
-            return float(plain), "", np.isfinite(float(plain))
+            return float(plain), "", bool(np.isfinite(float(plain)))
         except ValueError:
             return np.nan, "", False
     mark = {"+": TOP_CODED, "-": BOTTOM_CODED, "": ""}[found[3]]
-    return float(found[1].replace(",", "")), mark, True
+    number = float(found[1].replace(",", ""))
+    return number, mark, bool(np.isfinite(number))

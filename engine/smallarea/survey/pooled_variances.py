@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from smallarea.survey.variance_functions import between_variance
+from smallarea.survey.variance_regressions import between_variance
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from smallarea.errors import JobProblem, named
 from smallarea.survey import acs
-from smallarea.survey.published import MISSING, NOT_TRANSFORMED, ZERO_ESTIMATE, ZERO_VARIANCE, Indicator, Rules
+from smallarea.survey.published import CODED, MISSING, NOT_TRANSFORMED, ZERO_ESTIMATE, ZERO_VARIANCE, Indicator, Rules
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -158,12 +158,7 @@ def preparation_warnings(indicators: Sequence[Indicator], rules: Rules, ids: Seq
     """
     found = []
     for indicator in indicators:
-        coded = [flag in (acs.TOP_CODED, acs.BOTTOM_CODED, acs.OPEN_ENDED) for flag in acs.MEANINGS]
-        open_ends = [
-            area
-            for area, flags in zip(ids, indicator.flags, strict=True)
-            if any(flag in flags for flag, is_coded in zip(acs.MEANINGS, coded, strict=True) if is_coded)
-        ]
+        open_ends = [area for area, flags in zip(ids, indicator.flags, strict=True) if set(flags) & CODED]
         parts = [(open_ends, _CODED_WORDS[rules.coded_estimates])]
         parts.append((indicator.areas_with(ZERO_ESTIMATE, ids), _ZERO_WORDS[rules.zero_estimates]))
         parts += [(indicator.areas_with(flag, ids), words) for flag, words in _WORDS.items()]

@@ -29,7 +29,8 @@ ZERO_VARIANCE = "zero_variance"
 ZERO_ESTIMATE = "zero_estimate"
 NOT_TRANSFORMED = "not_transformed"
 
-_CODED = (acs.TOP_CODED, acs.BOTTOM_CODED, acs.OPEN_ENDED)
+# Limits of an open interval in place of an estimate.
+CODED = frozenset({acs.TOP_CODED, acs.BOTTOM_CODED, acs.OPEN_ENDED})
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def _refuse_what_misleads(
     # Of a zero count whose law is known (Poisson) nothing is doubtful; it has no published error either.
     doubtful_zero = fields.error is not None and rules.zero_estimates == "missing"
     for row, of in enumerate(flags):
-        coded = any(flag in of for flag in _CODED) and rules.coded_estimates == "missing"
+        coded = bool(CODED & set(of)) and rules.coded_estimates == "missing"
         if coded or (ZERO_ESTIMATE in of and doubtful_zero):
             estimate[row] = np.nan
     variance[(variance == 0.0) | ~np.isfinite(estimate)] = np.nan

@@ -9,9 +9,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.errors import TableProblem, VarianceProblem, named
+from smallarea.errors import ModelProblem, TableProblem, VarianceProblem, named
 from smallarea.survey.pooled_variances import combine, outlyingness, prior_degrees_of_freedom
-from smallarea.survey.variance_functions import VarianceFunction, gamma, log_linear, n_eff
+from smallarea.survey.variance_functions import VarianceFunction, n_eff
+from smallarea.survey.variance_regressions import gamma, log_linear
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -171,6 +172,12 @@ def smooth(
         If the function cannot be fitted.
     """
     raw.check()
+    if not raw.usable.any():
+        raise ModelProblem(
+            f"No area has an estimate of {raw.name!r} with a usable variance (positive, from more than one "
+            "observation), so that there is nothing to smooth. Check the fields of the variances, sample sizes and "
+            "degrees of freedom."
+        )
     shape = _shape(raw, estimate_term)
     if method == "n_eff" and raw.size is not None:
         complete = np.isfinite(shape) & np.isfinite(raw.size)

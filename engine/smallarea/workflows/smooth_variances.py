@@ -20,7 +20,8 @@ from smallarea.survey.smoothing import (
     smooth,
     smooth_covariances,
 )
-from smallarea.survey.variance_functions import CORRECTIONS, METHODS
+from smallarea.survey.variance_functions import METHODS
+from smallarea.survey.variance_regressions import CORRECTIONS
 from smallarea.workflows.area_rows import AreaRows, read_area_rows
 from smallarea.workflows.record import silent
 
@@ -91,7 +92,7 @@ def smooth_variances(
     covariance : str or sequence of str
         Fields with sampling covariances, in the order (1, 2), (1, 3), ..., (2, 3), ...
     method : {'gamma', 'log_linear', 'n_eff'}
-        The generalised variance function; see :mod:`smallarea.survey.variance_functions`.
+        The generalised variance function; see :mod:`smallarea.survey.variance_regressions`.
     n, df : str or sequence of str
         Fields with sample sizes and degrees of freedom, one for all responses or one for each.
     estimate_term : {'none', 'log', 'binomial'}

@@ -57,12 +57,12 @@ def test_numbers_as_they_are_printed(text, number, mark):
     assert found.marks[0] == mark
 
 
-@pytest.mark.parametrize("text", ["*", "c", "1,5", "12,34", "1.2.3", "high", "--", "nan5", "inf", "****"])
+@pytest.mark.parametrize("text", ["*", "c", "1,5", "12,34", "1.2.3", "high", "--", "nan5", "inf", "****", "9" * 400])
 def test_what_is_neither_is_an_error_that_names_the_area(text):
     with pytest.raises(TableProblem, match="neither numbers nor annotations") as caught:
         read("3", text)
     assert "A1" in str(caught.value)
-    assert text in str(caught.value)
+    assert text[:20] in str(caught.value)
 
 
 def test_a_jam_value_is_an_open_end_only_without_an_error():

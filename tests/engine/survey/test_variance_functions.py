@@ -5,7 +5,8 @@ import pytest
 from scipy import optimize, stats
 from smallarea.errors import ModelProblem
 from smallarea.survey.pooled_variances import combine, outlyingness, prior_degrees_of_freedom
-from smallarea.survey.variance_functions import gamma, gamma_deviance, log_linear, n_eff
+from smallarea.survey.variance_functions import n_eff
+from smallarea.survey.variance_regressions import gamma, gamma_deviance, log_linear
 
 TERMS = ("intercept", "log n")
 
@@ -207,3 +208,14 @@ def test_residuals_are_standard_normal_whatever_the_degrees_of_freedom(d0):
     far = outlyingness(np.array([1e-9, 40.0]), np.ones(2), np.array([20.0, 20.0]), d0)
     assert far[0] < -5.0
     assert far[1] > (3.0 if d0 == 8.0 else 8.0)
+
+
+def test_a_step_that_goes_too_far_is_taken_back_and_far_extrapolations_are_left_out():
+    rng = np.random.default_rng(13)
+    v = rng.choice([1e-6, 1.0, 1e6], size=40)
+    x = np.column_stack([np.ones(40), rng.normal(size=40)])
+    found = gamma(v, x, TERMS, np.ones(40, dtype=bool), np.ones(40))
+    assert x.T @ (v / found.fitted - 1.0) == pytest.approx(np.zeros(2), abs=1e-6)
+    far = np.vstack([x, [1.0, 1e6]])
+    found = gamma(np.append(v, np.nan), far, TERMS, np.arange(41) < 40, np.ones(41))
+    assert np.isnan(found.fitted[40])
