@@ -129,7 +129,8 @@ class ParameterMaker:
 
     def crs(self, name: str, label: str) -> QgsProcessingParameterDefinition:
         """Return a coordinate reference system."""
-        return self._finished(name, QgsProcessingParameterCrs(key(name), label, defaultValue=None, optional=True))
+        default = self._spec(name).default
+        return self._finished(name, QgsProcessingParameterCrs(key(name), label, defaultValue=default, optional=True))
 
     def file(
         self, name: str, label: str, file_filter: str, *, optional: bool = True
@@ -144,6 +145,25 @@ class ParameterMaker:
             fileFilter=file_filter,
         )
         return self._finished(name, definition)
+
+    def own_file(self, name: str, label: str, file_filter: str, own_help: str) -> QgsProcessingParameterDefinition:
+        """Return a file to read that the job knows under another name."""
+        definition = QgsProcessingParameterFile(
+            key(name),
+            label,
+            behavior=QgsProcessingParameterFile.Behavior.File,
+            defaultValue=None,
+            optional=True,
+            fileFilter=file_filter,
+        )
+        definition.setHelp(own_help)
+        return definition
+
+    def own_text(self, name: str, label: str, own_help: str) -> QgsProcessingParameterDefinition:
+        """Return a text that the job knows under another name."""
+        definition = QgsProcessingParameterString(key(name), label, defaultValue="", optional=True)
+        definition.setHelp(own_help)
+        return definition
 
     def layer_output(
         self, name: str, label: str, kind: Any, *, optional: bool = False, by_default: bool = True

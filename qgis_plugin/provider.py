@@ -39,6 +39,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
         from ..processing_algorithms.prepare_published import PreparePublished
+        from ..processing_algorithms.match_areas import MatchAreas
 
         for algorithm in (
             CheckAreas,
@@ -48,6 +49,7 @@ class SmallareaProvider(QgsProcessingProvider):
             CompareModels,
             ExceedanceAndRanks,
             PreparePublished,
+            MatchAreas,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

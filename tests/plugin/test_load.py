@@ -17,6 +17,7 @@ ALGORITHMS = {
     "comparemodels",
     "exceedanceandranks",
     "preparepublished",
+    "matchtabletoareas",
     "enginestatus",
 }
 LOAD = """

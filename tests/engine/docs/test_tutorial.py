@@ -10,7 +10,12 @@ import pytest
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-PAGES = [("tutorial-north-carolina.md", 15), ("exceedance-and-ranks.md", 20), ("comparing-models.md", 8)]
+PAGES = [
+    ("tutorial-north-carolina.md", 15),
+    ("exceedance-and-ranks.md", 20),
+    ("comparing-models.md", 8),
+    ("survey-tables.md", 6),
+]
 
 
 @pytest.mark.parametrize(("page", "least"), PAGES)
