@@ -34,6 +34,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.build_adjacency import BuildAdjacency
         from ..processing_algorithms.check_areas import CheckAreas
         from ..processing_algorithms.compare_models import CompareModels
+        from ..processing_algorithms.direct_estimates import DirectEstimates
         from ..processing_algorithms.engine_status import EngineStatus
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
@@ -50,6 +51,7 @@ class SmallareaProvider(QgsProcessingProvider):
             ExceedanceAndRanks,
             PreparePublished,
             MatchAreas,
+            DirectEstimates,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

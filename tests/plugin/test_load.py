@@ -18,6 +18,7 @@ ALGORITHMS = {
     "exceedanceandranks",
     "preparepublished",
     "matchtabletoareas",
+    "directestimates",
     "enginestatus",
 }
 LOAD = """
