@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import without_private
-from .inputs import InputProblem, Parameters, check_field, field_of, hand_over, source_of
-from .parameters import ParameterMaker, key
+from .inputs import InputProblem, Parameters, check_field, hand_over, source_of
+from .parameters import ParameterMaker, key, parse_list
 from .result_layers import show_layer
 from .survey_table_input import SurveyTableAlgorithm
 
@@ -34,6 +34,11 @@ class MatchAreas(SurveyTableAlgorithm):
         "the list of codes are written in any case, if you name files for them. The result is the table with a new "
         "column, which 'Direct estimates from survey' takes."
     )
+    TWINS: ClassVar[dict[str, str]] = {
+        "table_id_field": "file_id_field",
+        "longitude_field": "file_longitude_field",
+        "latitude_field": "file_latitude_field",
+    }
     LAYER_INPUTS = ("AREAS", "TABLE", "CROSSWALK")
     LAYER_OUTPUTS = ("output",)
     FILE_OUTPUTS = ("report", "matching")
@@ -47,7 +52,7 @@ class MatchAreas(SurveyTableAlgorithm):
     def add_parameters(self, make: ParameterMaker) -> None:
         """Declare the parameters: what everybody has to say first, the rest under Advanced."""
         self.add_areas(make)
-        self.add_survey_table(make)
+        self._add_tables(make)
         self.add(
             make.choice("near_misses", "Codes that are written differently"),
             make.choice("unmatched", "Rows without an area"),
@@ -92,10 +97,29 @@ class MatchAreas(SurveyTableAlgorithm):
             make.file_output("matching", "List of codes", "CSV files (*.csv)"),
         )
 
+    def _add_tables(self, make: ParameterMaker) -> None:
+        self.add_table_layer(make)
+        self.add(
+            make.field(
+                "table_id_field",
+                "Field with the codes of the areas",
+                "table",
+                optional=True,
+                own_help="Field of the layer with the area codes. Not for points.",
+            )
+        )
+        self.add_table_file(make)
+        self.add(
+            make.own_text(
+                "file_id_field", "Field of the file with the codes of the areas", "Name of the field, as in the file."
+            )
+        )
+
     def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         """Check the values."""
         super().check(parameters, context)
         self.check_survey_table(parameters, context)
+        self.check_table_fields(parameters, context, "columns", self._columns(parameters, context))
         if parameters.get("CROSSWALK"):
             for name in ("from", "to"):
                 check_field(source_of(self, parameters, "CROSSWALK", context), name, "Crosswalk")
@@ -113,25 +137,26 @@ class MatchAreas(SurveyTableAlgorithm):
 
     def _by(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
         """Return which ways to find a row's area are chosen."""
-        given = [name for name in _ways(bool(parameters.get("TABLE"))) if self._said(parameters, name, context)]
+        given = list(self.named_fields(parameters, context))
         if self.parameterAsBoolean(parameters, "POINTS", context):
             given.append("points")
         return given
 
-    def _said(self, parameters: Parameters, name: str, context: QgsProcessingContext) -> str:
-        if name.startswith("file_"):
-            return self.parameterAsString(parameters, key(name), context).strip()
-        return field_of(self, parameters, key(name), context)
+    def _columns(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
+        return parse_list(self.parameterAsString(parameters, "COLUMNS", context))
 
     def job_parameters(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
     ) -> dict[str, Any]:
         """Return the job's parameters."""
         areas = self.areas_job(parameters, context, feedback, folder, [])
+        columns = self._columns(parameters, context)
+        table, names = self.survey_table_job(parameters, context, feedback, folder, columns or None)
         crs = self.parameterAsCrs(parameters, "POINT_CRS", context)
         job: dict[str, Any] = {
             **without_private(areas),
-            **self.survey_table_job(parameters, context, feedback, folder),
+            **table,
+            "columns": [names.get(column, column) for column in columns],
             **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
             **{name: self.parameterAsBoolean(parameters, key(name), context) for name in _YES_NO},
             "area_field": self.parameterAsString(parameters, "AREA_FIELD", context).strip(),
@@ -148,9 +173,3 @@ class MatchAreas(SurveyTableAlgorithm):
         path = self.parameterAsFile(parameters, "TABLE_FILE", context)
         name = Path(path).stem if path else source_of(self, parameters, "TABLE", context).sourceName()
         show_layer(context, outputs, "OUTPUT", f"{name} with areas")
-
-
-def _ways(layer: bool) -> tuple[str, ...]:
-    """Return the parameters that say how rows of a layer, or of a file, find their area."""
-    fields = ("id_field", "longitude_field", "latitude_field")
-    return tuple(f"file_{name}" for name in fields) if not layer else ("table_id_field", *fields[1:])

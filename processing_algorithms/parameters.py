@@ -159,6 +159,20 @@ class ParameterMaker:
         definition.setHelp(own_help)
         return definition
 
+    def own_fields(self, name: str, label: str, parent: str, own_help: str) -> QgsProcessingParameterDefinition:
+        """Return any number of fields of a layer that the job knows under another name."""
+        definition = QgsProcessingParameterField(
+            key(name),
+            label,
+            defaultValue=None,
+            parentLayerParameterName=key(parent),
+            type=QgsProcessingParameterField.DataType.Any,
+            allowMultiple=True,
+            optional=True,
+        )
+        definition.setHelp(own_help)
+        return definition
+
     def own_text(self, name: str, label: str, own_help: str) -> QgsProcessingParameterDefinition:
         """Return a text that the job knows under another name."""
         definition = QgsProcessingParameterString(key(name), label, defaultValue="", optional=True)

@@ -2,57 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from qgis.core import QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import AreasAlgorithm
-from .inputs import InputProblem, Parameters, check_field, field_of, hand_over, source_of
+from .inputs import InputProblem, Parameters, check_field, fields_of, hand_over, source_of
 from .parameters import UNSET, ParameterMaker, key, parse_list
 
 TABLE_FILES = (
     "Survey tables (*.csv *.txt *.tsv *.xlsx *.xlsm *.parquet *.dta *.sav *.zsav);;Stata (*.dta);;SPSS (*.sav *.zsav);;"
     "CSV (*.csv *.txt *.tsv);;Excel (*.xlsx *.xlsm);;Parquet (*.parquet);;All files (*)"
 )
-# Job parameter to its twin for a file.
-_FIELDS = {
-    "table_id_field": "file_id_field",
-    "longitude_field": "file_longitude_field",
-    "latitude_field": "file_latitude_field",
-}
 _FORMATS = ("decimal", "thousands")
 
 
 class SurveyTableAlgorithm(AreasAlgorithm):
-    """An algorithm over polygons and a survey table, which is a layer or a file."""
+    """An algorithm over polygons and a survey table, which is a layer or a file.
 
-    def add_survey_table(self, make: ParameterMaker) -> None:
-        """Declare the table, as a layer or as a file, and the field with the codes of the areas."""
+    No dialog can offer the fields of a file. So each parameter that offers those of the layer has a twin into which
+    the names are written.
+    """
+
+    # Job parameter that names a field of the table to its twin; those that name several.
+    TWINS: ClassVar[dict[str, str]] = {}
+    SEVERAL: ClassVar[frozenset[str]] = frozenset()
+
+    def add_table_layer(self, make: ParameterMaker) -> None:
+        """Declare the table as a layer."""
         self.add(
             make.table(
                 "table",
                 "Survey table: a layer",
                 "Layer or table with one row a respondent. Choose a layer here or a file below.",
                 optional=True,
-            ),
-            make.field(
-                "table_id_field",
-                "Field with the codes of the areas",
-                "table",
-                optional=True,
-                own_help="Field of the layer with the area codes. Not for points.",
-            ),
+            )
+        )
+
+    def add_table_file(self, make: ParameterMaker) -> None:
+        """Declare the table as a file."""
+        self.add(
             make.own_file(
                 "table_file",
                 "Survey table: a file",
                 TABLE_FILES,
                 "A file that is not in the project: CSV, Excel, Parquet, Stata (.dta) or SPSS (.sav). Value labels are "
                 "only read from such a file.",
-            ),
-            make.own_text(
-                "file_id_field", "Field of the file with the codes of the areas", "Name of the field, as in the file."
-            ),
+            )
         )
 
     def add_table_options(self, make: ParameterMaker) -> None:
@@ -65,7 +63,7 @@ class SurveyTableAlgorithm(AreasAlgorithm):
         )
 
     def check_survey_table(self, parameters: Parameters, context: QgsProcessingContext) -> None:
-        """Check that there is one table, and that a layer has the fields that are named.
+        """Check that there is one table, and that its fields are named where they belong.
 
         Raises
         ------
@@ -75,17 +73,40 @@ class SurveyTableAlgorithm(AreasAlgorithm):
         path = self.parameterAsFile(parameters, "TABLE_FILE", context)
         if bool(parameters.get("TABLE")) == bool(path):
             raise InputProblem("Choose the survey table as a layer or as a file: one of them.")
-        if path:
-            if not Path(path).is_file():
-                raise InputProblem(f"Survey table: there is no file '{path}'.")
-            return
-        table = source_of(self, parameters, "TABLE", context)
-        for name in self._fields():
-            field = field_of(self, parameters, key(name), context)
-            if field:
-                check_field(table, field, self.parameterDefinition(key(name)).description())
-        for field in parse_list(self.parameterAsString(parameters, "COLUMNS", context)):
-            check_field(table, field, self.parameterDefinition("COLUMNS").description())
+        if path and not Path(path).is_file():
+            raise InputProblem(f"Survey table: there is no file '{path}'.")
+        for name, twin in self.TWINS.items():
+            if path and fields_of(self, parameters, key(name), context):
+                raise InputProblem(
+                    f"{self.label(name)}: this is for a layer. Write the names into '{self.label(twin)}'."
+                )
+            if not path and self.parameterAsString(parameters, key(twin), context).strip():
+                raise InputProblem(f"{self.label(twin)}: this is for a file. Choose them in '{self.label(name)}'.")
+            if not path:
+                self.check_table_fields(parameters, context, name, fields_of(self, parameters, key(name), context))
+
+    def check_table_fields(
+        self, parameters: Parameters, context: QgsProcessingContext, name: str, fields: Iterable[str]
+    ) -> None:
+        """Check that a table that is a layer has fields; those of a file are checked by the engine.
+
+        Raises
+        ------
+        InputProblem
+            Naming the parameter and the field.
+        """
+        if parameters.get("TABLE"):
+            table = source_of(self, parameters, "TABLE", context)
+            for field in fields:
+                check_field(table, field, self.label(name))
+
+    def named_fields(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, list[str]]:
+        """Return the fields of the table that are named, by the job's parameter."""
+        if parameters.get("TABLE"):
+            found = {name: fields_of(self, parameters, key(name), context) for name in self.TWINS}
+        else:
+            found = {n: self._written(parameters, context, n, twin) for n, twin in self.TWINS.items()}
+        return {name: fields for name, fields in found.items() if fields}
 
     def survey_table_job(
         self,
@@ -93,33 +114,50 @@ class SurveyTableAlgorithm(AreasAlgorithm):
         context: QgsProcessingContext,
         feedback: QgsProcessingFeedback,
         folder: Path,
-    ) -> dict[str, Any]:
-        """Return the job's parameters that speak of the table; a layer is handed over, a file is read where it is."""
-        columns = parse_list(self.parameterAsString(parameters, "COLUMNS", context))
+        wanted: Iterable[str] | None,
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """Hand a layer over; a file is read where it is.
+
+        Parameters
+        ----------
+        parameters, context, feedback
+            Of the run.
+        folder : pathlib.Path
+            The job's folder.
+        wanted : iterable of str or None
+            Fields of a layer that are needed beside those of `TWINS`; None for all.
+
+        Returns
+        -------
+        job : dict
+            The job's parameters that speak of the table.
+        names : dict
+            The layer's fields as the engine sees them; empty for a file.
+        """
+        fields = self.named_fields(parameters, context)
         path = self.parameterAsFile(parameters, "TABLE_FILE", context)
         if path:
-            said: dict[str, Any] = {
-                "table": str(Path(path).absolute()),
+            options: dict[str, Any] = {
                 "table_layer": self.parameterAsString(parameters, "TABLE_LAYER", context),
                 "encoding": self.parameterAsString(parameters, "ENCODING", context),
                 **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _FORMATS},
-                **{
-                    name: self.parameterAsString(parameters, key(twin), context).strip()
-                    for name, twin in self._fields().items()
-                },
             }
-            said = {name: value for name, value in said.items() if value not in ("", UNSET)}
-            return {**said, "columns": columns}
-        fields = {name: field_of(self, parameters, key(name), context) for name in self._fields()}
-        wanted = None if not columns else list(dict.fromkeys([*filter(None, fields.values()), *columns]))
-        handover = hand_over(source_of(self, parameters, "TABLE", context), folder / "table.gpkg", wanted, feedback)
-        return {
-            "table": str(handover.path),
-            "table_layer": handover.layer,
-            "columns": [handover.names[column] for column in columns],
-            **{name: handover.names[field] for name, field in fields.items() if field},
-        }
+            given = {name: value for name, value in options.items() if value not in ("", UNSET)}
+            return {"table": str(Path(path).absolute()), **given, **self._as_job(fields, {})}, {}
+        every = [field for chosen in fields.values() for field in chosen]
+        needed = None if wanted is None else list(dict.fromkeys([*every, *wanted]))
+        handover = hand_over(source_of(self, parameters, "TABLE", context), folder / "table.gpkg", needed, feedback)
+        job = {"table": str(handover.path), "table_layer": handover.layer, **self._as_job(fields, handover.names)}
+        return job, handover.names
 
-    def _fields(self) -> dict[str, str]:
-        """Return the job's parameters that name fields of the table, as far as the algorithm has them."""
-        return {name: twin for name, twin in _FIELDS.items() if self.parameterDefinition(key(name)) is not None}
+    def label(self, name: str) -> str:
+        """Return the label of a parameter, for messages."""
+        return self.parameterDefinition(key(name)).description()
+
+    def _written(self, parameters: Parameters, context: QgsProcessingContext, name: str, twin: str) -> list[str]:
+        text = self.parameterAsString(parameters, key(twin), context)
+        return parse_list(text) if name in self.SEVERAL else [text.strip()] if text.strip() else []
+
+    def _as_job(self, fields: dict[str, list[str]], names: dict[str, str]) -> dict[str, Any]:
+        found = {name: [names.get(field, field) for field in chosen] for name, chosen in fields.items()}
+        return {name: chosen if name in self.SEVERAL else chosen[0] for name, chosen in found.items()}

@@ -36,6 +36,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.calibrate_weights import CalibrateWeights
         from ..processing_algorithms.check_areas import CheckAreas
         from ..processing_algorithms.compare_models import CompareModels
+        from ..processing_algorithms.direct_estimates import DirectEstimates
         from ..processing_algorithms.engine_status import EngineStatus
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
@@ -58,6 +59,7 @@ class SmallareaProvider(QgsProcessingProvider):
             CalibrateWeights,
             MatchAreas,
             SmoothVariances,
+            DirectEstimates,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

@@ -23,6 +23,7 @@ ALGORITHMS = {
     "calibratesurveyweights",
     "matchtabletoareas",
     "smoothvariances",
+    "directestimates",
     "enginestatus",
 }
 LOAD = """
