@@ -46,20 +46,18 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.smooth_variances import SmoothVariances
 
         for algorithm in (
-            CalibrateWeights,
             CheckAreas,
             BuildAdjacency,
+            MatchAreas,
+            CalibrateWeights,
+            DirectEstimates,
+            PreparePublished,
+            SmoothVariances,
             FitFayHerriot,
             FitSpaceTime,
-            BenchmarkEstimates,
             CompareModels,
             ExceedanceAndRanks,
-            PreparePublished,
             BenchmarkEstimates,
-            CalibrateWeights,
-            MatchAreas,
-            SmoothVariances,
-            DirectEstimates,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

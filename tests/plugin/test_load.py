@@ -19,8 +19,6 @@ ALGORITHMS = {
     "comparemodels",
     "exceedanceandranks",
     "preparepublished",
-    "benchmarkestimates",
-    "calibratesurveyweights",
     "matchtabletoareas",
     "smoothvariances",
     "directestimates",

@@ -6,22 +6,18 @@ import subprocess
 import pytest
 
 TASKS = {
-    "calibratesurveyweights": "calibrate_weights",
     "benchmarkestimates": "benchmark",
-    "checkareas": "check_areas",
     "buildadjacency": "build_adjacency",
+    "calibratesurveyweights": "calibrate_weights",
+    "checkareas": "check_areas",
+    "comparemodels": "compare",
+    "directestimates": "direct_estimates",
+    "exceedanceandranks": "export",
     "fitfayherriot": "fit",
     "fitspacetime": "fit_space_time",
-    "exceedanceandranks": "export",
-    "comparemodels": "compare",
-    "preparepublished": "prepare_published",
-    "benchmarkestimates": "benchmark",
-    "calibratesurveyweights": "calibrate_weights",
     "matchtabletoareas": "match_areas",
+    "preparepublished": "prepare_published",
     "smoothvariances": "smooth_variances",
-    "matchtabletoareas": "match_areas",
-    "preparepublished": "prepare_published",
-    "directestimates": "direct_estimates",
 }
 # A table is a layer of the project or a file beside it, whose fields no dialog can offer.
 ONLY_HERE = {
@@ -30,23 +26,12 @@ ONLY_HERE = {
 }  # fmt: skip
 # A source is a file and a layer in it.
 PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer", "estimates_layer", "targets_layer", "totals_layer"}
-PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer", "totals_layer"}
 # A dialog needs a layer to offer the fields of, so the table has to be chosen; it may be the polygon layer itself.
 REQUIRED_HERE = {"table", "output"}
 LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished", "smoothvariances")
 # Layers are chosen here, not named by their path.
-OWN_HELP = {"areas", "table", "table_id_field", "estimates", "targets", "totals"}
+OWN_HELP = {"areas", "table", "table_id_field", "estimates", "targets", "totals", "indicators"}
 OWN_HELP |= {"longitude_field", "latitude_field", "crosswalk"}
-OWN_HELP = {
-    "areas",
-    "table",
-    "table_id_field",
-    "longitude_field",
-    "latitude_field",
-    "crosswalk",
-    "totals",
-    "indicators",
-}
 # What has twins for a file, or another way to say it: the algorithm checks that one of them is there.
 ONE_OF_TWO = {"table", "area_field", "indicators"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.
@@ -87,7 +72,6 @@ def test_the_same_defaults_choices_limits_and_help(pair):
         elif spec.name not in OWN_HELP:
             assert definition.help() == spec.help
         optional = bool(definition.flags() & QgsProcessingParameterDefinition.Flag.FlagOptional)
-        if (spec.required and spec.name != "table") or (spec.name in REQUIRED_HERE and algorithm.name() in LIKE_A_FIT):
         if (spec.required and spec.name not in ONE_OF_TWO) or (
             spec.name in REQUIRED_HERE and algorithm.name() in LIKE_A_FIT
         ):
