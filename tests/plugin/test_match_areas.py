@@ -82,7 +82,7 @@ def test_a_file(run, tmp_path):
     (tmp_path / "survey.csv").write_text("dist;w;y\nA0000;1.500,5;1\na4;2;0\n", encoding="utf-16")
     found = run(
         TABLE_FILE=str(tmp_path / "survey.csv"), FILE_ID_FIELD="dist", THOUSANDS="point", ENCODING="utf-16",
-        COLUMNS="w", NEAR_MISSES="accept", UNMATCHED="drop", AREA_FIELD="square",
+        COLUMNS="w", NEAR_MISSES="accept", UNMATCHED="keep", AREA_FIELD="square",
     )  # fmt: skip
     assert [(row["square"], row["w"]) for row in _rows(found["OUTPUT"])] == [("a0000", 1500.5)]
 
@@ -106,14 +106,14 @@ def test_points_of_a_layer_and_of_columns(run):
     places = [(500, 500), (1500, 500), (99_000, 500)]
     by_layer = run(
         TABLE=_layer("Point?crs=EPSG:3857&field=n:integer", [((i,), place) for i, place in enumerate(places)]),
-        POINTS=True, UNMATCHED="drop",
+        POINTS=True, UNMATCHED="keep",
     )  # fmt: skip
     rows = [(row["n"], row["area"]) for row in _rows(by_layer["OUTPUT"])]
     assert rows == [(0, "a0000"), (1, "a0001")]
     columns = [((i, *place), None) for i, place in enumerate(places)]
     by_columns = run(
         TABLE=_layer("None?field=n:integer&field=x:double&field=y:double", columns),
-        LONGITUDE_FIELD="x", LATITUDE_FIELD="y", POINT_CRS="EPSG:3857", UNMATCHED="drop",
+        LONGITUDE_FIELD="x", LATITUDE_FIELD="y", POINT_CRS="EPSG:3857", UNMATCHED="keep",
     )  # fmt: skip
     assert [(row["n"], row["area"]) for row in _rows(by_columns["OUTPUT"])] == rows
 

@@ -86,9 +86,9 @@ By the labels of a coded column, accepting other spellings:
       --table-id-field dist --code-labels --near-misses accept --output survey_areas.csv
 
 \b
-By coordinates; clusters outside the map are left out and listed:
+By coordinates; clusters outside the map are kept without an area and listed:
   smallarea survey match regions.gpkg --id-field region --table clusters.csv \\
-      --longitude-field long --latitude-field lat --unmatched drop --output clusters_areas.csv"""
+      --longitude-field long --latitude-field lat --unmatched keep --output clusters_areas.csv"""
 
 SMOOTH = f"""Smooth sampling variances by a generalised variance function.
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from smallarea.jobs.schema_parts import IN, OUT, FieldNames, ReadingPolygons, TaskParameters
 
-Unmatched = Literal["error", "drop"]
+Unmatched = Literal["error", "keep"]
 
 
 class ReadingTable(TaskParameters):
@@ -74,7 +74,9 @@ class MatchAreas(ReadingTable, ReadingPolygons):
         "list them.",
     )
     unmatched: Unmatched = Field(
-        "error", description="Table rows that have no area on the map: stop, or leave them out and list them."
+        "error",
+        description="Table rows that have no area on the map: stop, or keep them without an area and list them. They "
+        "still count for the sampling design.",
     )
     area_field: str = Field("area", min_length=1, description="Name of the new column with the area ids.")
     output: str | None = Field(

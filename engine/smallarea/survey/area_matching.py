@@ -10,7 +10,7 @@ import pandas as pd
 
 from smallarea.errors import JobProblem, TableProblem, named
 
-Unmatched = Literal["error", "drop"]
+Unmatched = Literal["error", "keep"]
 
 COLUMNS = ("code", "status", "area", "suggestion", "distance_m", "rows")
 MAP_ONLY = "map only"

@@ -31,7 +31,7 @@ NearMisses = Literal["error", "accept"]
 # What can be said of a code.
 MATCHED, CROSSWALK, ACCEPTED = "matched", "crosswalk", "near miss accepted"
 NEAR_MISS, AMBIGUOUS, TABLE_ONLY, NO_CODE = "near miss", "ambiguous", "table only", "no code"
-LEFT_OUT = "left out by the crosswalk"
+LEFT_OUT = "no area by the crosswalk"
 _JOINED = (MATCHED, CROSSWALK, ACCEPTED)
 _OPEN = (NEAR_MISS, AMBIGUOUS, TABLE_ONLY, NO_CODE)
 
@@ -52,13 +52,14 @@ def match_codes(
         The code of each row as text (`SurveyTable.texts`), None where missing.
     area_ids : sequence of str
         Ids of the areas, each once.
-    unmatched : {"error", "drop"}
-        Rows without an area: `AreaMatching.check` refuses them, or they are left out and listed.
+    unmatched : {"error", "keep"}
+        Rows without an area: `AreaMatching.check` refuses them, or they stay without one and are
+        listed.
     near_misses : {"error", "accept"}
         Codes that differ from one area's id only in case, accents, blanks, punctuation, leading zeros or a trailing
         ``.0``: `AreaMatching.check` refuses them, or they are joined and listed.
     crosswalk : mapping, optional
-        Code to area id, or to None to leave the code's rows out. It overrides everything else.
+        Code to area id, or to None for rows that stay without an area. It overrides everything else.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def match_codes(
     JobProblem
         If a policy is unknown.
     """
-    check_choice("unmatched", unmatched, ("error", "drop"))
+    check_choice("unmatched", unmatched, ("error", "keep"))
     check_choice("near_misses", near_misses, ("error", "accept"))
     crosswalk = crosswalk or {}
     areas = tuple(area_ids)
@@ -181,7 +182,11 @@ def _unmatched(matching: AreaMatching) -> list[str]:
         said.append(f"Not on the map: {codes_in(only)} ({size_of(only)}).")
     if len(none):
         said.append(f"Without a code: {rows_in(none)}.")
-    return [*said, "Correct them, give a crosswalk, or set unmatched to drop to leave these rows out."] if said else []
+    return (
+        [*said, "Correct them, give a crosswalk, or set unmatched to keep: these rows then stay without an area."]
+        if said
+        else []
+    )
 
 
 def _warnings(matching: AreaMatching) -> tuple[str, ...]:
@@ -191,5 +196,5 @@ def _warnings(matching: AreaMatching) -> tuple[str, ...]:
         said.append(f"Joined although written differently: {pairs(accepted)} ({size_of(accepted)}).")
     if len(lost):
         shown = named([str(code) or "(no code)" for code in lost["code"]])
-        said.append(f"Left out for want of an area: {rows_in(lost)} of {matching.n_rows:,}, with {shown}.")
+        said.append(f"Kept without an area: {rows_in(lost)} of {matching.n_rows:,}, with {shown}.")
     return tuple(said)

@@ -86,7 +86,7 @@ def match_points(
         One a row, None or empty where there is none; in any reference system.
     areas : smallarea.areas.Areas
         The polygons.
-    unmatched : {"error", "drop"}
+    unmatched : {"error", "keep"}
         Points on no area, missing ones, and those at 0, 0: `AreaMatching.check` refuses them, or their rows are left
         out and listed.
     several : {"error", "first"}
@@ -105,7 +105,7 @@ def match_points(
     JobProblem
         If a policy is unknown.
     """
-    check_choice("unmatched", unmatched, ("error", "drop"))
+    check_choice("unmatched", unmatched, ("error", "keep"))
     check_choice("several", several, ("error", "first"))
     rows, original = _distinct(points)
     counts = np.bincount(rows[rows >= 0], minlength=len(original))
@@ -224,7 +224,7 @@ def _refusal(codes: pd.DataFrame, any_joined: bool, unmatched: str, hint: str) -
     if unmatched == "error":
         said.extend(_lost_sentences(codes))
         if len(lost):
-            said.append("Correct the coordinates, or set unmatched to drop to leave these rows out.")
+            said.append("Correct the coordinates, or set unmatched to keep: these rows then stay without an area.")
     # What explains all the rest comes before the list of places.
     return " ".join(text for text in [*said[:stated], hint, *said[stated:]] if text) if said else ""
 
@@ -254,9 +254,7 @@ def _warnings(codes: pd.DataFrame, n_rows: int, hint: str) -> tuple[str, ...]:
     if len(first):
         said.append(f"On several areas, counted for the first by its id: {pairs(first)} ({size_of(first, 'place')}).")
     if len(lost):
-        said.append(
-            " ".join([f"Left out for want of an area: {rows_in(lost)} of {n_rows:,}.", *_lost_sentences(codes), hint])
-        )
+        said.append(" ".join([f"Kept without an area: {rows_in(lost)} of {n_rows:,}.", *_lost_sentences(codes), hint]))
     return tuple(text.strip() for text in said)
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from smallarea.areas import Areas, read_areas
@@ -100,7 +99,7 @@ def match_areas(
     points: bool = False,
     point_crs: str = "EPSG:4326",
     several: Literal["error", "first"] = "error",
-    unmatched: Literal["error", "drop"] = "error",
+    unmatched: Literal["error", "keep"] = "error",
     area_field: str = "area",
     output: PathLike | None = None,
     matching: PathLike | None = None,
@@ -141,8 +140,8 @@ def match_areas(
     code_labels : bool
         Match the value labels of `table_id_field` and not its codes.
     crosswalk : path, pandas.DataFrame or mapping, optional
-        Table with the columns ``from`` (a code) and ``to`` (an area id; empty leaves the code's rows out). It overrides
-        every other match.
+        Table with the columns ``from`` (a code) and ``to`` (an area id; empty: the rows stay without an
+        area). It overrides every other match.
     near_misses : {"error", "accept"}
         See `smallarea.survey.matching.match_codes`.
     longitude_field, latitude_field : str, optional
@@ -153,12 +152,12 @@ def match_areas(
         Reference system of the coordinate fields, or of a point layer that has none.
     several : {"error", "first"}
         See `smallarea.survey.points.match_points`.
-    unmatched : {"error", "drop"}
-        Rows that have no area: stop, or leave them out and list them.
+    unmatched : {"error", "keep"}
+        Rows that have no area: stop, or keep them with an empty area and list them: a sampling design is of all rows.
     area_field : str
         Name of the new column with the area ids.
     output : path, optional
-        Table to write (.csv, .parquet, .gpkg): the rows that have an area.
+        Table to write (.csv, .parquet, .gpkg): all rows with their area, empty for those without one.
     matching : path, optional
         CSV file to write: every code with its status, suggestion and rows.
     report : path, optional
@@ -232,9 +231,8 @@ def _result(
     shapes: gpd.GeoSeries | None,
     settings: dict[str, Any],
 ) -> MatchResult:
-    joined = np.flatnonzero(found.place >= 0)
-    frame = survey.frame.iloc[joined].reset_index(drop=True)
-    frame.insert(0, area_field, found.area_of_rows()[joined])
+    frame = survey.frame.copy()
+    frame.insert(0, area_field, found.area_of_rows())
     named_settings = {"table": survey.source, "areas": polygons.source, **settings}
     return MatchResult(
         found,
@@ -243,7 +241,7 @@ def _result(
         polygons.repairs,
         {name: _said(value) for name, value in named_settings.items()},
         versions(),
-        None if shapes is None else shapes.iloc[joined],
+        shapes,
     )
 
 

@@ -37,7 +37,7 @@ def test_king_county(shared) -> None:
     codes = survey.texts("hracode")
     with pytest.raises(TableProblem, match=r"^Without a code: 139 rows"):
         match_codes(codes, areas.ids).check()
-    matching = match_codes(codes, areas.ids, unmatched="drop").check()
+    matching = match_codes(codes, areas.ids, unmatched="keep").check()
     counted = pd.read_csv(shared("brfss_kingcounty.csv"))["hracode"].value_counts()
     found = matching.of("matched").set_index("area")["rows"]
     assert found.to_dict() == counted.to_dict()
@@ -48,11 +48,11 @@ def test_tanzanian_clusters(shared) -> None:
     areas = read_areas(shared("tanzania_regions.gpkg"), id_field="name")
     table = read_survey(shared("tanzania_malaria_dhs2015.csv")).frame
     points = points_of_columns(table, "long", "lat", "EPSG:4326")
-    matching = match_points(points, areas, unmatched="drop").check()
+    matching = match_points(points, areas, unmatched="keep").check()
     assert (matching.n_joined, matching.n_rows) == (385, 387)
     assert sorted(matching.of("on no area")["suggestion"]) == ["Mara", "Njombe"]
     # The same clusters come in metres as well.
-    metric = match_points(points_of_columns(table, "utm_x", "utm_y", "EPSG:32736"), areas, unmatched="drop")
+    metric = match_points(points_of_columns(table, "utm_x", "utm_y", "EPSG:32736"), areas, unmatched="keep")
     assert metric.place.tolist() == matching.place.tolist()
     with pytest.raises(TableProblem, match=r"385 of 387 stray places .* exchanged"):
         match_points(points_of_columns(table, "lat", "long", "EPSG:4326"), areas).check()

@@ -61,9 +61,9 @@ def test_what_is_only_in_the_table(code: str) -> None:
     assert statuses(matching)[code] == "table only"
     with pytest.raises(TableProblem, match=r"Not on the map: .* \(1 code, 3 rows\)"):
         matching.check()
-    dropped = match_codes(["Wien", code, code, code], [*AREAS, "15"], unmatched="drop").check()
+    dropped = match_codes(["Wien", code, code, code], [*AREAS, "15"], unmatched="keep").check()
     assert dropped.n_joined == 1
-    assert "Left out for want of an area: 3 rows of 4" in dropped.warnings[0]
+    assert "Kept without an area: 3 rows of 4" in dropped.warnings[0]
 
 
 def test_several_spellings_of_one_area() -> None:
@@ -85,7 +85,7 @@ def test_ambiguous_codes_are_never_joined(codes: list, areas: list, ambiguous: s
     assert {code for code, status in statuses(matching).items() if status == "ambiguous"} == ambiguous
     with pytest.raises(TableProblem, match="Too near to others"):
         matching.check()
-    dropped = match_codes([*codes, "x"], [*areas, "x"], near_misses="accept", unmatched="drop").check()
+    dropped = match_codes([*codes, "x"], [*areas, "x"], near_misses="accept", unmatched="keep").check()
     assert dropped.n_joined == 1 + len(codes) - len(ambiguous)
 
 
@@ -94,7 +94,7 @@ def test_rows_without_a_code() -> None:
     assert matching.of("no code")["rows"].tolist() == [2]
     with pytest.raises(TableProblem, match="Without a code: 2 rows"):
         matching.check()
-    assert match_codes(["Wien", None], AREAS, unmatched="drop").check().place.tolist() == [5, -1]
+    assert match_codes(["Wien", None], AREAS, unmatched="keep").check().place.tolist() == [5, -1]
 
 
 def test_a_crosswalk_overrides_everything() -> None:
@@ -103,13 +103,13 @@ def test_a_crosswalk_overrides_everything() -> None:
     matching = match_codes(codes, AREAS, crosswalk=crosswalk).check()
     assert matching.is_clean
     assert matching.area_of_rows().tolist() == ["Wien", "Córdoba", "7", None, "empty"]
-    assert statuses(matching)["refused"] == "left out by the crosswalk"
+    assert statuses(matching)["refused"] == "no area by the crosswalk"
     with pytest.raises(TableProblem, match=r"1 entries .* not on the map: 'Vienna to Graz'"):
         match_codes(codes, AREAS, crosswalk={"Vienna": "Graz"})
 
 
 def test_nothing_fits() -> None:
-    for unmatched in ("error", "drop"):
+    for unmatched in ("error", "keep"):
         with pytest.raises(TableProblem, match=r"No row of the table has an area\. The table has 'a', 'b', the map"):
             match_codes(["a", "b"], AREAS, unmatched=unmatched).check()
     with pytest.raises(TableProblem, match="The table has no values"):
@@ -129,7 +129,7 @@ def test_every_row_is_somewhere() -> None:
     for _ in range(200):
         areas = list(dict.fromkeys("".join(rng.choice(letters, 2)) for _ in range(5)))
         codes = [None if rng.random() < 0.1 else "".join(rng.choice(letters, 2)) for _ in range(12)]
-        matching = match_codes(codes, areas, unmatched="drop", near_misses="accept")
+        matching = match_codes(codes, areas, unmatched="keep", near_misses="accept")
         assert matching.codes["rows"].sum() == len(codes)
         for code, area in zip(codes, matching.area_of_rows(), strict=True):
             if code in areas:

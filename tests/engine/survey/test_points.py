@@ -52,14 +52,14 @@ def test_on_no_area_with_the_nearest(squares) -> None:
     assert row["distance_m"] == pytest.approx(length, rel=1e-4)
     with pytest.raises(TableProblem, match=r"On no area: \(9\.9 50\.5\), 7\.1 km from 'b' \(1 place, 1 row\)"):
         matching.check()
-    dropped = match_points(series((10.5, 50.5), (9.9, 50.5)), squares, unmatched="drop").check()
+    dropped = match_points(series((10.5, 50.5), (9.9, 50.5)), squares, unmatched="keep").check()
     assert dropped.place.tolist() == [0, -1]
-    assert "Left out" in dropped.warnings[0]
+    assert "Kept without an area" in dropped.warnings[0]
 
 
 @pytest.mark.parametrize(("place", "first", "meant"), [((11, 50.5), "a", "a; b"), ((11.7, 51.5), "d", "d; e")])
 def test_on_several_areas(squares, place, first, meant) -> None:
-    for unmatched in ("error", "drop"):
+    for unmatched in ("error", "keep"):
         matching = match_points(series(place, (10.2, 50.2)), squares, unmatched=unmatched)
         assert matching.of("on several areas")["suggestion"].tolist() == [meant]
         with pytest.raises(TableProblem, match="Set several to first"):
@@ -113,7 +113,7 @@ def test_a_reference_system_on_one_side_only(squares) -> None:
 def test_columns(squares) -> None:
     frame = pd.DataFrame({"x": ["10,5", "11,2", ""], "y": [50.5, 50.5, 50.5]})
     points = points_of_columns(frame, "x", "y", "EPSG:4326")
-    assert match_points(points, squares, unmatched="drop").area_of_rows().tolist() == ["b", "a", None]
+    assert match_points(points, squares, unmatched="keep").area_of_rows().tolist() == ["b", "a", None]
     with pytest.raises(TableProblem, match="no field 'lon'"):
         points_of_columns(frame, "lon", "y", "EPSG:4326")
     with pytest.raises(TableProblem, match="not numbers: 'east'"):
@@ -123,7 +123,7 @@ def test_columns(squares) -> None:
 
 
 def test_unknown_policies(squares) -> None:
-    for policy in ({"several": "all"}, {"unmatched": "keep"}):
+    for policy in ({"several": "all"}, {"unmatched": "drop"}):
         with pytest.raises(JobProblem, match="It is one of"):
             match_points(series((10.5, 50.5)), squares, **policy)
 
@@ -138,7 +138,7 @@ def test_against_brute_force() -> None:
     areas = read_areas(gpd.GeoDataFrame({"id": ids}, geometry=shapes, crs="EPSG:32632"), id_field="id")
     places = rng.integers(0, 22, (300, 2)) * 500.0 + origin
     points = gpd.GeoSeries(shapely.points(places), crs="EPSG:32632")
-    matching = match_points(points, areas, several="first", unmatched="drop")
+    matching = match_points(points, areas, several="first", unmatched="keep")
     for point, area in zip(points, matching.area_of_rows(), strict=True):
         on = sorted(i for i, shape in zip(ids, shapes, strict=True) if shape.intersects(point))
         assert area == (on[0] if on else None)

@@ -94,8 +94,10 @@ def test_a_refusal_is_reported_whole_and_the_table_is_not_written(areas, table, 
     assert data["summary"]["codes"] == {"matched": 1, "near miss": 1, "table only": 1, "no code": 1}
     assert not [path for path in tmp_path.iterdir() if "smallarea-tmp" in path.name]
 
-    result = match_areas(areas, table, **given, near_misses="accept", unmatched="drop")
-    assert read_table(output, text_columns=["area"])["area"].tolist() == ["01", "02"]
+    result = match_areas(areas, table, **given, near_misses="accept", unmatched="keep")
+    written = read_table(output, text_columns=["area"])["area"]
+    assert written.dropna().tolist() == ["01", "02"]
+    assert len(written) == 5
     assert len(result.warnings) == 2
 
 
@@ -124,7 +126,8 @@ def test_a_crosswalk(areas, table, tmp_path, form) -> None:
     result = match_areas(
         areas, table, id_field="code", table_id_field="dist", crosswalk=crosswalk, report=tmp_path / "r.html"
     )
-    assert result.frame["area"].tolist() == ["01", "02"]
+    assert result.frame["area"].dropna().tolist() == ["01", "02"]
+    assert len(result.frame) == 3
     assert result.matching.is_clean
 
 
@@ -140,13 +143,15 @@ def test_coordinates_and_a_point_layer(areas, tmp_path) -> None:
     frame = pd.DataFrame({"long": [0.5, 1.5, 7.0], "lat": [0.5, 0.5, 0.5], "y": [1, 2, 3]})
     frame.to_csv(tmp_path / "p.csv", index=False)
     by_columns = match_areas(
-        areas, tmp_path / "p.csv", id_field="code", longitude_field="long", latitude_field="lat", unmatched="drop",
+        areas, tmp_path / "p.csv", id_field="code", longitude_field="long", latitude_field="lat", unmatched="keep",
         output=tmp_path / "o.gpkg", report=tmp_path / "r.html", matching=tmp_path / "m.csv",
     )  # fmt: skip
     shapes = [Point(x, y) for x, y in zip(frame["long"], frame["lat"], strict=True)]
     gpd.GeoDataFrame(frame, geometry=shapes, crs="EPSG:4326").to_crs("EPSG:3857").to_file(tmp_path / "p.gpkg")
-    by_layer = match_areas(areas, tmp_path / "p.gpkg", id_field="code", points=True, unmatched="drop")
-    assert by_columns.frame["area"].tolist() == by_layer.frame["area"].tolist() == ["01", "02"]
+    by_layer = match_areas(areas, tmp_path / "p.gpkg", id_field="code", points=True, unmatched="keep")
+    for result in (by_columns, by_layer):
+        assert result.frame["area"].dropna().tolist() == ["01", "02"]
+        assert len(result.frame) == 3
     written = gpd.read_file(tmp_path / "o.gpkg")
     assert written.geometry.iloc[1].equals(Point(1.5, 0.5))
     assert "Points on no area" in (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -161,7 +166,7 @@ def test_coordinates_and_a_point_layer(areas, tmp_path) -> None:
         ({"longitude_field": "x", "latitude_field": "y", "points": True}, "leave 'longitude_field' out"),
         ({"points": True, "table_id_field": "dist"}, "by point or by code"),
         ({"longitude_field": "x", "latitude_field": "y", "crosswalk": {}}, "'crosswalk'"),
-        ({"table_id_field": "dist", "unmatched": "keep"}, "'unmatched' is 'keep'"),
+        ({"table_id_field": "dist", "unmatched": "drop"}, "'unmatched' is 'drop'"),
     ],
 )
 def test_settings_that_contradict_each_other(areas, table, given, said) -> None:
@@ -232,7 +237,7 @@ def test_bad_tables_end_with_the_code_of_their_family(areas, tmp_path) -> None:
 def test_names_from_the_data_are_no_markup(areas, tmp_path) -> None:
     frame = pd.DataFrame({"dist": ["01", "<script>alert(1)</script>"], "<b>": [1, 2]})
     match_areas(
-        areas, frame, id_field="code", table_id_field="dist", unmatched="drop", report=tmp_path / "r.html",
+        areas, frame, id_field="code", table_id_field="dist", unmatched="keep", report=tmp_path / "r.html",
     )  # fmt: skip
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "<script" not in html
