@@ -82,7 +82,7 @@ def make(folder, plugin):
                 "install",
                 "--no-input",
                 "--disable-pip-version-check",
-                build + "[posterior]",
+                build + "[posterior,survey]",
             ]
         )
     return python

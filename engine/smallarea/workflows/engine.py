@@ -15,7 +15,7 @@ from smallarea._version import __version__
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*([^;]*)(?:;(.*))?$")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
-_USER_EXTRAS = ("posterior",)
+_USER_EXTRAS = ("posterior", "survey")
 
 
 @dataclass(frozen=True)
