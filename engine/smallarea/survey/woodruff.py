@@ -1,7 +1,8 @@
 """The density of a variable at a quantile, from the width of Woodruff's (1952) confidence interval.
 
-The share p of an area at or below its quantile has a standard error s. The interval p -+ t s, turned into one of values,
-is 2 t s / f wide to first order; so its width says what the density f is, and the quantile has the standard error s / f.
+The share p of an area at or below its quantile has a standard error s. The interval p -+ t s, turned into one of
+values, is 2 t s / f wide to first order; so its width says what the density f is, and the quantile has the standard
+error s / f.
 
 References
 ----------
