@@ -181,7 +181,7 @@ def _fulfilled(survey: SurveyTable, indicator: Indicator) -> Vector:
         same = np.array([labels.get(str(one)) == indicator.value for one in uniques], dtype=bool)
     if not same.any():
         raise TableProblem(
-            f"No row has {field} = {indicator.value!r}. The field holds {named([str(one) for one in uniques], 8)}."
+            f"No row has {field} = {indicator.value!r}. The field holds {named(sorted(map(str, uniques)), 8)}."
         )
     holds = np.append(same if indicator.operator == "==" else ~same, False)[codes]
     return np.where(codes >= 0, holds, np.nan)
