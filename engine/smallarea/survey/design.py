@@ -244,7 +244,9 @@ def _coded(column: Sequence[object] | NDArray, what: str) -> tuple[Codes, tuple[
     """Give numbers to the values of a column in their order."""
     import pandas as pd
 
-    codes, values = pd.factorize(np.asarray(column), sort=False)
+    # A list of texts with a gap must not become an array in which 'nan' is a text.
+    array = column if isinstance(column, np.ndarray) else np.asarray(column, dtype=object)
+    codes, values = pd.factorize(array, sort=False)
     missing = np.flatnonzero(codes < 0) + 1
     if len(missing):
         raise TableProblem(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from smallarea.survey.design import Codes, SurveyDesign, Vector
-from smallarea.survey.estimators import Variable, estimates, influence, quantiles, spread
+from smallarea.survey.estimators import Variable, estimates, influence, spread
 from smallarea.survey.intervals import Interval, intervals
 from smallarea.survey.linearisation import domain_covariances
 from smallarea.survey.replication import replicate_covariances
+from smallarea.survey.woodruff import quantile_density
 
 VarianceMethod = Literal["auto", "linearisation", "replicates", "poisson"]
 DeffReference = Literal["without_replacement", "with_replacement"]
@@ -26,6 +26,9 @@ ONE_PSU = "one PSU"
 ZERO_VARIANCE = "zero variance"
 NO_VARIANCE = "no variance"
 FEW_DF = "few degrees of freedom"
+
+# What an area has of each response beside the direct estimate itself.
+MEASURES = ("variance", "se", "cv", "lower", "upper", "n", "n_psu", "population", "n_eff", "deff", "df", "flag")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class DirectEstimates:
         ``upper``, ``n`` (respondents), ``n_psu``, ``population`` (sum of weights), ``n_eff``, ``deff``, ``df``,
         ``flag``. A variance that no model may use as it is (none, or zero) is missing, and the flag says why.
     covariances : ndarray, shape (D, K, K)
-        Sampling covariance matrices as they were estimated, zeros included.
+        Sampling covariance matrices as they were estimated, zeros included; NaN where there is none.
     """
 
     areas: tuple[str, ...]
@@ -66,12 +69,37 @@ class DirectEstimates:
             rows = self.table[self.table["response"] == name].reset_index(drop=True)
             usable[:, k] = rows["variance"].notna()
             parts[name] = rows["direct"]
-            parts.update({f"{column}_{name}": rows[column] for column in rows.columns[3:]})
-        for a, first in enumerate(self.responses):
-            for b in range(a + 1, len(self.responses)):
-                both = usable[:, a] & usable[:, b]
-                parts[f"covariance_{first}_{self.responses[b]}"] = np.where(both, self.covariances[:, a, b], np.nan)
+            parts.update({f"{measure}_{name}": rows[measure] for measure in MEASURES})
+        for a, b in _pairs(len(self.responses)):
+            both = usable[:, a] & usable[:, b]
+            name = _covariance_column(self.responses[a], self.responses[b])
+            parts[name] = np.where(both, self.covariances[:, a, b], np.nan)
         return pd.DataFrame(parts)
+
+
+def wide_columns(responses: Sequence[str]) -> list[str]:
+    """Return the names of the columns that `DirectEstimates.wide` would have, repeated where two are the same.
+
+    Parameters
+    ----------
+    responses : sequence of str
+        Names of indicators.
+
+    Returns
+    -------
+    list of str
+        In the order of the table.
+    """
+    own = [f"{before}{name}" for name in responses for before in ("", *(f"{measure}_" for measure in MEASURES))]
+    return ["area", *own, *(_covariance_column(responses[a], responses[b]) for a, b in _pairs(len(responses)))]
+
+
+def _covariance_column(first: str, second: str) -> str:
+    return f"covariance_{first}_{second}"
+
+
+def _pairs(count: int) -> list[tuple[int, int]]:
+    return [(a, b) for a in range(count) for b in range(a + 1, count)]
 
 
 def area_estimates(
@@ -135,7 +163,7 @@ def area_estimates(
     tell(20.0, "Linearising")
     by_replicates = variance_method == "replicates" or (variance_method == "auto" and design.replicates is not None)
     covariance_of = _by_poisson if variance_method == "poisson" else domain_covariances
-    densities = [_density(v, found[:, k], domain, design, covariance_of) for k, v in enumerate(variables)]
+    densities = [quantile_density(v, found[:, k], domain, design, covariance_of) for k, v in enumerate(variables)]
     values = np.stack(
         [influence(v, found[:, k], domain, weights, population, densities[k]) for k, v in enumerate(variables)], axis=1
     )
@@ -143,11 +171,11 @@ def area_estimates(
     if by_replicates:
         covariances = _by_replicates(variables, found, domain, design, population, tell)
     else:
-        covariances = covariance_of(values, domain, count, design)
+        covariances = _unless_unknown(covariance_of(values, domain, count, design), densities)
     covariances = _without_rounding(covariances, values, domain)
     tell(90.0, "Writing the table")
     tables = [
-        _table(v, areas, found[:, k], covariances[:, k, k], domain, design, densities[k], deff_reference)
+        _table(v, areas, found[:, k], covariances[:, k, k], domain, design, densities[k], deff_reference, by_replicates)
         for k, v in enumerate(variables)
     ]
     finished = [_finish(t, v, interval, level, min_df, by_replicates) for t, v in zip(tables, variables, strict=True)]
@@ -189,35 +217,13 @@ def _by_replicates(
     return replicate_covariances(found, replicates, given)
 
 
-def _density(
-    variable: Variable,
-    quantile: Vector,
-    domain: Codes,
-    design: SurveyDesign,
-    covariance_of: Callable[[Vector, Codes, int, SurveyDesign], Vector],
-) -> Vector | None:
-    """Return the density at a quantile that Woodruff's interval implies; None for other statistics.
-
-    The interval of the share at or below the quantile, p -+ t s, is turned into one of values; s over the standard
-    error that its width means is the density.
-    """
-    if variable.statistic != "quantile":
-        return None
-    below = replace(variable, statistic="mean", y=np.where(np.isfinite(variable.y), variable.y, np.nan))
-    rows = below.observed(domain, design.weights)
-    share = np.zeros(design.n)
-    share[rows] = below.y[rows] <= quantile[domain[rows]]
-    counted = replace(below, y=np.where(rows, share, np.nan))
-    at = estimates(counted, domain, len(quantile), design.weights, None)
-    z = influence(counted, at, domain, design.weights, None)[:, None]
-    s = np.sqrt(covariance_of(z, domain, len(quantile), design)[:, 0, 0])
-    t = stats.t.ppf(0.975, max(design.df, 1))
-    p = np.full(len(quantile), variable.probability)
-    low = quantiles(variable, domain, len(quantile), design.weights, np.maximum(p - t * s, 0.0))
-    high = quantiles(variable, domain, len(quantile), design.weights, np.minimum(p + t * s, 1.0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        density = 2.0 * t * s / (high - low)
-    return np.where(np.isfinite(density) & (density > 0.0), density, np.nan)
+def _unless_unknown(covariances: Vector, densities: Sequence[Vector | None]) -> Vector:
+    """Set to NaN the variances of quantiles without a density, and their covariances."""
+    unknown = np.zeros(covariances.shape[:2], dtype=bool)
+    for k, density in enumerate(densities):
+        if density is not None:
+            unknown[:, k] = np.isnan(density)
+    return np.where(unknown[:, :, None] | unknown[:, None, :], np.nan, covariances)
 
 
 def _without_rounding(covariances: Vector, values: Vector, domain: Codes) -> Vector:
@@ -238,6 +244,7 @@ def _table(
     design: SurveyDesign,
     density: Vector | None,
     deff_reference: DeffReference,
+    by_replicates: bool,
 ) -> pd.DataFrame:
     """Return the numbers of one indicator, before intervals and flags."""
     count, weights = len(areas), design.weights
@@ -247,7 +254,9 @@ def _table(
     population: Vector = np.bincount(d, weights[rows], count).astype(np.float64)
     first = design.stages[0]
     n_psu, n_strata = _distinct(d, first.unit[rows], count), _distinct(d, first.stratum[first.unit[rows]], count)
-    df = n_psu - n_strata if design.replicates is None else np.minimum(design.replicates.df, n - 1)
+    df = n_psu - n_strata
+    if by_replicates and design.replicates is not None:
+        df = np.minimum(design.replicates.df, n - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(deff_reference == "with_replacement", 0.0, n / population)
         simple = spread(variable, found, domain, weights) * (1.0 - share) / n
@@ -297,12 +306,13 @@ def _finish(
     """Add standard errors, intervals and flags; take away variances that no model may use."""
     direct, variance = table["direct"].to_numpy(), table["variance"].to_numpy()
     n, n_psu, df = (table[name].to_numpy() for name in ("n", "n_psu", "df"))
-    unusable = ~(np.isfinite(direct) & (variance > 0.0))
+    # One respondent has no deviation from others, and where a variance comes out (of a total) nothing supports it.
+    unusable = ~(np.isfinite(direct) & (variance > 0.0)) | (n == 1)
     single = variable.statistic != "total"
     flag = np.select(
         [
             n == 0,
-            unusable & (n == 1),
+            n == 1,
             unusable & ~np.isfinite(variance),
             unusable & single & (n_psu == 1) & (not by_replicates),
             unusable,

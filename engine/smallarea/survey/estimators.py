@@ -59,8 +59,11 @@ class Variable:
         return replace(self, y=self.y[keep], x=x, eligible=eligible)
 
     def observed(self, domain: Codes, weights: Vector) -> NDArray[np.bool_]:
-        """Return the rows that count: in a domain, of the group, with values and a positive weight."""
-        rows = (domain >= 0) & (weights > 0.0) & np.isfinite(self.y)
+        """Return the rows that count: in a domain, of the group, with values and a weight.
+
+        Sampling weights are not negative; replicate weights of successive differences may be, and count.
+        """
+        rows = (domain >= 0) & (weights != 0.0) & np.isfinite(self.y)
         if self.x is not None:
             rows &= np.isfinite(self.x)
         return rows if self.eligible is None else rows & self.eligible

@@ -8,6 +8,7 @@ With standard error s, degrees of freedom v and t = t_v((1 + level) / 2):
 - ``korn_graubard`` (proportions): Clopper and Pearson's at n* (t_{n-1} / t_v)^2.
 
 At 0 or 1 the standard error is 0, and a proportion gets Clopper and Pearson's interval at the number of respondents.
+A Horvitz-Thompson estimate may lie above 1; it is no proportion then, and gets wald.
 
 References
 ----------
@@ -58,7 +59,9 @@ def intervals(
         p = np.where(inside, estimate, 0.5)
         lower, upper = _PROPORTIONS["logit" if interval == "auto" else interval](p, se, t, n, upper_tail)
         missing = ~np.isfinite(se)
-        edge = ~inside & np.isfinite(estimate) & (n > 0)
+        beyond = (estimate < 0.0) | (estimate > 1.0)
+        lower, upper = np.where(beyond, estimate - t * se, lower), np.where(beyond, estimate + t * se, upper)
+        edge = ((estimate == 0.0) | (estimate == 1.0)) & (n > 0)
         exact = _clopper_pearson(np.clip(estimate, 0.0, 1.0), n, upper_tail)
     limits = [np.where(edge, at, np.where(missing, np.nan, one)) for at, one in zip(exact, (lower, upper), strict=True)]
     return limits[0], limits[1]

@@ -23,6 +23,7 @@ Wolter, K. M. (2007). Introduction to Variance Estimation, 2nd ed. Springer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -55,7 +56,7 @@ class ReplicateWeights:
     rscales: Vector
     mse: bool
 
-    @property
+    @cached_property
     def df(self) -> int:
         """Degrees of freedom: the rank of the replicate weights less one."""
         used = self.weights[:, self.rscales > 0.0]
@@ -106,7 +107,7 @@ def replicate_weights(
     TableProblem
         If there are fewer than two replicates, or a weight is missing, or one is negative where the method has none.
     JobProblem
-        If Fay's factor is not in [0, 1), or rscales are missing for jkn or of the wrong length.
+        If Fay's factor is not in [0, 1), or rscales are missing for jkn, of the wrong length or negative.
     """
     weights = np.asarray(weights, dtype=np.float64)
     count = weights.shape[1]
@@ -129,6 +130,8 @@ def replicate_weights(
         )
     if rscales is not None and len(rscales) != count:
         raise JobProblem(f"There are {count} replicate weights, but {len(rscales)} factors (replicate_rscales).")
+    if rscales is not None and not (np.isfinite(rscales).all() and np.all(rscales >= 0.0) and np.any(rscales > 0.0)):
+        raise JobProblem("The factors of the replicates (replicate_rscales) are numbers of zero or more, not all zero.")
     own = {
         "brr": 1.0 / count,
         "fay": 1.0 / (count * (1.0 - fay_rho) ** 2),

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from smallarea.errors import JobProblem, TableProblem, named
-from smallarea.io import AtomicOutputs, add_layer, as_area_ids, check_suffix, match_ids, read_table
+from smallarea.errors import TableProblem, named
+from smallarea.io import AtomicOutputs, add_layer, as_area_ids, match_ids, read_table
 from smallarea.io.workbook import write_workbook
+from smallarea.survey.calibration_totals import category_fields
 from smallarea.survey.direct import area_estimates
-from smallarea.survey.indicators import parse_indicators
 from smallarea.workflows.area_rows import read_polygons
+from smallarea.workflows.direct_call import check_call, listed, read_fields
 from smallarea.workflows.direct_input import (
-    Fields,
-    calibration_fields,
     complete_rows,
     known_populations,
-    make_variables,
     read_design,
     read_respondents,
 )
 from smallarea.workflows.direct_result import DirectEstimatesResult, make_result, sheets
+from smallarea.workflows.direct_variables import check_against_areas, make_variables, unanswered
 from smallarea.workflows.record import silent
 
 if TYPE_CHECKING:
@@ -163,15 +162,16 @@ def direct_estimates(
     """
     call = {name: value for name, value in locals().items() if name not in ("areas", "table", "totals", "progress")}
     tell = progress or silent
-    fields = _fields(call)
-    _check_call(call, fields, areas is not None, totals is not None)
-    known = _read_totals(totals, totals_layer)
+    fields = read_fields(call)
+    check_call(call, fields, areas is not None, totals is not None)
+    known, categories = _read_totals(totals, totals_layer, total_field, listed(auxiliaries))
     tell(0.0, "Reading the survey")
     survey = read_respondents(
         table,
         table_layer,
         fields,
-        calibration_fields(known, total_field, _listed(auxiliaries)),
+        categories,
+        listed(auxiliaries) if known is not None else [],
         areas is None,
         {"encoding": encoding, "decimal": decimal, "thousands": thousands},
     )
@@ -182,9 +182,10 @@ def direct_estimates(
         survey, variables = survey.rows(keep), tuple(variable.rows(keep) for variable in variables)
     tell(25.0, "Matching areas")
     read = read_polygons(areas, layer, id_field, crs, repair)
+    check_against_areas(variables, read)
     ids, domain, outside = _domains(survey, area_field, read, unmatched)
     tell(30.0, "Reading the design")
-    design = read_design(survey, fields, {**call, "auxiliaries": _listed(auxiliaries)}, known)
+    design = read_design(survey, fields, {**call, "auxiliaries": listed(auxiliaries)}, known)
     _check_weights_of_areas(design.weights, domain, ids)
     population = None
     if population_field is not None:
@@ -202,59 +203,23 @@ def direct_estimates(
         min_df=min_df,
         progress=lambda percent, text: tell(35.0 + 0.5 * percent, text),
     )
-    result = make_result(estimates, survey, design, read, fields, outside, left_out, call)
+    gaps = unanswered(variables, domain, design.weights, population is not None)
+    result = make_result(estimates, survey, design, read, fields, outside, left_out, gaps, call)
     _write(result, output, csv, excel, tell)
     return result
 
 
-def _listed(value: str | Sequence[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
-
-
-def _fields(call: Mapping[str, Any]) -> Fields:
-    def several(name: str) -> tuple[str, ...]:
-        return tuple(_listed(call[name]))
-
-    return Fields(
-        area_field=call["area_field"],
-        indicators=parse_indicators(_listed(call["indicators"])),
-        group_field=call["group_field"],
-        weight=call["weight"],
-        strata=several("strata"),
-        psu=several("psu"),
-        fpc=several("fpc"),
-        replicate_weights=several("replicate_weights"),
-        design_weight=call["design_weight"],
-        population_field=call["population_field"],
-    )
-
-
-def _check_call(call: Mapping[str, Any], fields: Fields, has_areas: bool, has_totals: bool) -> None:
-    """Refuse parameters that contradict each other."""
-    if call["output"] is not None and not has_areas:
-        raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
-    if call["variance_method"] == "replicates" and not fields.replicate_weights:
-        raise JobProblem("variance_method 'replicates' needs the fields with the replicate weights.")
-    if has_totals != (fields.design_weight is not None):
-        raise JobProblem(
-            "Variances of calibrated estimates need both the weights before calibration (design_weight) and the totals "
-            "(totals). Name both or neither."
-        )
-    if has_totals and fields.replicate_weights:
-        raise JobProblem(
-            "Replicate weights hold the calibration if they were calibrated themselves. Leave out totals and "
-            "design_weight."
-        )
-    if has_totals and call["variance_method"] == "poisson":
-        raise JobProblem("variance_method 'poisson' knows no calibration. Leave out totals, or use linearisation.")
-    if not 0.0 < call["level"] < 1.0:
-        raise JobProblem(f"level is a number between 0 and 1; got {call['level']!r}.")
-
-
-def _read_totals(totals: PathLike | pd.DataFrame | None, layer: str | None) -> pd.DataFrame | None:
-    if totals is None or isinstance(totals, pd.DataFrame):
-        return totals
-    return read_table(totals, layer)
+def _read_totals(
+    totals: PathLike | pd.DataFrame | None, layer: str | None, total_field: str, auxiliaries: Sequence[str]
+) -> tuple[pd.DataFrame | None, list[str]]:
+    """Read the totals and return their columns of categories, which are text, as written."""
+    if totals is None:
+        return None, []
+    frame = totals if isinstance(totals, pd.DataFrame) else read_table(totals, layer)
+    categories = category_fields(frame, total_field, auxiliaries)
+    if not isinstance(totals, pd.DataFrame):
+        frame = read_table(totals, layer, text_columns=categories)
+    return frame, categories
 
 
 def _domains(
@@ -306,13 +271,6 @@ def _write(
     tell: Progress,
 ) -> None:
     """Write what was asked for, all files or none."""
-    for path, suffixes, what in (
-        (output, (".gpkg",), "a GeoPackage"),
-        (csv, (".csv", ".txt"), "comma-separated text"),
-        (excel, (".xlsx",), "an Excel workbook"),
-    ):
-        if path is not None:
-            check_suffix(path, suffixes, what)
     with AtomicOutputs() as outputs:
         if output is not None:
             tell(88.0, "Writing the map")

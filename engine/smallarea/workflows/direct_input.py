@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallarea.errors import JobProblem, TableProblem, named
+from smallarea.errors import TableProblem, named
 from smallarea.io import check_field, numeric_column
 from smallarea.io.survey_table import SurveyTable, read_survey
-from smallarea.survey.calibration import Calibration, calibration_matrix
-from smallarea.survey.calibration_totals import category_fields, read_specification
+from smallarea.survey.calibration import Calibration, CalibrationSpecification, calibration_matrix
+from smallarea.survey.calibration_totals import read_specification
 from smallarea.survey.design import SurveyDesign, check_weights, survey_design
-from smallarea.survey.estimators import Variable
 from smallarea.survey.indicators import Indicator
 from smallarea.survey.replication import ReplicateWeights, replicate_weights
 
@@ -28,12 +27,8 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Vector = NDArray[np.float64]
 
-_COMPARISONS = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-}
+# Raking may stop a little short of its totals.
+_NOT_MET = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,8 @@ def read_respondents(
     table: PathLike | pd.DataFrame,
     layer: str | None,
     fields: Fields,
-    calibrated_by: Sequence[str],
+    categories: Sequence[str],
+    auxiliaries: Sequence[str],
     population_in_table: bool,
     reading: Mapping[str, Any],
 ) -> SurveyTable:
@@ -77,8 +73,8 @@ def read_respondents(
         Layer or sheet.
     fields : Fields
         What is used.
-    calibrated_by : sequence of str
-        Fields of the calibration.
+    categories, auxiliaries : sequence of str
+        Fields of the calibration; categories are read as text, with the zeros in front that the totals have.
     population_in_table : bool
         The known sizes of areas are a field of the survey.
     reading : mapping
@@ -94,12 +90,12 @@ def read_respondents(
     TableProblem
         If the table cannot be used or lacks a field.
     """
-    wanted: list[str] | None = fields.of_survey(calibrated_by)
+    wanted: list[str] | None = fields.of_survey([*categories, *auxiliaries])
     if population_in_table and fields.population_field:
         wanted = [*(wanted or []), fields.population_field]
     if any("*" in name for name in fields.replicate_weights):
         wanted = None
-    text = [fields.area_field, *([fields.group_field] if fields.group_field else [])]
+    text = [fields.area_field, *([fields.group_field] if fields.group_field else []), *categories]
     return read_survey(table, layer, columns=wanted, text_columns=text, **reading)
 
 
@@ -126,9 +122,10 @@ def complete_rows(survey: SurveyTable, fields: Fields, missing_design: str) -> N
         If rows lack a weight, stratum, sampling unit or finite population and must not be dropped; or no row is left,
         or a weight is negative.
     """
-    named_fields = [*(f for f in (fields.weight, fields.design_weight) if f), *fields.strata, *fields.psu, *fields.fpc]
     frame = survey.frame
-    missing = {name: frame[name].isna().to_numpy() for name in named_fields}
+    numbers = [*(f for f in (fields.weight, fields.design_weight) if f), *fields.fpc]
+    missing = {name: np.isnan(numeric_column(frame, name)) for name in numbers}
+    missing |= {name: frame[name].isna().to_numpy() for name in (*fields.strata, *fields.psu)}
     keep = ~np.logical_or.reduce([np.zeros(len(frame), dtype=bool), *missing.values()])
     if not keep.all() and missing_design == "error":
         rows = (np.flatnonzero(~keep) + 1).tolist()
@@ -139,9 +136,9 @@ def complete_rows(survey: SurveyTable, fields: Fields, missing_design: str) -> N
         )
     if not keep.any():
         raise TableProblem("No row of the survey says its place in the sampling design.")
-    if fields.weight is not None:
-        weights = numeric_column(frame, fields.weight)
-        check_weights(np.where(keep, weights, 0.0))
+    for name in (fields.weight, fields.design_weight):
+        if name is not None:
+            check_weights(np.where(keep, numeric_column(frame, name), 0.0))
     return keep
 
 
@@ -175,6 +172,9 @@ def read_design(
     frame = survey.frame
     weights = np.ones(len(frame)) if fields.weight is None else numeric_column(frame, fields.weight)
     replicates = _replicates(frame, fields, weights, options) if fields.replicate_weights else None
+    calibration = None
+    if totals is not None and fields.design_weight is not None:
+        calibration = _calibration(frame, fields.design_weight, weights, totals, options)
     return survey_design(
         weights,
         strata=[frame[name].to_numpy() for name in fields.strata],
@@ -183,7 +183,7 @@ def read_design(
         nest=options["nest"],
         lonely_psu=options["lonely_psu"],
         replicates=replicates,
-        calibration=None if totals is None else _calibration(frame, fields, weights, totals, options),
+        calibration=calibration,
     )
 
 
@@ -191,7 +191,11 @@ def _replicates(frame: pd.DataFrame, fields: Fields, weights: Vector, options: M
     names = [str(column) for column in frame.columns]
     chosen: list[str] = []
     for pattern in fields.replicate_weights:
-        found = [name for name in names if fnmatch.fnmatchcase(name, pattern)] if "*" in pattern else [pattern]
+        found = [pattern]
+        if "*" in pattern:
+            # The American Community Survey calls them PWGTP1, PWGTP2, ... and the sampling weight PWGTP.
+            others = [name for name in names if name not in (fields.weight, fields.design_weight)]
+            found = [name for name in others if fnmatch.fnmatchcase(name, pattern)]
         if not found:
             raise TableProblem(f"No field of the survey matches {pattern!r} (replicate_weights).")
         chosen += [name for name in found if name not in chosen]
@@ -210,123 +214,33 @@ def _replicates(frame: pd.DataFrame, fields: Fields, weights: Vector, options: M
 
 
 def _calibration(
-    frame: pd.DataFrame, fields: Fields, weights: Vector, totals: pd.DataFrame, options: Mapping[str, Any]
+    frame: pd.DataFrame, design_weight: str, weights: Vector, totals: pd.DataFrame, options: Mapping[str, Any]
 ) -> Calibration:
-    if fields.design_weight is None or fields.weight is None:
-        raise JobProblem(
-            "The variance of calibrated estimates needs both weights: 'weight' with the calibrated ones and "
-            "'design_weight' with those before."
-        )
     method = options["calibration_method"]
     specification = read_specification(totals, method, options["total_field"], list(options["auxiliaries"]))
-    base = numeric_column(frame, fields.design_weight)
-    return Calibration(method, calibration_matrix(frame, specification), base, weights)
-
-
-def calibration_fields(totals: pd.DataFrame | None, total_field: str, auxiliaries: Sequence[str]) -> list[str]:
-    """Return the fields of the survey that the totals are of."""
-    if totals is None:
-        return []
-    return [*category_fields(totals, total_field, list(auxiliaries)), *auxiliaries]
-
-
-def make_variables(survey: SurveyTable, fields: Fields) -> tuple[Variable, ...]:
-    """Turn indicators into numbers, one for each group if there are groups.
-
-    Parameters
-    ----------
-    survey : SurveyTable
-        The respondents.
-    fields : Fields
-        Indicators and groups.
-
-    Returns
-    -------
-    tuple of Variable
-        Indicator by indicator; with groups the names are ``INDICATOR_GROUP``.
-
-    Raises
-    ------
-    TableProblem
-        If a field is not numeric where it has to be, a proportion's field is neither 0 nor 1, or nobody fulfils a
-        condition.
-    """
-    single = tuple(_variable(survey, indicator) for indicator in fields.indicators)
-    if fields.group_field is None:
-        return single
-    groups = np.asarray(survey.texts(fields.group_field), dtype=object)
-    levels = sorted({group for group in groups if group is not None})
-    if not levels:
-        raise TableProblem(f"Field {fields.group_field!r} has no values, so there are no groups.")
-    return tuple(
-        Variable(
-            f"{one.name}_{_safe(level)}", one.statistic, one.y, one.x, one.probability, np.asarray(groups == level)
-        )
-        for one in single
-        for level in levels
-    )
-
-
-def _safe(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text)
-
-
-def _variable(survey: SurveyTable, indicator: Indicator) -> Variable:
-    frame = survey.frame
-    if not indicator.fields:
-        return Variable(indicator.name, indicator.statistic, np.ones(len(frame)))
-    if indicator.operator:
-        return Variable(indicator.name, indicator.statistic, _fulfilled(survey, indicator))
-    y = numeric_column(frame, indicator.fields[0])
-    if indicator.statistic == "proportion":
-        other = np.flatnonzero(np.isfinite(y) & (y != 0.0) & (y != 1.0)) + 1
-        if len(other):
-            raise TableProblem(
-                f"Field {indicator.fields[0]!r} is neither 0 nor 1 in {len(other)} rows: rows {named(other.tolist())}. "
-                f"Say what counts, for example proportion({indicator.fields[0]} = 1)."
-            )
-    x = numeric_column(frame, indicator.fields[1]) if len(indicator.fields) > 1 else None
-    return Variable(indicator.name, indicator.statistic, y, x, indicator.probability)
-
-
-def _fulfilled(survey: SurveyTable, indicator: Indicator) -> Vector:
-    """Return 1 where the condition holds, 0 where not, NaN where the field is missing."""
-    field = indicator.fields[0]
-    if indicator.operator in _COMPARISONS:
-        try:
-            limit = float(indicator.value)
-        except ValueError:
-            raise JobProblem(f"The indicator '{indicator}' compares with {indicator.value!r}, no number.") from None
-        y = numeric_column(survey.frame, field)
-        return np.where(np.isfinite(y), _COMPARISONS[indicator.operator](y, limit), np.nan)
-    texts = survey.texts(field)
-    codes, uniques = pd.factorize(np.asarray(texts, dtype=object))
-    same = _same_value([str(one) for one in uniques], indicator.value)
-    if not same.any() and survey.labels.get(field):
-        labels = survey.label_texts(field)
-        same = np.array([labels.get(str(one)) == indicator.value for one in uniques], dtype=bool)
-    if not same.any():
+    matrix = calibration_matrix(frame, specification)
+    _check_calibrated(weights, matrix, specification)
+    base = numeric_column(frame, design_weight)
+    lost = np.flatnonzero((base <= 0.0) & (weights > 0.0)) + 1
+    if len(lost):
         raise TableProblem(
-            f"No row has {field} = {indicator.value!r}. The field holds {named([str(one) for one in uniques], 8)}."
+            f"{len(lost)} rows have a weight, but none before calibration ({design_weight!r}): rows "
+            f"{named(lost.tolist())}. Calibration multiplies weights, so one of the two fields is wrong."
         )
-    holds = np.append(same if indicator.operator == "==" else ~same, False)[codes]
-    return np.where(codes >= 0, holds, np.nan)
+    return Calibration(method, matrix, base, weights)
 
 
-def _same_value(values: Sequence[str], wanted: str) -> NDArray[np.bool_]:
-    """Compare as text, and as numbers where both are."""
-    try:
-        number = float(wanted)
-    except ValueError:
-        return np.array([one == wanted for one in values], dtype=bool)
-    return np.array([one == wanted or _number(one) == number for one in values], dtype=bool)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+def _check_calibrated(weights: Vector, matrix: Vector, specification: CalibrationSpecification) -> None:
+    """Refuse weights that do not add up to the totals: the variance takes what was calibrated to for known."""
+    wanted = specification.totals
+    gap = np.abs(weights @ matrix - wanted) / np.maximum(np.abs(wanted), np.finfo(float).tiny)
+    off = np.flatnonzero(gap > _NOT_MET)
+    if len(off):
+        raise TableProblem(
+            f"The weights miss {len(off)} of {len(wanted)} totals by more than {_NOT_MET:.0%}, at most by "
+            f"{gap.max():.2g} of the total. So they were not calibrated to these totals, or rows are missing that "
+            "were. Give the totals and all rows of the calibration, or leave out totals and design_weight."
+        )
 
 
 def known_populations(

@@ -30,6 +30,9 @@ _EMPTY = {
     NO_VARIANCE: "have an estimate whose variance cannot be computed",
 }
 
+# Weights that add up to less than so many times the respondents hardly stand for a population.
+_RELATIVE = 1.5
+
 
 @dataclass(frozen=True)
 class DirectEstimatesResult:
@@ -108,6 +111,7 @@ def make_result(
     fields: Fields,
     outside: Sequence[str],
     left_out: int,
+    gaps: Mapping[str, int],
     call: Mapping[str, Any],
 ) -> DirectEstimatesResult:
     """Put together what the task returns.
@@ -128,6 +132,8 @@ def make_result(
         Areas of the survey that are not on the map.
     left_out : int
         Rows that did not say their place in the design.
+    gaps : mapping
+        Respondents whose missing value counts as zero, by response.
     call : mapping
         What was asked for.
 
@@ -144,7 +150,7 @@ def make_result(
         _in_numbers(design),
         areas,
         settings,
-        (*survey.warnings, *_warnings(estimates)),
+        (*survey.warnings, *_of_weights(design, call), *_of_gaps(gaps), *_warnings(estimates)),
         tuple(_notes(survey, design, areas, fields, outside, left_out, estimates)),
     )
 
@@ -166,6 +172,36 @@ def _in_numbers(design: SurveyDesign) -> dict[str, Any]:
     if design.replicates is not None:
         found["n_replicates"] = int(design.replicates.weights.shape[1])
     return found
+
+
+def _of_weights(design: SurveyDesign, call: Mapping[str, Any]) -> list[str]:
+    """Warn of weights that do not mean what a method takes them for."""
+    found = []
+    used = design.weights[design.weights > 0.0]
+    if call["deff_reference"] == "without_replacement" and used.sum() < _RELATIVE * len(used):
+        found.append(
+            f"The weights of {len(used)} respondents add up to {used.sum():.6g}. If they are relative weights, the "
+            "design effects and effective sample sizes are wrong or empty: they compare with a simple random sample "
+            "out of so many people. Set deff_reference to with_replacement."
+        )
+    below = int((used < 1.0).sum())
+    if call["variance_method"] == "poisson" and below:
+        found.append(
+            f"{below} respondents have a weight below 1, so 1 / weight is no probability of being in the sample, and "
+            "they add nothing to the variances. The method poisson needs weights that add up to the population."
+        )
+    return found
+
+
+def _of_gaps(gaps: Mapping[str, int]) -> list[str]:
+    """Warn where respondents without a value count as zero."""
+    if not gaps:
+        return []
+    among = ", ".join(f"{name!r} ({count})" for name, count in gaps.items())
+    return [
+        f"Respondents without a value count as zero in totals and Horvitz-Thompson estimates: {among}. Impute the "
+        "values, or estimate a mean without known populations."
+    ]
 
 
 def _warnings(estimates: DirectEstimates) -> list[str]:
@@ -200,6 +236,10 @@ def _notes(
     found = list(survey.notes)
     if areas is not None:
         found += list(areas.repairs)
+        new = {str(name).casefold() for name in estimates.wide().columns[1:]}
+        lost = [str(name) for name in areas.frame.columns if str(name).casefold() in new]
+        if lost:
+            found.append(f"In the layer, estimates take the place of the polygons' fields {named(lost)}.")
     if fields.weight is None:
         found.append("No weights were named: every respondent counts the same.")
     if left_out:
