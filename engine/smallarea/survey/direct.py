@@ -14,7 +14,7 @@ from smallarea.survey.estimators import Variable, estimates, influence, spread
 from smallarea.survey.intervals import Interval, intervals
 from smallarea.survey.linearisation import domain_covariances
 from smallarea.survey.replication import replicate_covariances
-from smallarea.survey.woodruff import quantile_density
+from smallarea.survey.woodruff import QuantileSpread, quantile_spread
 
 VarianceMethod = Literal["auto", "linearisation", "replicates", "poisson"]
 DeffReference = Literal["without_replacement", "with_replacement"]
@@ -163,7 +163,12 @@ def area_estimates(
     tell(20.0, "Linearising")
     by_replicates = variance_method == "replicates" or (variance_method == "auto" and design.replicates is not None)
     covariance_of = _by_poisson if variance_method == "poisson" else domain_covariances
-    densities = [quantile_density(v, found[:, k], domain, design, covariance_of) for k, v in enumerate(variables)]
+    counts = [_counts(v, domain, design, count, by_replicates) for v in variables]
+    spreads = [
+        quantile_spread(v, found[:, k], domain, design, covariance_of, counts[k].df, level)
+        for k, v in enumerate(variables)
+    ]
+    densities = [None if one is None else one.density for one in spreads]
     values = np.stack(
         [influence(v, found[:, k], domain, weights, population, densities[k]) for k, v in enumerate(variables)], axis=1
     )
@@ -175,10 +180,15 @@ def area_estimates(
     covariances = _without_rounding(covariances, values, domain)
     tell(90.0, "Writing the table")
     tables = [
-        _table(v, areas, found[:, k], covariances[:, k, k], domain, design, densities[k], deff_reference, by_replicates)
+        _table(
+            v, areas, found[:, k], covariances[:, k, k], domain, design.weights, counts[k], densities[k], deff_reference
+        )
         for k, v in enumerate(variables)
     ]
-    finished = [_finish(t, v, interval, level, min_df, by_replicates) for t, v in zip(tables, variables, strict=True)]
+    finished = [
+        _finish(t, v, interval, level, min_df, by_replicates, None if by_replicates else one)
+        for t, v, one in zip(tables, variables, spreads, strict=True)
+    ]
     return DirectEstimates(
         tuple(areas), tuple(v.name for v in variables), pd.concat(finished, ignore_index=True), covariances
     )
@@ -235,28 +245,42 @@ def _without_rounding(covariances: Vector, values: Vector, domain: Codes) -> Vec
     return np.where(zero[:, :, None] | zero[:, None, :], 0.0, covariances)
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """Respondents, primary sampling units, sum of weights and degrees of freedom of each area, shape (D,)."""
+
+    n: Codes
+    n_psu: Codes
+    population: Vector
+    df: Codes
+
+
+def _counts(variable: Variable, domain: Codes, design: SurveyDesign, count: int, by_replicates: bool) -> _Counts:
+    rows = np.flatnonzero(variable.observed(domain, design.weights))
+    d = domain[rows]
+    n = np.bincount(d, minlength=count)
+    population: Vector = np.bincount(d, design.weights[rows], count).astype(np.float64)
+    first = design.stages[0]
+    n_psu, n_strata = _distinct(d, first.unit[rows], count), _distinct(d, first.stratum[first.unit[rows]], count)
+    df = n_psu - n_strata
+    if by_replicates and design.replicates is not None:
+        df = np.minimum(design.replicates.df, n - 1)
+    return _Counts(n, n_psu, population, np.maximum(df, 0))
+
+
 def _table(
     variable: Variable,
     areas: Sequence[str],
     found: Vector,
     variance: Vector,
     domain: Codes,
-    design: SurveyDesign,
+    weights: Vector,
+    counts: _Counts,
     density: Vector | None,
     deff_reference: DeffReference,
-    by_replicates: bool,
 ) -> pd.DataFrame:
     """Return the numbers of one indicator, before intervals and flags."""
-    count, weights = len(areas), design.weights
-    rows = np.flatnonzero(variable.observed(domain, weights))
-    d = domain[rows]
-    n = np.bincount(d, minlength=count)
-    population: Vector = np.bincount(d, weights[rows], count).astype(np.float64)
-    first = design.stages[0]
-    n_psu, n_strata = _distinct(d, first.unit[rows], count), _distinct(d, first.stratum[first.unit[rows]], count)
-    df = n_psu - n_strata
-    if by_replicates and design.replicates is not None:
-        df = np.minimum(design.replicates.df, n - 1)
+    n, population = counts.n, counts.population
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(deff_reference == "with_replacement", 0.0, n / population)
         simple = spread(variable, found, domain, weights) * (1.0 - share) / n
@@ -269,11 +293,11 @@ def _table(
             "direct": found,
             "variance": variance,
             "n": n,
-            "n_psu": n_psu,
+            "n_psu": counts.n_psu,
             "population": population,
             "n_eff": n / deff,
             "deff": deff,
-            "df": np.maximum(df, 0),
+            "df": counts.df,
         }
     )
 
@@ -301,7 +325,13 @@ def _distinct(domain: Codes, code: Codes, count: int) -> Codes:
 
 
 def _finish(
-    table: pd.DataFrame, variable: Variable, interval: Interval, level: float, min_df: int, by_replicates: bool
+    table: pd.DataFrame,
+    variable: Variable,
+    interval: Interval,
+    level: float,
+    min_df: int,
+    by_replicates: bool,
+    woodruff: QuantileSpread | None,
 ) -> pd.DataFrame:
     """Add standard errors, intervals and flags; take away variances that no model may use."""
     direct, variance = table["direct"].to_numpy(), table["variance"].to_numpy()
@@ -324,6 +354,8 @@ def _finish(
     variance = np.where(unusable, np.nan, variance)
     se = np.sqrt(variance)
     lower, upper = intervals(direct, se, df.astype(float), n, level, interval, variable.statistic == "proportion")
+    if woodruff is not None:
+        lower, upper = (np.where(unusable, np.nan, limit) for limit in (woodruff.lower, woodruff.upper))
     with np.errstate(invalid="ignore", divide="ignore"):
         cv = np.where(direct != 0.0, se / np.abs(direct), np.nan)
     table = table.assign(variance=variance, flag=flag)

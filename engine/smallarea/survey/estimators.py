@@ -6,7 +6,8 @@ order, their sum. With weights w, domain d and W_d its sum of weights:
 - total: ``w y``,
 - mean (Hájek): ``w (y - mean_d) / W_d``; with known population N_d (Horvitz-Thompson): ``w y / N_d``,
 - ratio: ``w (y - R_d x) / X_d``,
-- quantile: ``-w (1{y <= q_d} - p) / (f_d W_d)``, with f_d the density at q_d that Woodruff's (1952) interval implies.
+- quantile: ``-w (1{y <= q_d} - F_d) / (f_d W_d)``, with F_d the share at or below q_d and f_d the density at q_d that
+  Woodruff's (1952) interval implies.
 
 References
 ----------
@@ -158,7 +159,7 @@ def influence(
     elif variable.statistic == "quantile":
         size = np.bincount(d, w, n_domains)
         slope = np.ones(n_domains) if density is None else density
-        values = -((y <= estimate[d]) - variable.probability) / (slope[d] * size[d])
+        values = -_below(d, w, y, estimate) / (slope[d] * size[d])
     elif population is None:
         values = (y - estimate[d]) / np.bincount(d, w, n_domains)[d]
     else:
@@ -166,6 +167,14 @@ def influence(
     found = np.zeros(len(weights))
     found[rows] = w * np.where(np.isfinite(values), values, 0.0)
     return found
+
+
+def _below(d: Codes, w: Vector, y: Vector, quantile: Vector) -> Vector:
+    """Return whether values are at or below their domain's quantile, less the share of those that are."""
+    below = (y <= quantile[d]).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.bincount(d, w * below, len(quantile)) / np.bincount(d, w, len(quantile))
+    return below - share[d]
 
 
 def quantiles(
@@ -216,7 +225,7 @@ def spread(variable: Variable, estimate: Vector, domain: Codes, weights: Vector)
     -------
     ndarray, shape (D,)
         ``n / (n - 1) sum w e^2 / sum w`` with e the value's deviation: from the mean, for a ratio ``y - R x``, for a
-        quantile ``1{y <= q} - p``; for a total the values' deviation from their mean. NaN below two respondents.
+        quantile ``1{y <= q} - F``; for a total the values' deviation from their mean. NaN below two respondents.
     """
     n_domains = len(estimate)
     rows = np.flatnonzero(variable.observed(domain, weights))
@@ -227,7 +236,7 @@ def spread(variable: Variable, estimate: Vector, domain: Codes, weights: Vector)
         x = (variable.x if variable.x is not None else np.ones_like(variable.y))[rows]
         deviation = y - estimate[d] * x
     elif variable.statistic == "quantile":
-        deviation = (y <= estimate[d]) - variable.probability
+        deviation = _below(d, w, y, estimate)
     else:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.bincount(d, w * y, n_domains) / size
