@@ -35,6 +35,10 @@ _INDICATORS_HELP = (
     "a name of your own in front: poor = proportion(income < 12000). In brackets stand fields of the survey."
 )
 
+_MEANS_HELP = (
+    "Numeric fields whose means are wanted, a simple way beside the indicators. The mean of a field that is 0 or 1 is a "
+    "share; ask for its proportion to have an interval between 0 and 1."
+)
 _TOTALS_HELP = (
     "For calibrated weights: layer or table with the totals that they were calibrated to. Its columns are called as "
     "fields of the survey and hold categories; one column holds the numbers of people."
@@ -88,7 +92,6 @@ class DirectEstimates(SurveyTableAlgorithm):
         """Declare the parameters: what everybody has to say first, the rest under Advanced."""
         self.add_areas(make)
         self._add_survey(make)
-        self.add(make.own_text("indicators", "Indicators (separated by semicolons)", _INDICATORS_HELP))
         self._add_design_options(make)
         self._add_estimation_options(make)
         self.add_table_options(make)
@@ -105,13 +108,8 @@ class DirectEstimates(SurveyTableAlgorithm):
         self.add_table_layer(make)
         self.add(
             make.field("area_field", "Field with the areas", "table", optional=True),
-            make.own_fields(
-                "means",
-                "Means of fields",
-                "table",
-                "Numeric fields whose means are wanted, a simple way beside the indicators below. The mean of a field "
-                "that is 0 or 1 is a share; ask for its proportion to have an interval between 0 and 1.",
-            ),
+            make.own_text("indicators", "Indicators (separated by semicolons)", _INDICATORS_HELP),
+            make.own_fields("means", "Means of fields", "table", _MEANS_HELP),
             make.field("weight", "Weights", "table", optional=True),
             make.field("strata", "Strata", "table", many=True, optional=True),
             make.field("psu", "Sampling units (PSU first)", "table", many=True, optional=True),

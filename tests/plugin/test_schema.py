@@ -149,6 +149,15 @@ def test_basics_first_of_the_survey(provider):
         ],
         "smoothvariances": [*start, "DIRECT", "VARIANCE", "N", "DF", "METHOD", "ESTIMATE_TERM", "OUTPUT", "REPORT"],
     }  # fmt: skip
+def test_basics_first_of_direct_estimates(provider):
+    from qgis.core import QgsProcessingParameterDefinition
+
+    advanced = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+    definitions = provider.algorithm("directestimates").parameterDefinitions()
+    assert [d.name() for d in definitions if not d.flags() & advanced] == [
+        "AREAS", "ID_FIELD", "TABLE", "AREA_FIELD", "INDICATORS", "MEANS", "WEIGHT", "STRATA", "PSU", "TABLE_FILE",
+        "FILE_AREA_FIELD", "FILE_WEIGHT", "FILE_STRATA", "FILE_PSU", "OUTPUT", "EXCEL",
+    ]  # fmt: skip
 
 
 def test_lists():

@@ -77,8 +77,8 @@ class DirectEstimatesOfAreas(ReadingPolygons):
     )
     replicate_weights: FieldNames = Field(
         default_factory=list,
-        description="Fields with replicate weights; a * stands for any letters, as in repwt*. Variances then come from "
-        "them.",
+        description="Fields with replicate weights; a * stands for any letters, as in repwt*, and never takes the "
+        "sampling weight itself. Variances then come from them.",
     )
     replicate_method: ReplicateMethod = Field(
         "bootstrap",
@@ -124,12 +124,12 @@ class DirectEstimatesOfAreas(ReadingPolygons):
     population_field: str | None = Field(
         None,
         description="Field with the known number of units in each area, of the polygons or, without them, of the "
-        "survey. Means and proportions are then Horvitz-Thompson estimates, otherwise Hajek's.",
+        "survey. Means and proportions are then Horvitz-Thompson estimates, otherwise Hajek's. Not for groups.",
     )
     variance_method: VarianceMethod = Field(
         "auto",
         description="linearisation (Taylor), replicates, or poisson (units drawn independently of each other, as an "
-        "approximation for unequal weights without a design). auto: replicates if there are replicate weights.",
+        "approximation for unequal weights without a design; weights are then 1 or more). auto: replicates if there are replicate weights.",
     )
     interval: Interval = Field(
         "auto",

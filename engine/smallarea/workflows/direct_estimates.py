@@ -11,9 +11,11 @@ import pandas as pd
 
 from smallarea.errors import TableProblem, named
 from smallarea.io import AtomicOutputs, add_layer, as_area_ids, match_ids, read_table
+from smallarea.io.styles import store_styles
 from smallarea.io.workbook import write_workbook
 from smallarea.survey.calibration_totals import category_fields
 from smallarea.survey.direct import area_estimates
+from smallarea.survey.direct_styles import direct_styles
 from smallarea.workflows.area_rows import read_polygons
 from smallarea.workflows.direct_call import check_call, listed, read_fields
 from smallarea.workflows.direct_input import (
@@ -274,7 +276,10 @@ def _write(
     with AtomicOutputs() as outputs:
         if output is not None:
             tell(88.0, "Writing the map")
-            add_layer(result.layer(), outputs.path(output), LAYER)
+            path, frame = outputs.path(output), result.layer()
+            renamed = add_layer(frame, path, LAYER)
+            styles = direct_styles(frame.rename(columns=renamed), result.estimates.responses, renamed)
+            store_styles(path, LAYER, styles)
         if csv is not None:
             tell(94.0, "Writing the table")
             result.table.to_csv(outputs.path(csv), index=False)

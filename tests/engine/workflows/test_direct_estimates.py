@@ -1,6 +1,8 @@
 """From a survey's respondents to the input of a fit: designs, known populations, replicates, calibration, groups."""
 
 import fnmatch
+import sqlite3
+from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
@@ -106,7 +108,7 @@ def test_from_files_to_a_fit(survey, make_map, tmp_path):
     summary = summarise("direct_estimates", result)
     assert (summary["n_areas"], summary["n_sampled"], summary["n_usable"]) == (12, 11, 11)
     assert (summary["n_strata"], summary["n_psu"], summary["df"]) == (3, 24, 21)
-    layer = gpd.read_file(tmp_path / "direct.gpkg")
+    layer = gpd.read_file(tmp_path / "direct.gpkg", layer="direct_estimates")
     assert {"code", "x1", "income", "variance_income", "covariance_income_rent"} <= set(layer.columns)
     model = {"covariates": ["x1"], "random_effect": "iid", "method": "reml"}
     one = smallarea.fit(tmp_path / "direct.gpkg", id_field="code", direct="income", variance="variance_income", **model)
@@ -354,3 +356,31 @@ def test_a_million_copies_of_a_thousand_rows(survey):
     many = pd.concat([survey.head(500)] * 2000, ignore_index=True)
     result = direct(many, strata="region", psu="village")
     assert any("the same as an earlier row" in one for one in result.warnings)
+
+
+def styles_of(path):
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT styleName, useAsDefault, description, styleQML FROM layer_styles ORDER BY id")
+        return {name: (default, description, qml) for name, default, description, qml in rows}
+
+
+def test_the_layer_brings_its_maps(survey, make_map, tmp_path):
+    alike = survey["dist"] == "A006"
+    frame = survey.assign(smokes=survey["smokes"].where(~alike, 0), change=survey["income"] - survey["income"].mean())
+    direct(
+        frame, ["smoker = proportion(smokes)", "income", "change"], areas=make_map(3, 4), id_field="code",
+        output=tmp_path / "direct.gpkg",
+    )  # fmt: skip
+    found = styles_of(tmp_path / "direct.gpkg")
+    assert list(found) == ["Direct smoker", "Direct income", "Direct change", "CV smoker", "CV income", "SE change"]
+    assert [default for default, _, _ in found.values()] == [1, 0, 0, 0, 0, 0]
+    assert found["CV income"][1] == "income: coefficient of variation of the direct estimates"
+    assert "hatched: no variance" in found["Direct smoker"][2]
+    assert "hatched" not in found["Direct income"][2]
+    assert "se_change" in found["SE change"][2]
+
+
+def test_maps_of_nothing(make_map, tmp_path):
+    frame = pd.DataFrame({"dist": ["A000", "A001"], "w": [2.0, 3.0], "y": [1.0, 2.0]})
+    direct(frame, "y", areas=make_map(3, 4), id_field="code", output=tmp_path / "direct.gpkg")
+    assert list(styles_of(tmp_path / "direct.gpkg")) == ["Direct y", "CV y"]
