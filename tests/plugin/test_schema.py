@@ -149,6 +149,8 @@ def test_basics_first_of_the_survey(provider):
         ],
         "smoothvariances": [*start, "DIRECT", "VARIANCE", "N", "DF", "METHOD", "ESTIMATE_TERM", "OUTPUT", "REPORT"],
     }  # fmt: skip
+
+
 def test_basics_first_of_direct_estimates(provider):
     from qgis.core import QgsProcessingParameterDefinition
 
