@@ -129,12 +129,13 @@ class DirectEstimatesOfAreas(ReadingPolygons):
     variance_method: VarianceMethod = Field(
         "auto",
         description="linearisation (Taylor), replicates, or poisson (units drawn independently of each other, as an "
-        "approximation for unequal weights without a design; weights are then 1 or more). auto: replicates if there are replicate weights.",
+        "approximation for unequal weights without a design; weights are then 1 or more). auto: replicates if there "
+        "are replicate weights.",
     )
     interval: Interval = Field(
         "auto",
-        description="Confidence intervals of proportions: logit (auto), wilson, korn_graubard or wald. Everything else "
-        "has wald intervals with the design's degrees of freedom.",
+        description="Confidence intervals of proportions: logit (auto), wilson, korn_graubard or wald. Quantiles have "
+        "Woodruff's, everything else wald. All use the degrees of freedom of the area.",
     )
     level: Probability = Field(0.95, description="Coverage of the intervals.")
     deff_reference: DeffReference = Field(

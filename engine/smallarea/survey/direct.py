@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from smallarea.survey.estimators import Variable, estimates, influence, spread
 from smallarea.survey.intervals import Interval, intervals
 from smallarea.survey.linearisation import domain_covariances
 from smallarea.survey.replication import replicate_covariances
-from smallarea.survey.woodruff import quantile_density
+from smallarea.survey.woodruff import Woodruff, woodruff
 
 VarianceMethod = Literal["auto", "linearisation", "replicates", "poisson"]
 DeffReference = Literal["without_replacement", "with_replacement"]
@@ -134,7 +134,7 @@ def area_estimates(
         ``auto``: replicate weights if the design has them, else Taylor linearisation. ``poisson``: inclusions count
         as independent, ``sum (1 - 1 / w) z^2`` (Särndal et al. 1992, eq. 3.5.3).
     interval : {'auto', 'wald', 'logit', 'wilson', 'korn_graubard'}
-        Confidence intervals, see `smallarea.survey.intervals`.
+        Confidence intervals of proportions, see `smallarea.survey.intervals`. Quantiles have Woodruff's.
     level : float
         Their coverage.
     deff_reference : {'without_replacement', 'with_replacement'}
@@ -163,7 +163,10 @@ def area_estimates(
     tell(20.0, "Linearising")
     by_replicates = variance_method == "replicates" or (variance_method == "auto" and design.replicates is not None)
     covariance_of = _by_poisson if variance_method == "poisson" else domain_covariances
-    densities = [quantile_density(v, found[:, k], domain, design, covariance_of) for k, v in enumerate(variables)]
+    # Where replicates make the variances, what a lonely unit contributes matters to the design effect only.
+    lenient = replace(design, lonely_psu="adjust") if by_replicates else design
+    shares = [woodruff(v, found[:, k], domain, lenient, covariance_of) for k, v in enumerate(variables)]
+    densities = [None if share is None else share.density for share in shares]
     values = np.stack(
         [influence(v, found[:, k], domain, weights, population, densities[k]) for k, v in enumerate(variables)], axis=1
     )
@@ -178,7 +181,10 @@ def area_estimates(
         _table(v, areas, found[:, k], covariances[:, k, k], domain, design, densities[k], deff_reference, by_replicates)
         for k, v in enumerate(variables)
     ]
-    finished = [_finish(t, v, interval, level, min_df, by_replicates) for t, v in zip(tables, variables, strict=True)]
+    finished = [
+        _finish(table, variable, None if by_replicates else share, interval, level, min_df, by_replicates)
+        for table, variable, share in zip(tables, variables, shares, strict=True)
+    ]
     return DirectEstimates(
         tuple(areas), tuple(v.name for v in variables), pd.concat(finished, ignore_index=True), covariances
     )
@@ -301,7 +307,13 @@ def _distinct(domain: Codes, code: Codes, count: int) -> Codes:
 
 
 def _finish(
-    table: pd.DataFrame, variable: Variable, interval: Interval, level: float, min_df: int, by_replicates: bool
+    table: pd.DataFrame,
+    variable: Variable,
+    share: Woodruff | None,
+    interval: Interval,
+    level: float,
+    min_df: int,
+    by_replicates: bool,
 ) -> pd.DataFrame:
     """Add standard errors, intervals and flags; take away variances that no model may use."""
     direct, variance = table["direct"].to_numpy(), table["variance"].to_numpy()
@@ -324,6 +336,8 @@ def _finish(
     variance = np.where(unusable, np.nan, variance)
     se = np.sqrt(variance)
     lower, upper = intervals(direct, se, df.astype(float), n, level, interval, variable.statistic == "proportion")
+    if share is not None:
+        lower, upper = (np.where(unusable, np.nan, limit) for limit in share.limits(df.astype(float), level))
     with np.errstate(invalid="ignore", divide="ignore"):
         cv = np.where(direct != 0.0, se / np.abs(direct), np.nan)
     table = table.assign(variance=variance, flag=flag)

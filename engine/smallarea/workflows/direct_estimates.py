@@ -130,7 +130,7 @@ def direct_estimates(
     variance_method : {'auto', 'linearisation', 'replicates', 'poisson'}
         How variances are estimated.
     interval : {'auto', 'wald', 'logit', 'wilson', 'korn_graubard'}
-        Confidence intervals of proportions.
+        Confidence intervals of proportions. Quantiles have Woodruff's, everything else Wald's.
     level : float
         Coverage of the intervals.
     deff_reference : {'without_replacement', 'with_replacement'}

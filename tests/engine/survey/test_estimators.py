@@ -73,7 +73,8 @@ def woodruff(y, w, p, tail=0.975):
     z = [a * (b - at) / sum(w) for a, b in zip(w, below, strict=True)]
     s = (n / (n - 1.0) * sum((one - sum(z) / n) ** 2 for one in z)) ** 0.5
     t = stats.t.ppf(tail, n - 1)
-    return q, (quantile(min(p + t * s, 1.0)) - quantile(max(p - t * s, 0.0))) / (2.0 * t) / s, at
+    low, high = quantile(max(p - t * s, 0.0)), quantile(min(p + t * s, 1.0))
+    return q, (high - low) / (2.0 * t) / s, (low, high)
 
 
 @pytest.mark.parametrize("p", [0.25, 0.5, 0.8])
@@ -82,10 +83,13 @@ def test_quantiles_have_woodruffs_standard_error(p):
     y, w = rng.lognormal(0.0, 0.7, 80), rng.uniform(1.0, 5.0, 80)
     found = one(Variable("y", "quantile", y, probability=p), w)
     q, per_share, _ = woodruff(y, w, p)
+    _, _, limits = woodruff(y, w, p, tail=0.95)
     z = w * ((y <= q) - p) / w.sum()
     s = np.sqrt(80.0 / 79.0 * ((z - z.mean()) ** 2).sum())
     assert found["direct"] == q
     assert found["se"] == pytest.approx(per_share * s, rel=1e-9)
+    narrow = one(Variable("y", "quantile", y, probability=p), w, level=0.9)
+    assert (narrow["lower"], narrow["upper"]) == limits
 
 
 @pytest.mark.parametrize("p", [0.25, 0.5])
@@ -103,7 +107,7 @@ def test_standard_errors_of_quantiles_are_right_in_simulations(p):
     # The standard deviation over 3000 runs is known to 1 / sqrt(6000), 1.3 per cent; 3 of them, and 5 per cent for the
     # width of an interval at n = 120, which is no density yet: by 500 it is 1 or 2.
     assert np.sqrt((table["se"] ** 2).mean()) == pytest.approx(spread, rel=0.09)
-    inside = np.mean((table["lower"] < truth) & (truth < table["upper"]))
+    inside = np.mean((table["lower"] <= truth) & (truth <= table["upper"]))
     assert inside == pytest.approx(0.95, abs=3.0 * np.sqrt(0.95 * 0.05 / runs))
 
 
@@ -214,6 +218,14 @@ def test_negative_replicate_weights_count():
     found = one(Variable("y", "mean", Y), W, design=design)
     replicates = (columns * Y[:, None]).sum(axis=0) / columns.sum(axis=0)
     assert found["variance"] == pytest.approx(4.0 / 2.0 * ((replicates - 31.0 / 8.0) ** 2).sum())
+
+
+def test_replicates_need_no_policy_on_lonely_units():
+    columns = np.array([[0.5, 2.0], [0.5, 2.0], [2.0, 1.0], [1.0, 2.0]])
+    design = {"strata": [["a", "b", "b", "b"]], "replicates": replicate_weights(columns, "brr", base=np.ones(4))}
+    found = one(Variable("y", "quantile", Y), np.ones(4), design=design)
+    replicates = np.array([one(Variable("y", "quantile", Y), c)["direct"] for c in columns.T])
+    assert found["variance"] == pytest.approx(((replicates - replicates.mean()) ** 2).sum() / 2.0)
 
 
 def test_a_replicate_without_weights_in_an_area_leaves_no_variance():
