@@ -36,8 +36,8 @@ _INDICATORS_HELP = (
 )
 
 _MEANS_HELP = (
-    "Numeric fields whose means are wanted, a simple way beside the indicators. The mean of a field that is 0 or 1 is a "
-    "share; ask for its proportion to have an interval between 0 and 1."
+    "Numeric fields whose means are wanted, a simple way beside the indicators. The mean of a field that is 0 or 1 is "
+    "a share; ask for its proportion to have an interval between 0 and 1."
 )
 _TOTALS_HELP = (
     "For calibrated weights: layer or table with the totals that they were calibrated to. Its columns are called as "

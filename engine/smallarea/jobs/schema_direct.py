@@ -129,12 +129,13 @@ class DirectEstimatesOfAreas(ReadingPolygons):
     variance_method: VarianceMethod = Field(
         "auto",
         description="linearisation (Taylor), replicates, or poisson (units drawn independently of each other, as an "
-        "approximation for unequal weights without a design; weights are then 1 or more). auto: replicates if there are replicate weights.",
+        "approximation for unequal weights without a design; weights are then 1 or more). auto: replicates if there "
+        "are replicate weights.",
     )
     interval: Interval = Field(
         "auto",
-        description="Confidence intervals of proportions: logit (auto), wilson, korn_graubard or wald. Everything else "
-        "has wald intervals with the design's degrees of freedom.",
+        description="Confidence intervals of proportions: logit (auto), wilson, korn_graubard or wald. Quantiles have "
+        "Woodruff's, everything else wald. All use the degrees of freedom of the area.",
     )
     level: Probability = Field(0.95, description="Coverage of the intervals.")
     deff_reference: DeffReference = Field(
@@ -143,7 +144,7 @@ class DirectEstimatesOfAreas(ReadingPolygons):
         "not add up to the population.",
     )
     min_df: int = Field(8, ge=0, description="Variances with fewer degrees of freedom are flagged.")
-    unmatched: Literal["error", "drop"] = Field(
+    unmatched: Literal["error", "keep"] = Field(
         "error",
         description="Respondents whose area is not on the map: stop, or let them count for the design and for no area.",
     )

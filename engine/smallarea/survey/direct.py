@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from smallarea.survey.design import Codes, SurveyDesign, Vector
-from smallarea.survey.estimators import Variable, estimates, influence, spread
-from smallarea.survey.intervals import Interval, intervals
+from smallarea.survey.direct_table import DeffReference, counts_of, finish, numbers_of
+from smallarea.survey.estimators import Variable, estimates, influence
+from smallarea.survey.intervals import Interval
 from smallarea.survey.linearisation import domain_covariances
 from smallarea.survey.replication import replicate_covariances
-from smallarea.survey.woodruff import QuantileSpread, quantile_spread
+from smallarea.survey.woodruff import quantile_spread
 
 VarianceMethod = Literal["auto", "linearisation", "replicates", "poisson"]
-DeffReference = Literal["without_replacement", "with_replacement"]
 Progress = Callable[[float, str], None]
-
-NOBODY = "no respondents"
-ONE_RESPONDENT = "one respondent"
-ONE_PSU = "one PSU"
-ZERO_VARIANCE = "zero variance"
-NO_VARIANCE = "no variance"
-FEW_DF = "few degrees of freedom"
 
 # What an area has of each response beside the direct estimate itself.
 MEASURES = ("variance", "se", "cv", "lower", "upper", "n", "n_psu", "population", "n_eff", "deff", "df", "flag")
@@ -134,7 +127,7 @@ def area_estimates(
         ``auto``: replicate weights if the design has them, else Taylor linearisation. ``poisson``: inclusions count
         as independent, ``sum (1 - 1 / w) z^2`` (Särndal et al. 1992, eq. 3.5.3).
     interval : {'auto', 'wald', 'logit', 'wilson', 'korn_graubard'}
-        Confidence intervals, see `smallarea.survey.intervals`.
+        Confidence intervals of proportions, see `smallarea.survey.intervals`. Quantiles have Woodruff's.
     level : float
         Their coverage.
     deff_reference : {'without_replacement', 'with_replacement'}
@@ -163,9 +156,11 @@ def area_estimates(
     tell(20.0, "Linearising")
     by_replicates = variance_method == "replicates" or (variance_method == "auto" and design.replicates is not None)
     covariance_of = _by_poisson if variance_method == "poisson" else domain_covariances
-    counts = [_counts(v, domain, design, count, by_replicates) for v in variables]
+    counts = [counts_of(v, domain, design, count, by_replicates) for v in variables]
+    # Where replicates make the variances, what a lonely unit contributes matters to the design effect only.
+    lenient = replace(design, lonely_psu="adjust") if by_replicates else design
     spreads = [
-        quantile_spread(v, found[:, k], domain, design, covariance_of, counts[k].df, level)
+        quantile_spread(v, found[:, k], domain, lenient, covariance_of, counts[k].df, level)
         for k, v in enumerate(variables)
     ]
     densities = [None if one is None else one.density for one in spreads]
@@ -180,13 +175,13 @@ def area_estimates(
     covariances = _without_rounding(covariances, values, domain)
     tell(90.0, "Writing the table")
     tables = [
-        _table(
+        numbers_of(
             v, areas, found[:, k], covariances[:, k, k], domain, design.weights, counts[k], densities[k], deff_reference
         )
         for k, v in enumerate(variables)
     ]
     finished = [
-        _finish(t, v, interval, level, min_df, by_replicates, None if by_replicates else one)
+        finish(t, v, interval, level, min_df, by_replicates, None if by_replicates else one)
         for t, v, one in zip(tables, variables, spreads, strict=True)
     ]
     return DirectEstimates(
@@ -243,122 +238,3 @@ def _without_rounding(covariances: Vector, values: Vector, domain: Codes) -> Vec
     size = np.stack([np.bincount(domain[inside], np.abs(z[inside]), count) for z in values.T], axis=1)
     zero = np.einsum("dkk->dk", covariances) <= (1e-12 * size) ** 2
     return np.where(zero[:, :, None] | zero[:, None, :], 0.0, covariances)
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """Respondents, primary sampling units, sum of weights and degrees of freedom of each area, shape (D,)."""
-
-    n: Codes
-    n_psu: Codes
-    population: Vector
-    df: Codes
-
-
-def _counts(variable: Variable, domain: Codes, design: SurveyDesign, count: int, by_replicates: bool) -> _Counts:
-    rows = np.flatnonzero(variable.observed(domain, design.weights))
-    d = domain[rows]
-    n = np.bincount(d, minlength=count)
-    population: Vector = np.bincount(d, design.weights[rows], count).astype(np.float64)
-    first = design.stages[0]
-    n_psu, n_strata = _distinct(d, first.unit[rows], count), _distinct(d, first.stratum[first.unit[rows]], count)
-    df = n_psu - n_strata
-    if by_replicates and design.replicates is not None:
-        df = np.minimum(design.replicates.df, n - 1)
-    return _Counts(n, n_psu, population, np.maximum(df, 0))
-
-
-def _table(
-    variable: Variable,
-    areas: Sequence[str],
-    found: Vector,
-    variance: Vector,
-    domain: Codes,
-    weights: Vector,
-    counts: _Counts,
-    density: Vector | None,
-    deff_reference: DeffReference,
-) -> pd.DataFrame:
-    """Return the numbers of one indicator, before intervals and flags."""
-    n, population = counts.n, counts.population
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(deff_reference == "with_replacement", 0.0, n / population)
-        simple = spread(variable, found, domain, weights) * (1.0 - share) / n
-        deff = variance / (simple * _unit(variable, domain, weights, population, density) ** 2)
-    deff = np.where((share < 1.0) & (simple > 0.0) & (variance > 0.0), deff, np.nan)
-    return pd.DataFrame(
-        {
-            "area": list(areas),
-            "response": variable.name,
-            "direct": found,
-            "variance": variance,
-            "n": n,
-            "n_psu": counts.n_psu,
-            "population": population,
-            "n_eff": n / deff,
-            "deff": deff,
-            "df": counts.df,
-        }
-    )
-
-
-def _unit(
-    variable: Variable, domain: Codes, weights: Vector, population: Vector, density: Vector | None
-) -> Vector | float:
-    """Return what a unit's deviation is multiplied with in the estimate's error, up to its weight's share."""
-    if variable.statistic == "total":
-        return population
-    if variable.statistic == "quantile" and density is not None:
-        return 1.0 / density
-    if variable.statistic == "ratio" and variable.x is not None:
-        rows = variable.observed(domain, weights)
-        return population / np.bincount(domain[rows], weights[rows] * variable.x[rows], len(population))
-    return 1.0
-
-
-def _distinct(domain: Codes, code: Codes, count: int) -> Codes:
-    """Count the different codes in every domain."""
-    if len(code) == 0:
-        return np.zeros(count, dtype=np.int64)
-    size = np.int64(code.max() + 1)
-    return np.bincount(pd.unique(domain * size + code) // size, minlength=count)
-
-
-def _finish(
-    table: pd.DataFrame,
-    variable: Variable,
-    interval: Interval,
-    level: float,
-    min_df: int,
-    by_replicates: bool,
-    woodruff: QuantileSpread | None,
-) -> pd.DataFrame:
-    """Add standard errors, intervals and flags; take away variances that no model may use."""
-    direct, variance = table["direct"].to_numpy(), table["variance"].to_numpy()
-    n, n_psu, df = (table[name].to_numpy() for name in ("n", "n_psu", "df"))
-    # One respondent has no deviation from others, and where a variance comes out (of a total) nothing supports it.
-    unusable = ~(np.isfinite(direct) & (variance > 0.0)) | (n == 1)
-    single = variable.statistic != "total"
-    flag = np.select(
-        [
-            n == 0,
-            n == 1,
-            unusable & ~np.isfinite(variance),
-            unusable & single & (n_psu == 1) & (not by_replicates),
-            unusable,
-            df < min_df,
-        ],
-        [NOBODY, ONE_RESPONDENT, NO_VARIANCE, ONE_PSU, ZERO_VARIANCE, FEW_DF],
-        "",
-    )
-    variance = np.where(unusable, np.nan, variance)
-    se = np.sqrt(variance)
-    lower, upper = intervals(direct, se, df.astype(float), n, level, interval, variable.statistic == "proportion")
-    if woodruff is not None:
-        lower, upper = (np.where(unusable, np.nan, limit) for limit in (woodruff.lower, woodruff.upper))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cv = np.where(direct != 0.0, se / np.abs(direct), np.nan)
-    table = table.assign(variance=variance, flag=flag)
-    for at, (name, column) in enumerate((("se", se), ("cv", cv), ("lower", lower), ("upper", upper))):
-        table.insert(4 + at, name, column)
-    return table

@@ -11,7 +11,7 @@ import numpy as np
 from smallarea.io.style_classes import same_sign
 from smallarea.io.style_qml import NAME_WIDTH, Hatch, Style, told_apart
 from smallarea.io.styles import estimate_style, uncertainty_style
-from smallarea.survey.direct import NO_VARIANCE, ONE_PSU, ONE_RESPONDENT, ZERO_VARIANCE
+from smallarea.survey.direct_table import NO_VARIANCE, ONE_PSU, ONE_RESPONDENT, ZERO_VARIANCE
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -18,7 +18,7 @@ _CHOICES = {
     "variance_method": ("auto", "linearisation", "replicates", "poisson"),
     "interval": ("auto", "wald", "logit", "wilson", "korn_graubard"),
     "deff_reference": ("without_replacement", "with_replacement"),
-    "unmatched": ("error", "drop"),
+    "unmatched": ("error", "keep"),
 }
 _FORMATS = {
     "output": ((".gpkg",), "a GeoPackage"),

@@ -81,7 +81,7 @@ def direct_estimates(
     level: float = 0.95,
     deff_reference: Literal["without_replacement", "with_replacement"] = "without_replacement",
     min_df: int = 8,
-    unmatched: Literal["error", "drop"] = "error",
+    unmatched: Literal["error", "keep"] = "error",
     output: PathLike | None = None,
     csv: PathLike | None = None,
     excel: PathLike | None = None,
@@ -130,14 +130,14 @@ def direct_estimates(
     variance_method : {'auto', 'linearisation', 'replicates', 'poisson'}
         How variances are estimated.
     interval : {'auto', 'wald', 'logit', 'wilson', 'korn_graubard'}
-        Confidence intervals of proportions.
+        Confidence intervals of proportions. Quantiles have Woodruff's, everything else Wald's.
     level : float
         Coverage of the intervals.
     deff_reference : {'without_replacement', 'with_replacement'}
         What design effects compare with.
     min_df : int
         Variances with fewer degrees of freedom are flagged.
-    unmatched : {'error', 'drop'}
+    unmatched : {'error', 'keep'}
         Respondents whose area is not on the map.
     output, csv, excel : path, optional
         GeoPackage, CSV file and workbook to write; they appear together.
@@ -247,7 +247,8 @@ def _domains(
     if outside and unmatched == "error":
         raise TableProblem(
             f"{len(outside)} areas of the survey are not on the map: {named(outside)}. Match them first "
-            "('smallarea survey match'), or set unmatched to 'drop': their respondents then count for no area."
+            "('smallarea survey match'), or set unmatched to 'keep': their respondents then count for the design and for "
+            "no area."
         )
     at = {area: i for i, area in enumerate(ids)}
     position = np.array([at.get(value, -1) for value in of_survey] + [-1], dtype=np.int64)

@@ -12,7 +12,8 @@ import pandas as pd
 from smallarea.errors import JobProblem, named
 from smallarea.io.workbook import Sheet
 from smallarea.survey.design import SurveyDesign
-from smallarea.survey.direct import FEW_DF, NO_VARIANCE, NOBODY, ONE_PSU, ONE_RESPONDENT, ZERO_VARIANCE, DirectEstimates
+from smallarea.survey.direct import DirectEstimates
+from smallarea.survey.direct_table import FEW_DF, NO_VARIANCE, NOBODY, ONE_PSU, ONE_RESPONDENT, ZERO_VARIANCE
 from smallarea.survey.prepared import layer_of
 
 if TYPE_CHECKING:

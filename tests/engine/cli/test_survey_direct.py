@@ -194,7 +194,7 @@ def test_what_is_wrong_may_be_accepted(smallarea, squares, survey, tmp_path):
     bad = changed("lonely")(changed("no stratum")(changed("elsewhere")(survey)))
     bad.to_csv(tmp_path / "bad.csv", index=False)
     done, events = smallarea(
-        *words(squares, tmp_path / "bad.csv", "--csv", tmp_path / "o.csv", "--unmatched", "drop"),
+        *words(squares, tmp_path / "bad.csv", "--csv", tmp_path / "o.csv", "--unmatched", "keep"),
         "--missing-design", "drop", "--lonely-psu", "adjust", "--json",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
