@@ -25,7 +25,7 @@ from smallarea.workflows.direct_input import (
     read_respondents,
 )
 from smallarea.workflows.direct_result import DirectEstimatesResult, make_result, sheets
-from smallarea.workflows.direct_variables import check_against_areas, make_variables, unanswered
+from smallarea.workflows.direct_variables import check_against_areas, check_answered, make_variables, unanswered
 from smallarea.workflows.record import silent
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ def direct_estimates(
     tell(30.0, "Reading the design")
     design = read_design(survey, fields, {**call, "auxiliaries": listed(auxiliaries)}, known)
     _check_weights_of_areas(design.weights, domain, ids)
+    check_answered(variables, domain, design.weights)
     population = None
     if population_field is not None:
         population = known_populations(None if read is None else read.frame, survey, domain, ids, population_field)
