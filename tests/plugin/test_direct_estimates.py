@@ -253,6 +253,31 @@ def test_the_same_on_the_command_line(run, grid, survey, save_layer, engine_pyth
             assert there[area][name] == row[name]
 
 
+def test_qgis_process(qgis_process, run, grid, survey_file, save_layer, tmp_path):
+    wanted = _rows(run(INDICATORS=INDICATORS)["OUTPUT"])
+    done = qgis_process.run(
+        "directestimates", AREAS=save_layer(grid, tmp_path / "grid.gpkg"), ID_FIELD="code", TABLE_FILE=survey_file,
+        FILE_AREA_FIELD="dist", FILE_WEIGHT="w", FILE_STRATA="stratum", FILE_PSU="psu", DECIMAL="comma",
+        INDICATORS=INDICATORS, OUTPUT=str(tmp_path / "process.gpkg"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["results"]["N_USABLE"] == 15
+    found = _rows(tmp_path / "process.gpkg")
+    assert found["a0003"]["variance_income"] == pytest.approx(wanted["a0003"]["variance_income"], rel=1e-12)
+
+
+def test_the_layer_opens_with_its_maps(run):
+    from qgis.core import QgsVectorLayer
+
+    layer = QgsVectorLayer(f"{run(INDICATORS=INDICATORS)['OUTPUT']}|layername=direct_estimates", "out", "ogr")
+    count, _, names, _, error = layer.listStylesInDatabase()
+    assert not error
+    assert (count, names[:4]) == (4, ["Direct income", "Direct smokes", "CV income", "CV smokes"])
+    layer.loadDefaultStyle()
+    assert layer.renderer().type() == "graduatedSymbol"
+    assert "income" in layer.renderer().classAttribute()
+
+
 def test_what_the_engine_refuses_fails_the_run_and_writes_nothing(run, tmp_path):
     from qgis.core import QgsProcessingException
 

@@ -21,6 +21,7 @@ ONE_RESPONDENT = "one respondent"
 ONE_PSU = "one PSU"
 ZERO_VARIANCE = "zero variance"
 NO_VARIANCE = "no variance"
+NO_ESTIMATE = "no estimate"
 FEW_DF = "few degrees of freedom"
 
 
@@ -188,12 +189,13 @@ def finish(
         [
             n == 0,
             n == 1,
+            ~np.isfinite(direct),
             unusable & ~np.isfinite(variance),
             unusable & single & (n_psu == 1) & (not by_replicates),
             unusable,
             df < min_df,
         ],
-        [NOBODY, ONE_RESPONDENT, NO_VARIANCE, ONE_PSU, ZERO_VARIANCE, FEW_DF],
+        [NOBODY, ONE_RESPONDENT, NO_ESTIMATE, NO_VARIANCE, ONE_PSU, ZERO_VARIANCE, FEW_DF],
         "",
     )
     variance = np.where(unusable, np.nan, variance)

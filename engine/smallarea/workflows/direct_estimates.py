@@ -25,7 +25,7 @@ from smallarea.workflows.direct_input import (
     read_respondents,
 )
 from smallarea.workflows.direct_result import DirectEstimatesResult, make_result, sheets
-from smallarea.workflows.direct_variables import check_against_areas, make_variables, unanswered
+from smallarea.workflows.direct_variables import check_against_areas, check_answered, make_variables, unanswered
 from smallarea.workflows.record import silent
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ def direct_estimates(
     tell(30.0, "Reading the design")
     design = read_design(survey, fields, {**call, "auxiliaries": listed(auxiliaries)}, known)
     _check_weights_of_areas(design.weights, domain, ids)
+    check_answered(variables, domain, design.weights)
     population = None
     if population_field is not None:
         population = known_populations(None if read is None else read.frame, survey, domain, ids, population_field)
@@ -247,8 +248,8 @@ def _domains(
     if outside and unmatched == "error":
         raise TableProblem(
             f"{len(outside)} areas of the survey are not on the map: {named(outside)}. Match them first "
-            "('smallarea survey match'), or set unmatched to 'keep': their respondents then count for the design and for "
-            "no area."
+            "('smallarea survey match'), or set unmatched to 'keep': their respondents then count for the design, and "
+            "for no area."
         )
     at = {area: i for i, area in enumerate(ids)}
     position = np.array([at.get(value, -1) for value in of_survey] + [-1], dtype=np.int64)

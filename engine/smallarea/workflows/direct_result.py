@@ -13,7 +13,15 @@ from smallarea.errors import JobProblem, named
 from smallarea.io.workbook import Sheet
 from smallarea.survey.design import SurveyDesign
 from smallarea.survey.direct import DirectEstimates
-from smallarea.survey.direct_table import FEW_DF, NO_VARIANCE, NOBODY, ONE_PSU, ONE_RESPONDENT, ZERO_VARIANCE
+from smallarea.survey.direct_table import (
+    FEW_DF,
+    NO_ESTIMATE,
+    NO_VARIANCE,
+    NOBODY,
+    ONE_PSU,
+    ONE_RESPONDENT,
+    ZERO_VARIANCE,
+)
 from smallarea.survey.prepared import layer_of
 
 if TYPE_CHECKING:
@@ -27,7 +35,8 @@ if TYPE_CHECKING:
 _EMPTY = {
     ONE_RESPONDENT: "have a single respondent",
     ONE_PSU: "have a single primary sampling unit",
-    ZERO_VARIANCE: "have no variation among their respondents",
+    ZERO_VARIANCE: "have a variance of zero (respondents who are all alike, or everybody was asked)",
+    NO_ESTIMATE: "have a ratio whose denominator is zero",
     NO_VARIANCE: "have an estimate whose variance cannot be computed",
 }
 

@@ -110,6 +110,32 @@ def check_against_areas(variables: Sequence[Variable], areas: Areas | None) -> N
         )
 
 
+def check_answered(variables: Sequence[Variable], domain: NDArray[np.int64], weights: Vector) -> None:
+    """Refuse an indicator that nobody in any area has a value for; one group may be empty, not all.
+
+    Parameters
+    ----------
+    variables : sequence of Variable
+        What is estimated.
+    domain : ndarray of int, shape (n,)
+        Areas of the respondents, -1 for none.
+    weights : ndarray, shape (n,)
+        Their weights.
+
+    Raises
+    ------
+    TableProblem
+        Naming the indicators.
+    """
+    empty = [v for v in variables if not v.observed(domain, weights).any()]
+    grouped = any(v.eligible is not None for v in variables)
+    if empty and (not grouped or len(empty) == len(variables)):
+        raise TableProblem(
+            f"No respondent of any area has a value for {named([v.name for v in empty])}. Choose other fields, or look "
+            "whether the area field is empty where these are not."
+        )
+
+
 def unanswered(
     variables: Sequence[Variable], domain: NDArray[np.int64], weights: Vector, known_population: bool
 ) -> dict[str, int]:
@@ -175,7 +201,8 @@ def _fulfilled(survey: SurveyTable, indicator: Indicator) -> Vector:
         return np.where(np.isfinite(y), _COMPARISONS[indicator.operator](y, limit), np.nan)
     texts = survey.texts(field)
     codes, uniques = pd.factorize(np.asarray(texts, dtype=object))
-    same = _same_value([str(one) for one in uniques], indicator.value)
+    yes_no = pd.api.types.is_bool_dtype(survey.frame[field].dtype)
+    same = _same_value([str(one) for one in uniques], indicator.value, yes_no)
     if not same.any() and survey.labels.get(field):
         labels = survey.label_texts(field)
         same = np.array([labels.get(str(one)) == indicator.value for one in uniques], dtype=bool)
@@ -187,13 +214,13 @@ def _fulfilled(survey: SurveyTable, indicator: Indicator) -> Vector:
     return np.where(codes >= 0, holds, np.nan)
 
 
-def _same_value(values: Sequence[str], wanted: str) -> NDArray[np.bool_]:
-    """Compare as text, and as numbers where both are."""
-    try:
-        number = float(wanted)
-    except ValueError:
+def _same_value(values: Sequence[str], wanted: str, yes_no: bool) -> NDArray[np.bool_]:
+    """Compare as text, and as numbers where both are; yes and no are also 1 and 0."""
+    number = _number(wanted)
+    if np.isnan(number):
         return np.array([one == wanted for one in values], dtype=bool)
-    return np.array([one == wanted or _number(one) == number for one in values], dtype=bool)
+    of_words = {"True": 1.0, "False": 0.0} if yes_no else {}
+    return np.array([one == wanted or of_words.get(one, _number(one)) == number for one in values], dtype=bool)
 
 
 def _number(text: str) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import smallarea
 from dense_design import hajek_influence, variance
+from smallarea.errors import TableProblem
 from smallarea.jobs.summary import summarise
 
 AREAS = [f"A{i:03d}" for i in range(12)]
@@ -348,7 +349,7 @@ def test_what_no_model_may_use_is_empty_and_said():
         "one": False, "same": False, "unit": False, "fine": True
     }  # fmt: skip
     said = " ".join(result.warnings)
-    for words in ("a single respondent: 'one'", "no variation among their respondents: 'same'", "unit: 'unit'"):
+    for words in ("a single respondent: 'one'", "everybody was asked): 'same'", "unit: 'unit'"):
         assert words in said
 
 
@@ -356,6 +357,28 @@ def test_a_million_copies_of_a_thousand_rows(survey):
     many = pd.concat([survey.head(500)] * 2000, ignore_index=True)
     result = direct(many, strata="region", psu="village")
     assert any("the same as an earlier row" in one for one in result.warnings)
+
+
+def test_a_ratio_without_a_denominator_is_said(survey):
+    result = direct(survey.assign(cars=np.where(survey["dist"] == "A002", 0.0, 1.0)), "ratio(rent, cars)")
+    row = by_area(result).loc["A002"]
+    assert np.isnan(row["rent_per_cars"])
+    assert (row["flag_rent_per_cars"], by_area(result).loc["A003", "flag_rent_per_cars"]) == ("no estimate", "")
+    assert any("denominator is zero: 'A002'" in one for one in result.warnings)
+
+
+def test_an_indicator_without_any_value_is_an_error(survey):
+    with pytest.raises(TableProblem, match="No respondent of any area has a value for 'rent'"):
+        direct(survey.assign(rent=np.nan), ["income", "rent"])
+    only = survey.assign(rent=survey["rent"].where(survey["sex"] == 1))
+    assert by_area(direct(only, "rent", group_field="sex"))["flag_rent_2"].eq("no respondents").all()
+
+
+def test_yes_and_no_are_also_one_and_zero(survey):
+    yes_no = survey.assign(smokes=survey["smokes"] == 1)
+    wanted = direct(survey, "smoker = proportion(smokes = 1)").table
+    for said in ("smokes", "smokes = 1", "smokes = True"):
+        pd.testing.assert_frame_equal(direct(yes_no, f"smoker = proportion({said})").table, wanted)
 
 
 def styles_of(path):
