@@ -140,7 +140,14 @@ def _square() -> tuple[Figure, Axes]:
 
 
 def _depends_on_size_alone(response: SmoothedResponse) -> bool:
-    return response.prior_df is None and tuple(response.function.terms) in (("intercept", "log n"), ("all areas",))
+    size = response.raw.size
+    if response.prior_df is not None or size is None:
+        return False
+    if tuple(response.function.terms) == ("intercept", "log n"):
+        return True
+    # A pooled value over n; with an estimate term it is multiplied with what the estimate says.
+    pooled = (response.variance * size)[np.isfinite(response.variance)]
+    return tuple(response.function.terms) == ("all areas",) and bool(np.ptp(pooled) <= 1e-9 * np.abs(pooled).max())
 
 
 def _power(x: float) -> str:
