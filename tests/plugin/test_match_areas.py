@@ -84,7 +84,7 @@ def test_a_file(run, tmp_path):
         TABLE_FILE=str(tmp_path / "survey.csv"), FILE_ID_FIELD="dist", THOUSANDS="point", ENCODING="utf-16",
         COLUMNS="w", NEAR_MISSES="accept", UNMATCHED="keep", AREA_FIELD="square",
     )  # fmt: skip
-    assert [(row["square"], row["w"]) for row in _rows(found["OUTPUT"])] == [("a0000", 1500.5)]
+    assert [(row["square"], row["w"]) for row in _rows(found["OUTPUT"])] == [("a0000", 1500.5), (None, 2.0)]
 
 
 def test_labels_of_an_spss_file(run, engine_python, tmp_path):
@@ -109,7 +109,7 @@ def test_points_of_a_layer_and_of_columns(run):
         POINTS=True, UNMATCHED="keep",
     )  # fmt: skip
     rows = [(row["n"], row["area"]) for row in _rows(by_layer["OUTPUT"])]
-    assert rows == [(0, "a0000"), (1, "a0001")]
+    assert rows == [(0, "a0000"), (1, "a0001"), (2, None)]
     columns = [((i, *place), None) for i, place in enumerate(places)]
     by_columns = run(
         TABLE=_layer("None?field=n:integer&field=x:double&field=y:double", columns),
@@ -172,7 +172,7 @@ def test_the_same_on_the_command_line(run, grid, survey, save_layer, engine_pyth
         ({"CROSSWALK": "the survey"}, "no field 'from'"),
         ({"AREA_FIELD": " "}, "Name of the new column"),
         ({"OUTPUT": "out.shp"}, "gpkg"),
-        ({"UNMATCHED": "keep"}, ""),
+        ({"UNMATCHED": "drop"}, ""),
     ],
 )
 def test_checks_before_the_run(grid, survey, change, said):

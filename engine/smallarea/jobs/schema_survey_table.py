@@ -81,8 +81,8 @@ class MatchAreas(ReadingTable, ReadingPolygons):
     area_field: str = Field("area", min_length=1, description="Name of the new column with the area ids.")
     output: str | None = Field(
         None,
-        description="Table to write (CSV, Parquet or GeoPackage): the rows that have an area, with its id in "
-        "area_field.",
+        description="Table to write (CSV, Parquet or GeoPackage): all rows, with the id of their area in area_field, "
+        "empty for those without one.",
         json_schema_extra=OUT,
     )
     matching: str | None = Field(

@@ -131,6 +131,22 @@ def test_from_files_to_a_fit(survey, make_map, tmp_path):
     assert len(sheets["Direct estimates"]) == 24
 
 
+def test_an_area_without_a_variance_is_not_sampled_for_a_model(survey, make_map, tmp_path):
+    alike = survey["dist"] == "A003"
+    frame = survey.assign(income=survey["income"].where(~alike, 900.0))
+    direct(frame, ["income", "rent"], areas=make_map(3, 4), id_field="code", output=tmp_path / "direct.gpkg")
+    fitted = smallarea.fit(
+        tmp_path / "direct.gpkg", id_field="code", direct=["income", "rent"],
+        variance=["variance_income", "variance_rent"], covariance=["covariance_income_rent"], random_effect="iid",
+        method="reml",
+    )  # fmt: skip
+    rows = fitted.estimates.set_index(["area", "response"])
+    assert not rows.loc[("A003", "income"), "sampled"]
+    assert rows.loc[("A003", "rent"), "sampled"]
+    assert rows["estimate"].notna().all()
+    assert any("'A003'" in one for one in fitted.warnings)
+
+
 def test_covariances_of_three_indicators_are_a_covariance_matrix(survey):
     result = direct(survey, ["income", "rent", "proportion(smokes)"], strata="region", psu="village")
     matrices = result.estimates.covariances
