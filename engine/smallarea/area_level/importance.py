@@ -94,6 +94,37 @@ class WeightedSample:
         own = np.divide(spread, error, out=np.full(values.shape[1], np.inf), where=error > 0.0)
         return np.minimum(own, 1.0 / np.sum(w**2))
 
+    def r_hat(self, values: Vector) -> Vector:
+        """Compare quarters of the sample with each other, as R-hat does with chains (Gelman and Rubin 1992).
+
+        Draws from a settled proposal are independent, so R-hat is near one unless a few weights carry a quarter: what
+        a mode or a tail that is seldom hit does. By chance it is ``1 + 2 / ESS`` on average.
+
+        Parameters
+        ----------
+        values : ndarray, shape (m, q)
+            A quantity at each point.
+
+        Returns
+        -------
+        ndarray, shape (q,)
+            ``sqrt(1 + var(means of the quarters) / mean(variances within))``; NaN for a constant, or where a quarter
+            has no weight.
+        """
+        parts = [part for part in np.array_split(np.arange(len(self.weights)), 4) if self.weights[part].sum() > 0.0]
+        if len(parts) < 4:
+            return np.full(values.shape[1], np.nan)
+        means, within = [], []
+        for part in parts:
+            w = self.weights[part] / self.weights[part].sum()
+            counted = w > 0.0
+            mean = w[counted] @ values[part][counted]
+            means.append(mean)
+            within.append(w[counted] @ (values[part][counted] - mean) ** 2)
+        inside = np.mean(within, axis=0)
+        ratio = np.divide(np.var(means, axis=0, ddof=1), inside, out=np.full(len(inside), np.nan), where=inside > 0.0)
+        return np.asarray(np.sqrt(1.0 + ratio), dtype=np.float64)
+
     def resample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return indices of n equally weighted draws in random order, shape (n,).
 

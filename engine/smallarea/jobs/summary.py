@@ -77,7 +77,7 @@ def _summarise_fit(result: FitResult) -> dict[str, Any]:
         **({"responses": by_response} if several else {}),
         **{
             name: result.diagnostics[name]
-            for name in ("ess_min", "pareto_k", "orders_tried")
+            for name in ("ess_min", "r_hat_max", "pareto_k", "orders_tried")
             if name in result.diagnostics
         },
         **{name: float(value) for name, value in result.fit_statistics.items()},

@@ -13,6 +13,7 @@ from smallarea.report.formatting import as_number, count, fixed, listed, percent
 from smallarea.report.learning import LITTLE_LEARNED, Learning
 from smallarea.report.parameters import split_name
 from smallarea.report.words import responses_of, sampling_in_words
+from smallarea.results.posterior_tables import largest_r_hat
 
 if TYPE_CHECKING:
     from smallarea.results.fit_result import FitResult
@@ -56,6 +57,17 @@ def _sampler(result: FitResult) -> Check | None:
     if not math.isfinite(ess):
         return None
     shown = f"smallest effective sample size {count(ess)}"
+    r_hat = as_number(result.diagnostics.get("r_hat_max"))
+    if math.isfinite(r_hat):
+        shown += f", largest R-hat {r_hat:.3f}"
+    if r_hat > largest_r_hat(ess):
+        return Check(
+            "Sampling of the hyperparameters",
+            shown,
+            LOOK,
+            "Quarters of the sample disagree more than chance explains. Run again with another seed and a larger "
+            "min_ess, and compare.",
+        )
     if ess >= 400:
         return Check("Sampling of the hyperparameters", shown, FINE, "Monte Carlo error is negligible.")
     return Check(

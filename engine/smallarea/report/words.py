@@ -63,6 +63,7 @@ STATISTICS = {
 }
 DIAGNOSTICS = {
     "ess_min": "Smallest effective sample size of a hyperparameter",
+    "r_hat_max": "Largest R-hat of a hyperparameter, over quarters of the sample",
     "pareto_k": "Pareto k of the importance weights",
     "evaluations": "Evaluations of the marginal likelihood",
     "iterations": "Iterations",

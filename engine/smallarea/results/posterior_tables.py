@@ -78,7 +78,11 @@ def posterior_tables(
     }
     free = [not prior.fixed for prior in specification.priors.values()]
     if any(free):
-        diagnostics = {"ess_min": float(np.min(reached[free])), "pareto_k": weighted.pareto_k} | diagnostics
+        diagnostics = {
+            "ess_min": float(np.min(reached[free])),
+            "r_hat_max": float(np.max(weighted.r_hat(fit.weighted_values)[free])),
+            "pareto_k": weighted.pareto_k,
+        } | diagnostics
     statistics = {
         "log_marginal_likelihood": weighted.log_evidence,
         "log_marginal_likelihood_se": weighted.log_evidence_error,
@@ -92,6 +96,22 @@ def posterior_tables(
         diagnostics,
         _draws(data, stacked, specification, fit, factors, attributes),
     )
+
+
+def largest_r_hat(ess: float) -> float:
+    """Return the R-hat above which quarters of a sample disagree, as more than chance explains.
+
+    Parameters
+    ----------
+    ess : float
+        Effective sample size.
+
+    Returns
+    -------
+    float
+        1.01 (Vehtari et al. 2021) and twice what chance adds on average.
+    """
+    return 1.01 + 4.0 / max(ess, 1.0)
 
 
 def _draws(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification
 from smallarea.errors import named
+from smallarea.results.posterior_tables import largest_r_hat
 from smallarea.results.reliability import ReliabilityPreset, scale_cautions
 from smallarea.results.tables import FitTables
 from smallarea.workflows.fit_input import FitInput
@@ -117,6 +119,11 @@ def sampler_warnings(diagnostics: Mapping[str, Any], min_ess: int) -> list[str]:
         found.append(
             f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
             "for. Treat the intervals with care; a tighter prior or fewer hyperparameters may help."
+        )
+    if diagnostics.get("r_hat_max", 1.0) > largest_r_hat(diagnostics.get("ess_min", math.inf)):
+        found.append(
+            f"Quarters of the sample disagree (R-hat {diagnostics['r_hat_max']:.3f}): run again with another seed and "
+            "a larger min_ess, and compare."
         )
     if diagnostics.get("pareto_k", 0.0) > 0.7:
         found.append(

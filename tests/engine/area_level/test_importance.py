@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import special, stats
-from smallarea.area_level.importance import importance_of_nothing, sample
+from smallarea.area_level.importance import WeightedSample, importance_of_nothing, sample
 from smallarea.area_level.mode import GRADIENT_TOLERANCE, find_mode
 from smallarea.area_level.pareto import pareto_k
 from smallarea.errors import ModelProblem
@@ -275,3 +275,30 @@ def test_pareto_k_at_its_edges():
     assert pareto_k(np.zeros(1000)) == -math.inf
     with_dead = np.concatenate([gpd_weights(0.3, 1000, 4), np.full(500, -np.inf)])
     assert math.isfinite(pareto_k(with_dead))
+
+
+def weighted(x: np.ndarray, log_weights: np.ndarray) -> WeightedSample:
+    log_weights = log_weights - special.logsumexp(log_weights)
+    return WeightedSample(x, log_weights, 0.0, 0.0, 0.0, len(x), True)
+
+
+def test_r_hat_is_near_one_for_independent_draws():
+    rng = np.random.default_rng(5)
+    found = np.array([weighted(x := rng.normal(size=(1000, 1)), np.zeros(1000)).r_hat(x)[0] for _ in range(400)])
+    # (R-hat^2 - 1) is the variance of four means over that of draws: chi2_3 / 3 / 250.
+    assert np.mean(found**2 - 1.0) == pytest.approx(1 / 250, abs=4.0 / 250 * math.sqrt(2 / 3 / 400))
+    assert found.max() < 1.014
+
+
+def test_r_hat_sees_what_only_one_quarter_has_found():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(1000, 2))
+    x[10, 0] = 6.0
+    log_weights = np.zeros(1000)
+    log_weights[10] = math.log(60.0)
+    found = weighted(x, log_weights).r_hat(x)
+    assert found[0] > 1.05
+    assert found[1] < 1.05
+    assert np.isnan(weighted(np.ones((8, 1)), np.zeros(8)).r_hat(np.ones((8, 1)))).all()
+    only_one = np.where(np.arange(1000) < 250, 0.0, -np.inf)
+    assert np.isnan(weighted(x, only_one).r_hat(x)).all()
