@@ -31,6 +31,8 @@ LANES = 8
 CELLS_AT_ONCE = 40_000
 MOST_GROUPS = 32
 NUMBERS_IN_MIXTURE = 20_000_000
+# Maps with more cells than this draw the areas several times at each of min_ess sets of hyperparameters.
+CELLS_WITH_A_POINT_A_DRAW = 10_000
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class _Sampler:
             weighted, values = self._sample_hyperparameters(min_ess)
             clock.append(time.perf_counter())
             rng = np.random.default_rng([self._seed, 1])
-            chosen = weighted.resample(draws, rng)
+            chosen = _chosen(weighted, draws, min_ess, self._model.data.shape, rng)
             few = weighted.resample(_mixture_size(*self._model.data.shape), rng)
             drawn = self._draw(values, chosen)
             clock.append(time.perf_counter())
@@ -278,6 +280,19 @@ class _Sampler:
             np.moveaxis(np.concatenate(totals, axis=-1), -1, 0),
             np.asarray(known) / len(few),
         )
+
+
+def _chosen(
+    weighted: WeightedSample, draws: int, min_ess: int, shape: tuple[int, int], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the point of each draw: a point for each, or on large maps no more points than the sample is worth.
+
+    Conditioning on a point costs as much as finding it. Where that takes long, a second draw of the areas at the same
+    point costs next to nothing.
+    """
+    if shape[0] * shape[1] <= CELLS_WITH_A_POINT_A_DRAW or draws <= min_ess:
+        return weighted.resample(draws, rng)
+    return rng.permutation(np.resize(weighted.resample(min_ess, rng), draws))
 
 
 def _split(items: Array, size: int) -> list[Array]:

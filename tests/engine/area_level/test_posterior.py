@@ -17,6 +17,8 @@ from smallarea.area_level import (
     stack,
     standardise,
 )
+from smallarea.area_level.importance import WeightedSample
+from smallarea.area_level.posterior import _chosen
 from smallarea.areas import AreaGraph
 from smallarea.errors import ModelProblem
 
@@ -440,3 +442,18 @@ def test_a_nearly_singular_weighted_design_is_not_a_number():
     model = build_model(specification, stack([standardise(data, True)]), None)
     with pytest.raises(ModelProblem, match="not finite at any starting point"):
         sample_posterior(model, specification)
+
+
+def test_large_maps_share_sets_of_hyperparameters_between_draws():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(1500, 2))
+    sample = WeightedSample(x, np.full(1500, -np.log(1500.0)), 0.0, 0.0, 0.0, 1500, True)
+    small = _chosen(sample, 2000, 1000, (100, 2), np.random.default_rng(1))
+    large = _chosen(sample, 2000, 1000, (20_000, 1), np.random.default_rng(1))
+    assert len(small) == len(large) == 2000
+    assert len(np.unique(small)) == 1500
+    # Each of the 1000 sets that the sample is worth stands twice, in no order, and they represent the sample.
+    assert np.unique(large, return_counts=True)[1].tolist() == [2] * 1000
+    assert abs(np.corrcoef(large[:-1], large[1:])[0, 1]) < 0.1
+    assert np.abs(x[large].mean(axis=0)).max() < 4.0 / np.sqrt(1000.0)
+    assert len(_chosen(sample, 500, 1000, (20_000, 1), np.random.default_rng(1))) == 500
