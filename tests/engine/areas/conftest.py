@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import geopandas as gpd
 import pytest
 from shapely import box
 from shapely.geometry.base import BaseGeometry
 
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 PLANE = "EPSG:32630"
 
 

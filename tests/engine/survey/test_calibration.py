@@ -1,7 +1,6 @@
 """Calibrated weights: closed forms, brute force, R's survey where its numbers are, and what is refused."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import openpyxl
@@ -14,7 +13,6 @@ from smallarea.survey.calibrated import weighting_effect
 from smallarea.survey.calibration import CalibrationSpecification, Margin, calibration_matrix
 from smallarea.survey.calibration_solve import raked
 
-REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference" / "api_survey"
 CELLS = pd.DataFrame({"region": ["n", "m", "s"], "total": [4000.0, 3000.0, 2000.0]})
 MARGINS = pd.DataFrame(
     {"region": ["n", "m", "s", None, None], "sex": [None] * 3 + ["f", "1"], "total": [4000.0, 3000, 2000, 5000, 4000]}
@@ -330,19 +328,18 @@ def test_stopping_as_r_does():
 
 
 @pytest.fixture
-def api():
-    if not REFERENCE.is_dir():
-        pytest.skip("the reference results of R's survey are not part of the repository")
-    frame = pd.read_csv(REFERENCE / "apiclus1.csv")
-    weights = pd.read_csv(REFERENCE / "apiclus1_calibrated_weights.csv")
+def api(reference):
+    folder = reference("api_survey")
+    frame = pd.read_csv(folder / "apiclus1.csv")
+    weights = pd.read_csv(folder / "apiclus1_calibrated_weights.csv")
     assert (frame["cds"] == weights["cds"]).all()
     return frame, weights
 
 
 @pytest.mark.parametrize(("method", "column"), [("poststratify", "poststrat"), ("greg", "greg")])
-def test_against_r(api, method, column):
+def test_against_r(api, reference, method, column):
     frame, weights = api
-    totals = REFERENCE / "apipop_stype_totals.csv"
+    totals = reference("api_survey") / "apipop_stype_totals.csv"
     found = smallarea.calibrate_weights(frame, weight="pw", totals=totals, total_field="Freq", method=method)
     np.testing.assert_allclose(found.frame["weight"], weights[column], rtol=1e-12)
 

@@ -1,7 +1,5 @@
 """Published estimates become the input of a fit: what is kept, what is emptied, and what is said about it."""
 
-from pathlib import Path
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -10,10 +8,6 @@ import pytest
 import smallarea
 from smallarea.errors import JobProblem, OutputProblem, TableProblem, VarianceProblem
 from smallarea.jobs.summary import summarise
-
-SHARED = Path(__file__).parents[4] / "shared" / "data"
-CALIFORNIA = SHARED / "ca_tracts_2010_acs2018.gpkg"
-CAROLINA = SHARED / "nc_sids2.gpkg"
 
 
 @pytest.fixture
@@ -194,9 +188,8 @@ def test_nothing_is_written_when_the_run_fails(make_map, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not CALIFORNIA.is_file(), reason="the California tracts are not here")
-def test_california_tracts():
-    tracts = pyogrio.read_dataframe(CALIFORNIA, read_geometry=False)
+def test_california_tracts(shared):
+    tracts = pyogrio.read_dataframe(shared("ca_tracts_2010_acs2018.gpkg"), read_geometry=False)
     result = smallarea.prepare_published(
         table=tracts, table_id_field="GEOID", estimate=["inc_est", "EP_POV"], error=["inc_moe", "MP_POV"],
         names=["income", "poverty"],
@@ -211,9 +204,8 @@ def test_california_tracts():
     assert np.allclose(result.table["se_income"][known], tracts["inc_moe"][known] / 1.645, rtol=1e-12)
 
 
-@pytest.mark.skipif(not CAROLINA.is_file(), reason="the counties of North Carolina are not here")
-def test_north_carolina_is_the_demos():
-    counties = gpd.read_file(CAROLINA)
+def test_north_carolina_is_the_demos(shared):
+    counties = gpd.read_file(shared("nc_sids2.gpkg"))
     result = smallarea.prepare_published(
         table=pd.DataFrame(counties.drop(columns="geometry")), table_id_field="FIPS", estimate="SID74",
         denominator="BIR74", transformation="freeman_tukey",

@@ -1,24 +1,19 @@
 """From samples of a whole population to direct estimates, smoothed variances and a fit: is the chain worth it?"""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import smallarea
 
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 COVARIATES = ["cash", "self_empl", "age_ben", "rent", "eqsize", "cap_inv", "unempl_ben", "fam_allow"]
 SAMPLES = 40
 
 
-@pytest.fixture(scope="module")
-def austria():
+@pytest.fixture
+def austria(shared):
     """Incomes by district, and the districts' known means."""
-    if not (SHARED / "austria_eusilcA_pop.csv").is_file():
-        pytest.skip("the Austrian population is not beside this checkout")
-    people = pd.read_csv(SHARED / "austria_eusilcA_pop.csv")
-    known = pd.read_csv(SHARED / "austria_eusilcA_popAgg.csv").set_index("Domain")
+    people = pd.read_csv(shared("austria_eusilcA_pop.csv"))
+    known = pd.read_csv(shared("austria_eusilcA_popAgg.csv")).set_index("Domain")
     return {district: of.to_numpy() for district, of in people.groupby("district")["eqIncome"]}, known
 
 
