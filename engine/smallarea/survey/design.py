@@ -148,7 +148,7 @@ def survey_design(
     Notes
     -----
     A stage after the first adds to a variance only if the stages before it have finite populations, as in R's
-    ``survey`` (Lumley 2004): with replacement, the first stage holds all the variance (Wolter 2007, sec. 2.4.5).
+    ``survey`` (Lumley 2004): with replacement, the first stage holds all the variance (Wolter 2007, ch. 2).
     """
     weights = np.asarray(weights, dtype=np.float64)
     check_weights(weights)

@@ -125,7 +125,7 @@ def area_estimates(
         Known numbers of units: means and proportions are then Horvitz-Thompson estimates, otherwise Hájek's.
     variance_method : {'auto', 'linearisation', 'replicates', 'poisson'}
         ``auto``: replicate weights if the design has them, else Taylor linearisation. ``poisson``: inclusions count
-        as independent, ``sum (1 - 1 / w) z^2`` (Särndal et al. 1992, eq. 3.5.3).
+        as independent, ``sum (1 - 1 / w) z^2`` (Särndal et al. 1992, sec. 3.5).
     interval : {'auto', 'wald', 'logit', 'wilson', 'korn_graubard'}
         Confidence intervals of proportions, see `smallarea.survey.intervals`. Quantiles have Woodruff's.
     level : float
