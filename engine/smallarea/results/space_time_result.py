@@ -37,7 +37,9 @@ class SpaceTimeResult(FitResult):
     def summary(self) -> dict[str, Any]:
         """A few numbers and texts."""
         table = self.estimates
-        diagnostics = {name: self.diagnostics[name] for name in ("ess_min", "r_hat_max", "pareto_k") if name in self.diagnostics}
+        diagnostics = {
+            name: self.diagnostics[name] for name in ("ess_min", "r_hat_max", "pareto_k") if name in self.diagnostics
+        }
         return {
             **{name: self.model.get(name) for name in ("model", "method", "formula")},
             "n_areas": int(self.model["n_areas"]),

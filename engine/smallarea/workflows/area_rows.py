@@ -31,8 +31,6 @@ class AreaRows:
         The polygons.
     frame : pandas.DataFrame
         The N rows of the table, empty where it has none; the polygons' attributes without a table.
-    id_column : str or None
-        Column of the frame with the ids; None if the polygons have no id field and there is no table.
     dropped : list of (what, id, reason)
         Table rows that were left out.
     """
@@ -40,7 +38,6 @@ class AreaRows:
     ids: tuple[str, ...]
     areas: Areas | None
     frame: pd.DataFrame
-    id_column: str | None
     dropped: list[tuple[str, str, str]]
 
 
@@ -87,19 +84,19 @@ def read_area_rows(
         if read is None:
             raise JobProblem(f"There is nothing to {task}: give a polygon layer (areas), a table, or both.")
         frame = pd.DataFrame(read.frame.drop(columns=read.frame.geometry.name))
-        return AreaRows(read.ids, read, frame, read.id_field, [])
+        return AreaRows(read.ids, read, frame, [])
     column = table_id_field or id_field
     frame, row_ids = read_rows(table, table_layer, column)
     if read is not None:
         frame, _, dropped = match_rows(frame, row_ids, read, unmatched)
-        return AreaRows(read.ids, read, frame, column, dropped)
+        return AreaRows(read.ids, read, frame, dropped)
     ids = as_area_ids(row_ids)
     twice = match_ids(row_ids, ids).table_repeated
     if twice:
         raise TableProblem(
             f"{len(twice)} area ids are repeated in the table: {named(twice)}. One row an area is needed."
         )
-    return AreaRows(ids, None, frame, column, [])
+    return AreaRows(ids, None, frame, [])
 
 
 def read_polygons(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from smallarea.areas import Areas
 
 Vector = NDArray[np.float64]
-Source = "str | os.PathLike[str] | pd.DataFrame"
 
 
 @dataclass(frozen=True)
