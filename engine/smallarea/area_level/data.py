@@ -113,14 +113,7 @@ def area_level_data(
             "Give the variances, remove these estimates, or set missing_variance to 'out_of_sample' to treat the areas "
             "as not sampled."
         )
-    incomplete = ~np.all(np.isfinite(table), axis=1)
-    if missing_covariates == "error" and incomplete.any():
-        columns = [name for name, column in zip(covariate_names, table.T, strict=True) if np.isnan(column).any()]
-        raise TableProblem(
-            f"{int(incomplete.sum())} areas lack a value of {named(columns)}: {_at(ids, incomplete)}. A model cannot "
-            "predict them. Fill the values, choose other covariates, or set missing_covariates to 'drop' to leave "
-            "these areas without an estimate."
-        )
+    incomplete = ~check_covariates(ids, table, covariate_names, missing_covariates)
     notes = [
         _note(has, value, lacks)
         for has, value, lacks in zip(given.tolist(), variance.tolist(), incomplete.tolist(), strict=True)
@@ -129,6 +122,43 @@ def area_level_data(
     direct[unusable] = np.nan
     variance[~np.isfinite(direct)] = np.nan
     return AreaLevelData(ids, direct, variance, table, tuple(covariate_names), tuple(notes))
+
+
+def check_covariates(
+    areas: Sequence[str], table: Vector, names: Sequence[str], missing_covariates: str
+) -> NDArray[np.bool_]:
+    """Find the areas that have all covariates.
+
+    Parameters
+    ----------
+    areas : sequence of str, length N
+        Area ids, for messages.
+    table : ndarray, shape (N, p)
+        Covariate values, NaN where missing.
+    names : sequence of str, length p
+        Their names.
+    missing_covariates : {'error', 'drop'}
+        What to do with an area that lacks a value.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        Which areas can be estimated.
+
+    Raises
+    ------
+    TableProblem
+        If values are missing and that is an error.
+    """
+    complete = np.all(np.isfinite(table), axis=1)
+    if missing_covariates == "error" and not complete.all():
+        columns = [name for name, column in zip(names, table.T, strict=True) if np.isnan(column).any()]
+        raise TableProblem(
+            f"{int((~complete).sum())} areas lack a value of {named(columns)}: {_at(areas, ~complete)}. A model cannot "
+            "predict them. Fill the values, choose other covariates, or set missing_covariates to 'drop' to leave "
+            "these areas without an estimate."
+        )
+    return complete
 
 
 def _check_columns(ids: tuple[str, ...], direct: Vector, variance: Vector, table: Vector, names: Sequence[str]) -> None:
