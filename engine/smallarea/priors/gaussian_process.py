@@ -202,6 +202,6 @@ def _check_projected(areas: Areas) -> None:
         )
     if areas.crs.is_geographic:
         raise GeometryProblem(
-            f"The polygons are in degrees ({areas.crs.name}), which are no distances. Reproject the layer to a projected "
-            "reference system, for example the UTM zone of the map."
+            f"The polygons are in degrees ({areas.crs.name}), which are no distances. Reproject the layer to a "
+            "projected reference system, for example the UTM zone of the map."
         )
