@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from smallarea.errors import GraphProblem, PriorProblem, named
 from smallarea.io.atomic import atomic_path, check_suffix
 from smallarea.priors.families import Family
 from smallarea.priors.prior import ARCHITECTURES, SpatialPrior
+from smallarea.priors.prior_header import PriorHeader
 from smallarea.priors.strict_json import damaged, strict_json
 from smallarea.priors.tensor_file import (
     Contents,
@@ -63,64 +63,6 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class PriorHeader:
-    """What a prior file says of itself, without its weights.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The file.
-    size : int
-        Its length in bytes.
-    engine : str
-        Version of smallarea that wrote it.
-    architecture : str
-        A key of ``ARCHITECTURES``.
-    family : Family
-        What it imitates.
-    ids : tuple of str, length N
-        Areas that it was trained for.
-    n_edges : int
-        Number of pairs of neighbours E.
-    fingerprint : str
-        Of their graph, as the file states it; `load_prior` checks it.
-    settings, training : dict
-        Settings of the architecture and record of the training.
-    certificate : dict or None
-        Fidelity certificate.
-    shapes : dict
-        Weight to shape.
-    identity : str
-        SHA-256 over architecture, family, settings, geography and numbers: the same prior, the same text, whatever
-        its records and its certificate say.
-    """
-
-    path: Path
-    size: int
-    engine: str
-    architecture: str
-    family: Family
-    ids: tuple[str, ...]
-    n_edges: int
-    fingerprint: str
-    settings: Mapping[str, Any]
-    training: Mapping[str, Any]
-    certificate: Mapping[str, Any] | None
-    shapes: Mapping[str, tuple[int, ...]]
-    identity: str
-
-    @property
-    def transfers(self) -> bool:
-        """Whether it serves geographies that it was not trained for."""
-        return self.architecture == "graph-filter"
-
-    @property
-    def n_weights(self) -> int:
-        """Number of weights."""
-        return sum(int(np.prod(shape)) for shape in self.shapes.values())
-
-
 def save_prior(path: PathLike, prior: SpatialPrior) -> None:
     """Write a prior; the file appears whole or not at all, and the same prior gives the same bytes.
 
@@ -145,8 +87,7 @@ def save_prior(path: PathLike, prior: SpatialPrior) -> None:
 
 def write_prior(path: Path, prior: SpatialPrior) -> None:
     """Write a prior to a path that is being prepared; `save_prior` without the atomic rename."""
-    tensors: dict[str, NDArray[Any]] = {_EDGES: np.asarray(prior.edges, dtype=np.int64)}
-    tensors |= {f"{_WEIGHT}{name}": np.asarray(weight) for name, weight in prior.weights.items()}
+    tensors = _tensors(prior)
     unusable = [name for name, w in prior.weights.items() if w.dtype != np.float32 or not np.all(np.isfinite(w))]
     if unusable:
         raise PriorProblem(f"Weights that are not finite float32 numbers: {named(unusable)}. Train the prior again.")
@@ -170,6 +111,14 @@ def write_prior(path: Path, prior: SpatialPrior) -> None:
     except (TypeError, ValueError, RecursionError) as error:
         raise PriorProblem(f"Settings, records and certificates of a prior hold JSON types only: {error}") from error
     write_tensors(path, tensors, places, {_KEY: text})
+
+
+def prior_identity(prior: SpatialPrior) -> str:
+    """Return the identity that the file of a prior will have; see `PriorHeader`."""
+    tensors = _tensors(prior)
+    places = laid_out(tensors)
+    parts = (prior.architecture, prior.family.to_json(), prior.settings, prior.fingerprint, digest_of(tensors, places))
+    return _identity(parts, places)
 
 
 def read_header(path: PathLike) -> PriorHeader:
@@ -248,6 +197,17 @@ def load_prior(path: PathLike) -> SpatialPrior:
     )
 
 
+def _tensors(prior: SpatialPrior) -> dict[str, NDArray[Any]]:
+    edges = {_EDGES: np.asarray(prior.edges, dtype=np.int64)}
+    return {**edges, **{f"{_WEIGHT}{name}": np.asarray(weight) for name, weight in prior.weights.items()}}
+
+
+def _identity(parts: tuple[Any, ...], places: tuple[Place, ...]) -> str:
+    """SHA-256 over architecture, family, settings, fingerprint and numbers, and the list of tensors."""
+    text = _canonical({"parts": [dict(p) if isinstance(p, Mapping) else p for p in parts], "tensors": _listed(places)})
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 def _canonical(document: Mapping[str, Any]) -> str:
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
     text.encode("utf-8")  # half characters fail here and not in the middle of a file
@@ -313,7 +273,7 @@ def _header(file: Path, contents: Contents, document: Mapping[str, Any]) -> Prio
     strange = [p.name for p in weights if p.kind != "F32" or not p.name.startswith(_WEIGHT) or p.name == _WEIGHT]
     if strange or not weights:
         raise damaged(name, f"it holds {named(strange)}, which are no weights" if strange else "it has no weights")
-    parts = [document[part] for part in ("architecture", "family", "settings", "fingerprint", "numbers")]
+    parts = tuple(document[part] for part in ("architecture", "family", "settings", "fingerprint", "numbers"))
     return PriorHeader(
         file,
         contents.size,
@@ -327,7 +287,7 @@ def _header(file: Path, contents: Contents, document: Mapping[str, Any]) -> Prio
         document["training"],
         document["certificate"],
         {place.name.removeprefix(_WEIGHT): place.shape for place in weights},
-        hashlib.sha256(_canonical({"of": [*parts, _listed(contents.places)]}).encode("utf-8")).hexdigest(),
+        _identity(parts, contents.places),
     )
 
 
