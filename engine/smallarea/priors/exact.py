@@ -106,12 +106,12 @@ def exact_prior(family: Family, graph: AreaGraph, areas: Areas | None = None) ->
     if np.count_nonzero(graph.degrees) < SMALLEST:
         raise GraphProblem("No two areas of the graph are neighbours, so there is no spatial prior to learn.")
     if family.name == "gp":
-        from smallarea.priors.gaussian_process import AveragedProcess
-
         if areas is None:
             raise PriorProblem(
                 "A Gaussian process is averaged over polygons. Give the polygon layer, not only a graph."
             )
+        from smallarea.priors.gaussian_process import AveragedProcess
+
         return AveragedProcess(family, graph, areas)
     return GraphPrior(family, graph)
 
