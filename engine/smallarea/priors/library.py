@@ -1,7 +1,7 @@
 """A folder of prior files on this machine, found by geography.
 
 Files are called ``ARCHITECTURE-FAMILY-GEOGRAPHY-PRIOR.safetensors``: sixteen digits of the graph's fingerprint, eight
-of the prior's identity. Names are made from what was checked and never from texts inside a file. A file that somebody put
+of the prior's identity. Names are made from what was checked, never from texts inside a file. A file that somebody put
 there under another name is listed and found like any other.
 """
 
