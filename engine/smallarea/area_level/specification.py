@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Self
 
+from smallarea.area_level.formula import FIELDS, LIKELIHOOD_NAMES, TRANSFORMATION_NAMES, formula
 from smallarea.area_level.parameters import Parameter, chosen_priors, hyperparameter_layout
 from smallarea.area_level.priors import Prior
 from smallarea.errors import ModelProblem, PriorProblem, named
 
 METHOD_NAMES: Mapping[str, str] = {
     "bayes": "exact Bayesian inference",
+    "hmc": "Hamiltonian Monte Carlo (NUTS)",
     "reml": "restricted maximum likelihood (REML)",
     "ml": "maximum likelihood (ML)",
     "fh": "Fay-Herriot method of moments",
@@ -37,25 +38,6 @@ LINK_NAMES: Mapping[str, str] = {
     "chain": "a chain of conditional responses (GMCAR)",
     "ar1": "autoregressive correlation in the order of the responses, one variance",
     "har1": "autoregressive correlation in the order of the responses, a variance for each",
-}
-TRANSFORMATION_NAMES: Mapping[str, str] = {
-    "none": "direct{}",
-    "log": "log(direct{})",
-    "logit": "log(direct{0} / (1 - direct{0}))",
-    "arcsin": "arcsin(sqrt(direct{}))",
-}
-_FIELDS: Mapping[str, str] = {
-    "car": "(D - rho W)^-1",
-    "leroux": "(rho (D - W) + (1 - rho) I)^-1",
-    "icar": "(D - W)^-, summing to zero in each component",
-    "bym2": "(rho (scaled (D - W)^-) + (1 - rho) I)",
-    "sar": "((I - rho B)'(I - rho B))^-1, B the rows of W divided by their sums",
-}
-# Covariance matrices between the independent effects of several responses.
-_SIGMA: Mapping[str, str] = {
-    "separable": "delta_i ~ N(0, Sigma), Sigma from sd_delta_k and correlation",
-    "ar1": "delta_i ~ N(0, Sigma), Sigma_kl = sd_delta^2 rho^|k - l|",
-    "har1": "delta_i ~ N(0, Sigma), Sigma_kl = sd_delta_k sd_delta_l rho^|k - l|",
 }
 
 
@@ -92,6 +74,9 @@ class AreaLevelSpecification:
         Prior of each hyperparameter of the model, on the standardised scale; empty for a frequentist method.
     transformation : {'none', 'log', 'logit', 'arcsin'}
         What the model is of: the direct estimates, or a function of them.
+    likelihood : {'normal', 'binomial', 'poisson', 'beta'}
+        What is observed given theta. All but the normal are linear in logit theta or log theta, and there
+        hyperparameters and coefficients belong.
     """
 
     responses: tuple[str, ...]
@@ -104,6 +89,7 @@ class AreaLevelSpecification:
     method: str
     priors: Mapping[str, Prior]
     transformation: str = "none"
+    likelihood: str = "normal"
 
     def with_priors(self, priors: Mapping[str, str | Prior] | None) -> Self:
         """Return the same model with priors: those given, and defaults for the other hyperparameters.
@@ -126,7 +112,7 @@ class AreaLevelSpecification:
         if not isinstance(priors, Mapping | None):
             raise PriorProblem("Priors must be a dictionary, for example {'sd_phi': 'HalfNormal(1)'}.")
         given = dict(priors or {})
-        if self.method == "bayes":
+        if self.bayesian:
             return replace(self, priors=chosen_priors(self, given))
         if given:
             raise PriorProblem(f"Priors were given ({', '.join(given)}), but method {self.method!r} has none.")
@@ -148,6 +134,11 @@ class AreaLevelSpecification:
         return (("intercept",) if self.intercept else ()) + self.covariates
 
     @property
+    def bayesian(self) -> bool:
+        """Whether the hyperparameters have priors and a posterior."""
+        return self.method in ("bayes", "hmc")
+
+    @property
     def spatial(self) -> bool:
         """Whether there is an effect that depends on neighbours."""
         return self.random_effect != "iid"
@@ -155,43 +146,10 @@ class AreaLevelSpecification:
     @property
     def covariance_shape(self) -> str:
         """Formula of the covariance of a spatial effect of unit scale."""
-        return _FIELDS[self.random_effect]
+        return FIELDS[self.random_effect]
 
     def __str__(self) -> str:
-        several = len(self.responses) > 1
-        at, of = ("ik", "_k") if several else ("i", "")
-        right = " + ".join(self.terms)
-        right += (f" + phi_{at}" if self.spatial else "") + (f" + delta_{at}" if self.iid_part else "")
-        lines = [f"direct_{at} ~ N(theta_{at}, variance_{at})", f"theta_{at} = {right}"]
-        if self.transformation != "none":
-            transformed = TRANSFORMATION_NAMES[self.transformation].format(f"_{at}")
-            lines[:1] = [f"y_{at} = {transformed}", f"y_{at} ~ N(theta_{at}, sampling variance of y_{at})"]
-        if self.method == "ybarra_lohr":
-            lines.append("covariates_i ~ N(true covariates_i, covariate_variance_i), the true ones being those above")
-        if several:
-            lines.append(f"k = {', '.join(self.responses)}; coefficients for each response")
-        lines += self._effect_lines(several)
-        if self.iid_part and not (several and not self.spatial and self.link in _SIGMA):
-            lines.append(f"delta_{at} ~ N(0, sd_delta{of}^2)")
-        lines += [f"{name} ~ {prior}" for name, prior in self.priors.items()]
-        return "\n".join(lines)
-
-    def _effect_lines(self, several: bool) -> list[str]:
-        if not self.spatial:
-            return [_SIGMA[self.link]] if several and self.link in _SIGMA else []
-        shape = self.covariance_shape
-        if not several:
-            return [f"phi ~ N(0, sd_phi^2 {shape})"]
-        if self.link == "separable":
-            return [f"phi ~ N(0, Sigma x {shape}), Sigma from sd_phi_k and correlation"]
-        if self.link == "independent":
-            return [f"phi_k ~ N(0, sd_phi_k^2 {shape.replace('rho', 'rho_k')})"]
-        own = {a: f"sd_phi[{a}]^2 {shape.replace('rho', f'rho[{a}]')}" for a in self.order}
-        steps = [
-            f"phi[{a}] | phi[{b}] ~ N((eta0[{a},{b}] I + eta1[{a},{b}] W) phi[{b}], {own[a]})"
-            for a, b in pairwise(self.order)
-        ]
-        return [*steps, f"phi[{self.order[-1]}] ~ N(0, {own[self.order[-1]]})"]
+        return formula(self)
 
 
 def specify(
@@ -206,6 +164,7 @@ def specify(
     method: str = "bayes",
     priors: Mapping[str, str | Prior] | None = None,
     transformation: str = "none",
+    likelihood: str = "normal",
 ) -> AreaLevelSpecification:
     """Describe a model, with defaults filled in and contradictions refused.
 
@@ -227,14 +186,16 @@ def specify(
     intercept : bool
         Whether to include an intercept.
     method : str
-        ``bayes``, ``reml``, ``ml``; for one response with iid effects also ``fh``, ``amrl``, ``ampl``, ``amrl_yl``,
-        ``ampl_yl``, ``robust`` and ``ybarra_lohr``.
+        ``bayes``, ``hmc``, ``reml``, ``ml``; for one response with iid effects also ``fh``, ``amrl``, ``ampl``,
+        ``amrl_yl``, ``ampl_yl``, ``robust`` and ``ybarra_lohr``.
     priors : mapping, optional
         Priors that replace the defaults (HalfNormal(1) for standard deviations, Uniform(0, 1) for rho, LKJ(2) for
         correlations, Normal(0, 1) for eta0 and eta1; standardised scale). ``sd_phi`` is for all responses,
         ``sd_phi[income]`` for one.
     transformation : {'none', 'log', 'logit', 'arcsin'}
         What the model is of, for every response.
+    likelihood : {'normal', 'binomial', 'poisson', 'beta'}
+        What is observed, for every response; all but the normal need the method ``hmc``.
 
     Returns
     -------
@@ -257,10 +218,12 @@ def specify(
         (method, METHOD_NAMES, "method"),
         (link, LINK_NAMES, "link between responses"),
         (transformation, TRANSFORMATION_NAMES, "transformation"),
+        (likelihood, LIKELIHOOD_NAMES, "likelihood"),
     ):
         if value not in known:
             raise ModelProblem(f"Unknown {what} {value!r}; there are {', '.join(known)}.")
     _check_parts(names, random_effect, link, iid_part, method, covariates)
+    _check_likelihood(likelihood, method, transformation)
     if not intercept and not covariates:
         raise ModelProblem("The model has neither an intercept nor a covariate. Add one of them.")
     repeated = sorted({name for name in covariates if list(covariates).count(name) > 1})
@@ -270,7 +233,17 @@ def specify(
     with_iid = iid_part if iid_part is not None else random_effect in ("iid", "car", "icar")
     single = "independent" if len(names) == 1 else link
     bare = AreaLevelSpecification(
-        names, random_effect, single, chain, with_iid, intercept, tuple(covariates), method, {}, transformation
+        names,
+        random_effect,
+        single,
+        chain,
+        with_iid,
+        intercept,
+        tuple(covariates),
+        method,
+        {},
+        transformation,
+        likelihood,
     )
     return bare.with_priors(priors)
 
@@ -285,7 +258,7 @@ def _check_parts(
 ) -> None:
     if not responses or len(set(responses)) != len(responses):
         raise ModelProblem(f"A model needs responses with different names; got {named(responses)}.")
-    if method not in ("bayes", "reml", "ml") and (random_effect != "iid" or len(responses) > 1):
+    if method not in ("bayes", "hmc", "reml", "ml") and (random_effect != "iid" or len(responses) > 1):
         raise ModelProblem(
             f"Method {method!r} fits one response with independent area effects only. Choose random_effect 'iid' and "
             f"one "
@@ -314,6 +287,19 @@ def _check_parts(
             f"A chain of responses needs random_effect 'car' or 'leroux'; got {random_effect!r}. Choose one of them, "
             f"or "
             "link 'separable'."
+        )
+
+
+def _check_likelihood(likelihood: str, method: str, transformation: str) -> None:
+    if likelihood != "normal" and method != "hmc":
+        raise ModelProblem(
+            f"The likelihood {likelihood!r} is fitted by method 'hmc' only; got {method!r}. Choose it, or the "
+            "likelihood 'normal'."
+        )
+    if method == "hmc" and transformation != "none":
+        raise ModelProblem(
+            f"Method 'hmc' models the direct estimates as they are; got the transformation {transformation!r}. Use "
+            "method 'bayes', or for proportions the likelihood 'beta'."
         )
 
 

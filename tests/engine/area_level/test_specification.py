@@ -40,7 +40,7 @@ def test_defaults():
             for effect in ("iid", "bym2", "icar")
         ),
         ({"responses": ("a", "b"), "random_effect": "iid", "method": "amrl"}, "one response with independent"),
-        ({"method": "mcmc"}, "Unknown method 'mcmc'; there are bayes, reml"),
+        ({"method": "mcmc"}, "Unknown method 'mcmc'; there are bayes, hmc, reml"),
         ({"method": "fh"}, "fits one response with independent area effects only.*'iid'"),
         ({"method": "ampl_yl", "random_effect": "leroux"}, "independent area effects only"),
         ({"random_effect": "iid", "iid_part": False}, "is its iid part"),

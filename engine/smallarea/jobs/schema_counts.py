@@ -1,0 +1,139 @@
+"""Parameters of the task `fit_counts`, and of every task that samples by Hamiltonian Monte Carlo."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from smallarea.jobs.schema_parts import IN, OUT, Contiguity, FieldNames, IslandRule, Probability, ReadingPolygons
+
+CountLikelihood = Literal["binomial", "poisson"]
+CountEffect = Literal["iid", "car", "leroux", "bym2", "icar"]
+CountLink = Literal["separable", "independent", "chain"]
+Form = Literal["auto", "density", "filter", "prior"]
+
+FORM: Any = Field(
+    "auto",
+    description="How the spatial effect enters Hamiltonian Monte Carlo: density (its sparse precision, for car and "
+    "leroux), filter (white noise through a graph filter, for every effect), or prior (white noise through the learned "
+    "spatial_prior). auto takes prior where one is given, else the form that mixes best.",
+)
+SPATIAL_PRIOR: Any = Field(
+    None,
+    description="Learned spatial prior: a file of 'smallarea prior train', or the name of an architecture (decoder, "
+    "beta-vae, graph-filter) to take the prior of this map from the library.",
+    json_schema_extra={"path": "input_or_name"},
+)
+CHAINS: Any = Field(4, ge=1, le=16, description="Chains of Hamiltonian Monte Carlo, run side by side.")
+WARMUP: Any = Field(500, ge=50, le=100_000, description="Warm-up steps of each chain, which are thrown away.")
+
+
+class FitCounts(ReadingPolygons):
+    """Fit a model of counts or shares and map its estimates."""
+
+    areas: str | None = Field(
+        None,
+        description="Polygon layer: the path of any vector file that GDAL reads. Without one the model is of a table "
+        "alone, and a spatial effect needs a saved graph.",
+        json_schema_extra=IN,
+    )
+    table: str | None = Field(
+        None,
+        description="Table with the counts (CSV, Excel or any GDAL table); the polygons' own attributes if not given.",
+        json_schema_extra=IN,
+    )
+    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
+    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    likelihood: CountLikelihood = Field(
+        "binomial",
+        description="binomial: counts out of 'trials', estimated as a probability (logit link). poisson: counts of "
+        "events, estimated as a rate for each unit of 'exposure' (log link).",
+    )
+    count: FieldNames = Field(
+        description="Field with the counts, or several fields for a model of several responses. An area with none gets "
+        "a prediction."
+    )
+    trials: FieldNames = Field(
+        default_factory=list,
+        description="For binomial: field with the numbers that the counts are out of, one for all responses or one "
+        "each.",
+    )
+    exposure: FieldNames = Field(
+        default_factory=list,
+        description="For poisson: field with the exposure (population, person-years, expected events), one for all "
+        "responses or one each. Without it every area counts as 1 and the estimate is the expected count.",
+    )
+    covariates: list[str] = Field(
+        default_factory=list,
+        description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field.",
+    )
+    intercept: bool = Field(True, description="Include an intercept.")
+    random_effect: CountEffect = Field(
+        "car",
+        description="Area random effect: iid, car (proper CAR, neighbours alike), leroux (a mixture of the two), bym2 "
+        "(intrinsic CAR and iid in one) or icar (intrinsic CAR).",
+    )
+    link: CountLink = Field(
+        "separable",
+        description="How several responses hang together: separable (one covariance between their area effects), "
+        "independent, or chain (each response's effect given the next one's, in the area and around it).",
+    )
+    order: FieldNames = Field(
+        default_factory=list,
+        description="Responses of a chain, the most conditional first; as in 'count' if not given.",
+    )
+    iid_part: bool | None = Field(
+        None,
+        description="Add an independent effect beside the spatial one, which takes up overdispersion. Default: with "
+        "car and icar yes, with leroux and bym2 no.",
+    )
+    form: Form = FORM
+    spatial_prior: str | None = SPATIAL_PRIOR
+    graph: str | None = Field(
+        None,
+        description="Saved adjacency graph; built from the polygons if not given.",
+        json_schema_extra=IN,
+    )
+    contiguity: Contiguity = Field("queen", description="Contiguity rule if the graph is built here.")
+    islands: IslandRule = Field("own_component", description="Rule for areas without a neighbour.")
+    priors: dict[str, str] = Field(
+        default_factory=dict,
+        description="Priors by hyperparameter (sd_phi, sd_delta, rho, correlation, eta0, eta1) on the scale of the "
+        "link, for example sd_phi=HalfNormal(1), or sd_phi[deaths]=PC(1, 0.05) for one response. The report names "
+        "those used.",
+    )
+    draws: int = Field(2000, ge=100, le=100_000, description="Posterior draws to return.")
+    chains: int = CHAINS
+    warmup: int = WARMUP
+    level: Probability = Field(0.95, description="Coverage of the intervals.")
+    seed: int = Field(1, ge=0, description="Seed: the same seed gives the same result.")
+    unmatched: Literal["error", "drop"] = Field(
+        "error", description="Table rows whose area is not on the map: stop, or leave them out and list them."
+    )
+    missing_covariates: Literal["error", "drop"] = Field(
+        "error", description="Areas without a covariate value: stop, or give them no estimate and list them."
+    )
+    reliability: str = Field(
+        "statcan",
+        description="Reliability preset (statcan, bps, bps_25_50, acs, samhsa_proportion) or the path of a JSON file "
+        "with one of your own.",
+        json_schema_extra={"path": "input_or_name"},
+    )
+    output: str | None = Field(
+        None,
+        description="GeoPackage to write the estimates layer to, with its styles.",
+        json_schema_extra=OUT,
+    )
+    report: str | None = Field(None, description="HTML report to write.", json_schema_extra=OUT)
+    csv: str | None = Field(None, description="CSV file to write the estimates table to.", json_schema_extra=OUT)
+    excel: str | None = Field(
+        None,
+        description="Excel workbook to write: estimates, coefficients, diagnostics, what was left out, settings.",
+        json_schema_extra=OUT,
+    )
+    posterior: str | None = Field(
+        None,
+        description="NetCDF file to write the posterior draws to (ArviZ layout).",
+        json_schema_extra=OUT,
+    )
