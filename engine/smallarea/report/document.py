@@ -28,7 +28,7 @@ from smallarea.report.page import write_page
 from smallarea.report.parameters import hyperparameter_groups
 from smallarea.report.references import references
 from smallarea.report.summary import summary, tiles
-from smallarea.report.words import is_spatial, model_in_words, responses_of
+from smallarea.report.words import is_bayesian, is_spatial, model_in_words, responses_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -98,7 +98,7 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
         "coefficients": tables.coefficient_groups(result),
         "hyperparameters": hyperparameter_groups(result),
         "statistics": tables.statistic_rows(result),
-        "bayes": str(result.model.get("method")) == "bayes",
+        "bayes": is_bayesian(result.model),
         "spatial": is_spatial(result.model),
         "level": level_percent(result.model["level"]) if "level" in result.model else "",
         "reliability": result.reliability,

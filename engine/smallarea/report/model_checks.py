@@ -12,7 +12,7 @@ from smallarea.report.checks import FINE, LOOK, NOTE, Check
 from smallarea.report.formatting import as_number, count, fixed, listed, percent
 from smallarea.report.learning import LITTLE_LEARNED, Learning
 from smallarea.report.parameters import split_name
-from smallarea.report.words import responses_of, sampling_in_words
+from smallarea.report.words import is_bayesian, responses_of, sampling_in_words
 from smallarea.results.posterior_tables import largest_r_hat
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _vanished(result: FitResult) -> dict[str, list[str]]:
 
 def _model_variance(result: FitResult) -> Check | None:
     """Whether a response is left without any effect of its areas."""
-    if str(result.model.get("method")) == "bayes" or not len(result.hyperparameters):
+    if is_bayesian(result.model) or not len(result.hyperparameters):
         return None
     responses, found = responses_of(result.model), _vanished(result)
     gone, alive = ([split_name(name, responses).of for name in found[key]] for key in ("zero", "above"))
@@ -126,7 +126,7 @@ def _model_variance(result: FitResult) -> Check | None:
 
 def _boundary(result: FitResult) -> Check | None:
     """Whether the likelihood is highest at the end of the range of a hyperparameter."""
-    if str(result.model.get("method")) == "bayes" or len(result.hyperparameters) < 2:
+    if is_bayesian(result.model) or len(result.hyperparameters) < 2:
         return None
     at_end = [f"{name} is zero" for name in _vanished(result)["zero"]]
     for _, row in result.hyperparameters.iterrows():

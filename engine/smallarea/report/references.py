@@ -54,6 +54,16 @@ _REFERENCES = {
     "sampling. Scandinavian Journal of Statistics 39, 798–812.",
     "vehtari": "Vehtari, A., Simpson, D., Gelman, A., Yao, Y. and Gabry, J. (2024). Pareto smoothed importance "
     "sampling. Journal of Machine Learning Research 25(72), 1–58.",
+    "hoffman-gelman": "Hoffman, M. D. and Gelman, A. (2014). The No-U-Turn Sampler: adaptively setting path lengths in "
+    "Hamiltonian Monte Carlo. Journal of Machine Learning Research 15, 1593–1623.",
+    "vehtari-r-hat": "Vehtari, A., Gelman, A., Simpson, D., Carpenter, B. and Bürkner, P.-C. (2021). Rank-normalization, "
+    "folding, and localization: an improved R-hat for assessing convergence of MCMC. Bayesian Analysis 16, 667–718.",
+    "clayton-kaldor": "Clayton, D. and Kaldor, J. (1987). Empirical Bayes estimates of age-standardized relative risks "
+    "for use in disease mapping. Biometrics 43, 671–681.",
+    "vgmsfh": "Wang, Z., Parker, P. A. and Holan, S. H. (2025). Variational autoencoded multivariate spatial "
+    "Fay-Herriot models. arXiv:2503.14710.",
+    "deeprv": "Navott, J., Jenson, D., Flaxman, S. and Semenova, E. (2025). DeepRV: pre-trained spatial priors for "
+    "accelerated disease mapping. arXiv:2503.21473.",
     "sinha-rao": "Sinha, S. K. and Rao, J. N. K. (2009). Robust small area estimation. Canadian Journal of Statistics "
     "37, 381–399.",
     "ybarra-lohr": "Ybarra, L. M. R. and Lohr, S. L. (2008). Small area estimation when auxiliary information is "
@@ -64,6 +74,7 @@ _REFERENCES = {
 }
 _BY_METHOD = {
     "bayes": ("cornuet", "vehtari"),
+    "hmc": ("hoffman-gelman", "vehtari-r-hat"),
     "reml": ("prasad-rao", "datta-lahiri"),
     "ml": ("datta-lahiri",),
     "fh": ("datta-rao-smith",),
@@ -81,6 +92,8 @@ _BY_EFFECT = {
     "bym2": ("besag-york-mollie", "riebler", "freni-sterrantino"),
     "sar": ("petrucci-salvati", "singh"),
 }
+# Of the learned spatial prior.
+_BY_ARCHITECTURE = {"beta-vae": ("vgmsfh",), "decoder": ("vgmsfh", "deeprv"), "graph-filter": ("vgmsfh",)}
 
 
 def references(
@@ -101,12 +114,14 @@ def references(
         In alphabetical order.
     """
     method, effect = str(model.get("method")), str(model.get("random_effect", ""))
-    keys = {"fay-herriot", "rao-molina", *_BY_METHOD.get(method, ()), *_BY_EFFECT.get(effect, ())}
+    first = "fay-herriot" if model.get("likelihood", "normal") in ("normal", "beta") else "clayton-kaldor"
+    keys = {first, "rao-molina", *_BY_METHOD.get(method, ()), *_BY_EFFECT.get(effect, ())}
     responses = model.get("direct") or ()
     if len(responses) > 1:
         keys |= _of_link(model)
     if model.get("transformation") == "log" and effect == "iid" and len(responses) == 1 and method in ("reml", "ml"):
         keys.add("slud-maiti")
+    keys |= set(_BY_ARCHITECTURE.get(str(model.get("architecture", "")), ()))
     if method in ("reml", "ml") and (effect not in ("iid", "sar") or len(responses) > 1):
         keys.add("kackar-harville")
     used = (("cliff-ord", moran), ("shapiro-wilk", shapiro), ("brown", brown), ("garrett-zeger", overlap))
@@ -122,4 +137,4 @@ def _of_link(model: Mapping[str, Any]) -> set[str]:
     if link not in ("separable", "ar1", "har1"):
         return set()
     keys = {"benavent-morales" if str(model.get("random_effect")) == "iid" else "mardia"}
-    return keys | ({"lewandowski"} if str(model.get("method")) == "bayes" else set())
+    return keys | ({"lewandowski"} if str(model.get("method")) in ("bayes", "hmc") else set())

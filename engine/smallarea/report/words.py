@@ -13,6 +13,7 @@ from smallarea.report.scale_words import transformation_in_words
 METHODS = {
     "bayes": "exact Bayesian inference: the posterior of the hyperparameters is sampled with area effects and "
     "coefficients integrated out, which are then drawn exactly",
+    "hmc": "Hamiltonian Monte Carlo (the no-U-turn sampler of NumPyro)",
     "reml": "restricted maximum likelihood (REML) with empirical best linear unbiased prediction",
     "ml": "maximum likelihood (ML) with empirical best linear unbiased prediction",
     "fh": "the Fay-Herriot method of moments with empirical best linear unbiased prediction",
@@ -26,6 +27,23 @@ METHODS = {
     "prediction",
     "ampl_yl": "adjusted profile maximum likelihood (Yoshimori and Lahiri) with empirical best linear unbiased "
     "prediction",
+}
+SAMPLING = {
+    "normal": "In the sampling model, each direct estimate is the area's true value plus a sampling error whose "
+    "variance is known.",
+    "binomial": "In the sampling model, each count is binomial: so many trials, each with the area's probability. The "
+    "direct estimate of tables and figures is the count divided by the trials, its standard error the binomial one.",
+    "poisson": "In the sampling model, each count is Poisson, its mean the area's rate times its exposure. The direct "
+    "estimate of tables and figures is the count divided by the exposure, its standard error the Poisson one.",
+    "beta": "In the sampling model, each direct estimate is a share with a beta distribution around the area's true "
+    "share, as precise as its known sampling variance says.",
+}
+LINEAR = {"normal": "the true value", "poisson": "the logarithm of the true rate"}
+FORMS = {
+    "density": "The spatial effect was sampled with its sparse precision matrix.",
+    "filter": "The spatial effect was sampled as white noise through a graph filter, which has the exact covariance "
+    "up to the stated error.",
+    "prior": "The spatial effect was sampled as white noise through a learned spatial prior.",
 }
 EFFECTS = {
     "iid": "an independent effect",
@@ -98,10 +116,10 @@ def model_in_words(model: Mapping[str, Any]) -> list[str]:
     several = len(responses_of(model)) > 1
     effect = str(model.get("random_effect", ""))
     iid = bool(model.get("iid_part")) and effect != "iid"
+    likelihood = str(model.get("likelihood", "normal"))
     sentences = [
-        "In the sampling model, each direct estimate is the area's true value plus a sampling error whose variance is "
-        "known.",
-        "In the linking model, the true value is explained by "
+        SAMPLING.get(likelihood, SAMPLING["normal"]),
+        f"In the linking model, {LINEAR.get(likelihood, 'the logit of the true share')} is explained by "
         + (f"{listed(covariates, 12)}, " if covariates else "a common mean, ")
         + ("with coefficients for each response, " if several else "")
         + "plus what the area has of its own"
@@ -135,7 +153,9 @@ def _method_in_words(model: Mapping[str, Any]) -> list[str]:
     method = str(model.get("method", ""))
     level = level_percent(model["level"]) + " " if "level" in model else ""
     sentences = [f"Fitted by {METHODS[method]}."] if method in METHODS else []
-    if method == "bayes":
+    if method == "hmc" and model.get("form") in FORMS:
+        sentences.append(FORMS[str(model["form"])])
+    if is_bayesian(model):
         sentences.append(
             "Estimates are posterior means, standard errors posterior standard deviations, and intervals "
             f"{level}credible intervals; they include the uncertainty about the hyperparameters."
@@ -182,6 +202,11 @@ def sampling_in_words(model: Mapping[str, Any]) -> tuple[str, bool]:
         "areas: give the covariances, or assume a sampling correlation and see what changes.",
         True,
     )
+
+
+def is_bayesian(model: Mapping[str, Any]) -> bool:
+    """Whether the hyperparameters have a posterior."""
+    return str(model.get("method", "")) in {"bayes", "hmc"}
 
 
 def is_spatial(model: Mapping[str, Any]) -> bool:
