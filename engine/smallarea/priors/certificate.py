@@ -1,0 +1,397 @@
+"""The fidelity certificate: how far a learned prior is from the one it stands for, over its range, on one geography."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea._version import __version__
+from smallarea.areas.graph import AreaGraph
+from smallarea.errors import PriorProblem
+from smallarea.priors.decoders import Decoder, bind, need_jax
+from smallarea.priors.exact import ExactPrior, exact_prior
+from smallarea.priors.families import Family
+from smallarea.priors.fidelity import DENSE_LIMIT, SAMPLED_ROWS, CovarianceErrors, measure
+from smallarea.priors.gate import GATE, failures_at
+from smallarea.priors.grid_point import GridPoint, make_point, rounded
+from smallarea.priors.learned_field import LearnedField
+from smallarea.priors.pairs import Pairs, make_pairs
+from smallarea.priors.posterior_check import PosteriorChecker
+from smallarea.priors.prior import SpatialPrior
+from smallarea.priors.reference_field import Reference, ReferenceAt, ReferenceMixture
+from smallarea.priors.two_samples import contrast_test, mean_discrepancy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from smallarea.areas import Areas
+
+Vector = NDArray[np.float64]
+Progress = Callable[[float, str], None]
+
+FORMAT = 1
+DRAWS = 4_096
+RHO_GRID = (0.0, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 0.999)
+RANGE_POINTS = 5
+# Fields of each of the two samples that are tested against each other, and numbers in one at most.
+TESTED_DRAWS = 800
+TESTED_NUMBERS = 8_000_000
+# Above so many nodes the posterior check is made at three values of the grid and not at all.
+CHECKED_EVERYWHERE = 600
+PLACES_OF_CHECK = (0.7, 0.95, 1.0)
+# Certificates of larger maps are stored without their areas.
+MOST_AREAS = 10_000
+
+
+@dataclass(frozen=True)
+class AreaFidelity:
+    """The worst of each area over the grid.
+
+    Attributes
+    ----------
+    ids : tuple of str
+        Areas.
+    variance_ratio : ndarray, shape (N,)
+        Learned over exact variance at the value where it is furthest from 1; NaN for areas without neighbours.
+    neighbour_error : ndarray, shape (N,)
+        Mean over its neighbours of learned minus exact correlation, at the value where that is furthest from 0.
+    """
+
+    ids: tuple[str, ...]
+    variance_ratio: Vector
+    neighbour_error: Vector
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A fidelity certificate.
+
+    Attributes
+    ----------
+    points : tuple of GridPoint
+        What was measured, value by value.
+    parameter : str
+        Name of the hyperparameter; empty if there is none, or it is integrated out.
+    family : Family
+        What was imitated.
+    architecture : str
+        By what.
+    fingerprint : str
+        Of the geography.
+    nodes : int
+        Areas with neighbours.
+    seed, draws : int
+        What :func:`certify` was called with.
+    areas : AreaFidelity or None
+        None if it was read from a file of a map of more than 10,000 areas.
+    version : str
+        Of smallarea.
+    """
+
+    points: tuple[GridPoint, ...]
+    parameter: str
+    family: Family
+    architecture: str
+    fingerprint: str
+    nodes: int
+    seed: int
+    draws: int
+    areas: AreaFidelity | None
+    version: str = __version__
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """A sentence for every bar that is missed."""
+        found = [text for point in self.points for text in failures_at(point, self.place_of(point), len(self.points))]
+        if all(point.posterior is None for point in self.points):
+            found.append("The posterior check was not made. Certify the prior with it.")
+        return tuple(found)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bar is cleared."""
+        return not self.failures
+
+    def place_of(self, point: GridPoint) -> str:
+        """Name the value of a point, for example ``rho = 0.9``; empty if it has none."""
+        return f"{self.parameter} = {point.value:g}" if point.value is not None else ""
+
+    def areas_table(self) -> pd.DataFrame:
+        """Return a row an area: ``area``, ``variance_ratio``, ``neighbour_error``.
+
+        Raises
+        ------
+        PriorProblem
+            If the certificate came from a file without areas.
+        """
+        import pandas as pd
+
+        if self.areas is None:
+            raise PriorProblem("This certificate is stored without its areas. Verify the prior on the map again.")
+        return pd.DataFrame(
+            {
+                "area": self.areas.ids,
+                "variance_ratio": self.areas.variance_ratio,
+                "neighbour_error": self.areas.neighbour_error,
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON types that :meth:`from_json` reads; numbers have six digits."""
+        areas = self.areas
+        if areas is not None and len(areas.ids) > MOST_AREAS:
+            areas = None
+        return {
+            "format": FORMAT,
+            "version": self.version,
+            "architecture": self.architecture,
+            "family": self.family.to_json(),
+            "parameter": self.parameter,
+            "fingerprint": self.fingerprint,
+            "nodes": self.nodes,
+            "seed": self.seed,
+            "draws": self.draws,
+            "gate": GATE.to_json(),
+            "passed": self.passed,
+            "failures": list(self.failures),
+            "points": [point.to_json() for point in self.points],
+            "areas": None
+            if areas is None
+            else {
+                "ids": list(areas.ids),
+                "variance_ratio": rounded(areas.variance_ratio.tolist()),
+                "neighbour_error": rounded(areas.neighbour_error.tolist()),
+            },
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Certificate:
+        """Read what :meth:`to_json` returned.
+
+        Raises
+        ------
+        PriorProblem
+            If it is not a certificate, or of a later format.
+        """
+        try:
+            if content["format"] != FORMAT:
+                raise PriorProblem(
+                    f"The fidelity certificate has format {str(content['format'])[:20]!r}; this engine reads {FORMAT}. "
+                    "Verify the prior again."
+                )
+            listed = content["areas"]
+            areas = None if listed is None else _areas_from(listed)
+            return cls(
+                points=tuple(GridPoint.from_json(one) for one in content["points"]),
+                parameter=str(content["parameter"]),
+                family=Family.from_json(content["family"]),
+                architecture=str(content["architecture"]),
+                fingerprint=str(content["fingerprint"]),
+                nodes=int(content["nodes"]),
+                seed=int(content["seed"]),
+                draws=int(content["draws"]),
+                areas=areas,
+                version=str(content["version"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise PriorProblem(f"The fidelity certificate of a spatial prior is malformed ({error}).") from error
+
+
+def _areas_from(content: Mapping[str, Any]) -> AreaFidelity:
+    ids = tuple(str(i) for i in content["ids"])
+    arrays = [np.array(content[name], dtype=float) for name in ("variance_ratio", "neighbour_error")]
+    if any(array.shape != (len(ids),) for array in arrays):
+        raise PriorProblem("The fidelity certificate of a spatial prior is malformed: its areas do not add up.")
+    return AreaFidelity(ids, *arrays)
+
+
+def certify(
+    prior: SpatialPrior,
+    graph: AreaGraph,
+    areas: Areas | None = None,
+    *,
+    seed: int = 1,
+    draws: int = DRAWS,
+    grid: Sequence[float] | None = None,
+    posterior_check: bool = True,
+    progress: Progress | None = None,
+) -> Certificate:
+    """Measure how far a learned prior is from the exact one on a geography.
+
+    Parameters
+    ----------
+    prior : SpatialPrior
+        The prior; all measures are taken from its own draws.
+    graph : AreaGraph
+        The geography.
+    areas : Areas, optional
+        The polygons, which a Gaussian process needs.
+    seed : int
+        The same seed gives the same certificate.
+    draws : int
+        Prior draws at each value, for networks that are not linear and for the two-sample tests.
+    grid : sequence of float, optional
+        Values of the hyperparameter; by default 0, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99 and 0.999 as far as the prior was
+        trained for them, with the ends of its range. Not for a prior that integrates it out.
+    posterior_check : bool
+        Whether simulated data are fitted under both priors; without it the gate is not passed.
+    progress : callable, optional
+        Called with percent and text.
+
+    Returns
+    -------
+    Certificate
+        The measures, and whether they clear the gate.
+
+    Raises
+    ------
+    PriorProblem
+        If the prior does not fit the geography, or the grid leaves the range of its training.
+    EngineUnavailable
+        If JAX is not installed, or NumPyro, which the posterior check of a network needs.
+    """
+    if draws < 1:
+        raise PriorProblem(f"A certificate takes at least one draw; got {draws}.")
+    jax = need_jax()
+    with jax.enable_x64(True):
+        decoder = bind(prior, graph, "float64")
+        exact = exact_prior(prior.family, graph, areas)
+        return certify_decoder(
+            decoder,
+            exact,
+            graph,
+            architecture=prior.architecture,
+            seed=seed,
+            draws=draws,
+            grid=grid,
+            posterior_check=posterior_check,
+            progress=progress,
+        )
+
+
+def certify_decoder(
+    decoder: Decoder,
+    exact: ExactPrior,
+    graph: AreaGraph,
+    *,
+    architecture: str,
+    seed: int = 1,
+    draws: int = DRAWS,
+    grid: Sequence[float] | None = None,
+    posterior_check: bool = True,
+    progress: Progress | None = None,
+) -> Certificate:
+    """Certify any decoder; JAX must be in x64 mode. See :func:`certify`."""
+    references = references_of(exact, bool(decoder.hyperparameters), grid)
+    learned = LearnedField(decoder, exact.nodes)
+    rng = np.random.default_rng(seed)
+    pairs = make_pairs(graph, rng, exact.n if exact.n <= DENSE_LIMIT else SAMPLED_ROWS)
+    checker = PosteriorChecker(learned)
+    checked = _places_of_check(references) if posterior_check else set()
+    worst = _WorstOfAreas(pairs)
+    points = []
+    for k, reference in enumerate(references):
+        value = float(reference.value[0]) if len(reference.value) else None
+        if progress is not None:
+            name = f" at {exact.family.hyperparameters[0].name} = {value:g}" if value is not None else ""
+            progress(100.0 * k / len(references), f"Measuring the prior{name}")
+        errors = measure(learned, reference, pairs, draws, rng)
+        tests = _tests(learned, reference, errors, pairs, draws, rng)
+        typical = float(np.mean(errors.exact.variance))
+        check = checker.check(reference, typical, rng) if k in checked else None
+        points.append(make_point(value, errors, pairs, tests, check))
+        worst.add(errors)
+    return Certificate(
+        points=tuple(points),
+        parameter=exact.family.hyperparameters[0].name if points[0].value is not None else "",
+        family=exact.family,
+        architecture=architecture,
+        fingerprint=graph.fingerprint,
+        nodes=exact.n,
+        seed=seed,
+        draws=draws,
+        areas=worst.on(graph, exact.nodes),
+    )
+
+
+def references_of(exact: ExactPrior, conditional: bool, grid: Sequence[float] | None) -> list[Reference]:
+    """Make the exact priors that a decoder is held against, one for each value of the grid.
+
+    Raises
+    ------
+    PriorProblem
+        If a grid is given where there is nothing to vary, or leaves the range of the training.
+    """
+    parameters = exact.family.hyperparameters
+    if not (conditional and parameters):
+        if grid is not None:
+            raise PriorProblem("This prior does not take a hyperparameter, so there is no grid. Leave it out.")
+        return [ReferenceMixture(exact) if parameters else ReferenceAt(exact, np.empty(0))]
+    one = parameters[0]
+    if grid is None:
+        inside = RHO_GRID if one.name == "rho" else tuple(np.linspace(one.lower, one.upper, RANGE_POINTS).tolist())
+        chosen = sorted({one.lower, one.upper, *(v for v in inside if one.lower <= v <= one.upper)})
+    else:
+        chosen = sorted({float(v) for v in grid})
+        outside = [v for v in chosen if not one.lower <= v <= one.upper]
+        if outside or not chosen:
+            raise PriorProblem(
+                f"The prior was trained for {one.name} from {one.lower:g} to {one.upper:g}; the grid must lie there"
+                + (f", and {outside[0]:g} does not." if outside else " and is empty.")
+            )
+    return [ReferenceAt(exact, np.array([value])) for value in chosen]
+
+
+def _places_of_check(references: Sequence[Reference]) -> set[int]:
+    """Where on the grid the posterior check is made: everywhere on small maps."""
+    if references[0].n <= CHECKED_EVERYWHERE or len(references) <= len(PLACES_OF_CHECK):
+        return set(range(len(references)))
+    values = np.array([float(reference.value[0]) for reference in references])
+    scaled = (values - values[0]) / (values[-1] - values[0])
+    return {int(np.argmin(np.abs(scaled - place))) for place in PLACES_OF_CHECK}
+
+
+def _tests(
+    learned: LearnedField,
+    reference: Reference,
+    errors: CovarianceErrors,
+    pairs: Pairs,
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[float, float, float]:
+    """Two-sample tests: p-value of all areas jointly, p-value and distance of neighbours' differences."""
+    size = max(2, min(TESTED_DRAWS, draws, TESTED_NUMBERS // reference.n))
+    scale = np.sqrt(errors.exact.variance)
+    made = learned.fields(rng.standard_normal((size, learned.latent_size)), reference.value) / scale
+    true = reference.draws(size, rng) / scale
+    joint = mean_discrepancy(true, made, rng)
+    distance, p = contrast_test(true, made, pairs.edges, rng)
+    return joint.p, p, distance
+
+
+class _WorstOfAreas:
+    """Keeps the worst value of each node over the grid."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._pairs = pairs
+        self._ratio = np.ones(len(pairs.degrees))
+        self._error = np.zeros(len(pairs.degrees))
+
+    def add(self, errors: CovarianceErrors) -> None:
+        ratio = errors.variance_ratio
+        worse = np.abs(ratio - 1.0) > np.abs(self._ratio - 1.0)
+        self._ratio[worse] = ratio[worse]
+        edges, n = self._pairs.edges, len(ratio)
+        off = errors.learned.correlations(self._pairs)[0] - errors.exact.correlations(self._pairs)[0]
+        mean = sum(np.bincount(edges[:, side], weights=off, minlength=n) for side in (0, 1)) / self._pairs.degrees
+        worse = np.abs(mean) > np.abs(self._error)
+        self._error[worse] = mean[worse]
+
+    def on(self, graph: AreaGraph, nodes: NDArray[np.int64]) -> AreaFidelity:
+        ratio, error = (np.full(len(graph.ids), np.nan) for _ in range(2))
+        ratio[nodes], error[nodes] = self._ratio, self._error
+        return AreaFidelity(graph.ids, ratio, error)
