@@ -27,12 +27,17 @@ if TYPE_CHECKING:
         compare,
         direct_estimates,
         export,
+        export_prior,
         fit,
         fit_space_time,
+        list_priors,
         match_areas,
         prepare_published,
+        show_prior,
         smooth_variances,
         status,
+        train_prior,
+        verify_prior,
     )
 
 __all__ = [
@@ -44,12 +49,17 @@ __all__ = [
     "compare",
     "direct_estimates",
     "export",
+    "export_prior",
     "fit",
     "fit_space_time",
+    "list_priors",
     "match_areas",
     "prepare_published",
+    "show_prior",
     "smooth_variances",
     "status",
+    "train_prior",
+    "verify_prior",
 ]
 
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smallarea.errors import JobProblem
+from smallarea.io import add_layer
+from smallarea.survey.prepared import layer_of
 from smallarea.workflows.prior_result import PriorResult
 from smallarea.workflows.record import Progress
 
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+LAYER = "prior_certificate"
 FEWEST_DRAWS = 200
 
 
@@ -46,9 +53,10 @@ def certified(result: PriorResult, draws: int, seed: int, tell: Progress) -> Pri
     from smallarea.priors.certificate import certify
 
     found = certify(result.prior, result.graph, result.areas, seed=seed, draws=draws, progress=tell)
-    # The outputs of a network are in the order of its own areas, and only a prior that transfers has no such order.
-    home = {"ids": result.graph.ids, "edges": result.graph.edges} if result.prior.transfers else {}
-    prior = replace(result.prior, certificate=found.to_json(), **home)
+    prior = replace(result.prior, certificate=found.to_json())
+    if prior.transfers:
+        # The outputs of a network are in the order of its own areas; only a prior that transfers has no such order.
+        prior = replace(prior, ids=result.graph.ids, edges=result.graph.edges)
     return replace(result, prior=prior, certificate=found)
 
 
@@ -57,3 +65,47 @@ def write_report(path: Path, result: PriorResult) -> None:
     from smallarea.report.prior_page import write_prior_report
 
     write_prior_report(path, result.prior, result.certificate, result.areas)
+
+
+def write_map(path: Path, result: PriorResult) -> None:
+    """Write the polygons with the fidelity of a certified prior in each, and the styles.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        GeoPackage that is being prepared.
+    result : PriorResult
+        With polygons and certificate.
+    """
+    from smallarea.io.style_fidelity import fidelity_styles
+    from smallarea.io.styles import store_styles
+
+    layer = fidelity_layer(result)
+    add_layer(layer, path, LAYER)
+    store_styles(path, LAYER, fidelity_styles(layer))
+
+
+def fidelity_layer(result: PriorResult) -> gpd.GeoDataFrame:
+    """Join the areas' part of a certificate to the polygons.
+
+    Parameters
+    ----------
+    result : PriorResult
+        A prior and its certificate.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        The polygons and their attributes with ``variance_ratio`` (learned over exact variance where it is furthest from
+        1), ``neighbour_error`` (learned minus exact mean correlation with the neighbours where it is furthest from 0),
+        ``n_neighbours``.
+
+    Raises
+    ------
+    JobProblem
+        If there are no polygons or no certificate.
+    """
+    if result.areas is None or result.certificate is None:
+        raise JobProblem("A map of the certificate needs polygons (areas) and a certificate.")
+    table = result.certificate.areas_table()
+    return layer_of(table.assign(n_neighbours=result.graph.degrees), result.areas)

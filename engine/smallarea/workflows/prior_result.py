@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from smallarea.areas import AreaGraph, Areas
+from smallarea.errors import PriorProblem
 from smallarea.priors import SpatialPrior
 from smallarea.priors.families import DISTRIBUTIONS, FAMILY_NAMES, Family
 
@@ -82,12 +83,22 @@ def described(architecture: str, family: Family, n_areas: int, n_weights: int, f
 
 
 def stored_certificate(prior: SpatialPrior) -> Certificate | None:
-    """Read the certificate in a prior; None if there is none."""
+    """Read the certificate in a prior; None if there is none.
+
+    Raises
+    ------
+    PriorProblem
+        If it is malformed, or of another prior or geography.
+    """
     if prior.certificate is None:
         return None
     from smallarea.priors.certificate import Certificate
 
-    return Certificate.from_json(prior.certificate)
+    found = Certificate.from_json(prior.certificate)
+    of = (prior.architecture, prior.family, prior.fingerprint)
+    if (found.architecture, found.family, found.fingerprint) != of:
+        raise PriorProblem("The certificate in the file is that of another prior or geography. Verify the prior again.")
+    return found
 
 
 def verdict(certificate: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def train_prior(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     checkpoint: PathLike | None = None,
     certify: bool = True,
-    draws: int = 2000,
+    draws: int = 4096,
     seed: int = 1,
     output: PathLike | None = None,
     report: PathLike | None = None,
@@ -155,10 +155,10 @@ def train_prior(
         )
         if adjacency is None:
             raise JobProblem("A prior is trained for a geography: name a polygon layer (areas) or a saved graph.")
-        exact = exact_prior(imitated, adjacency, polygons)  # refuses before the work what cannot be learned
         if architecture == "graph-filter":
             prior = _filter(imitated, adjacency, own)
         else:
+            exact = exact_prior(imitated, adjacency, polygons)
             prior = _network(exact, architecture, adjacency, own, call, within(tell, 10.0, 60.0))
         result = PriorResult(prior, adjacency, polygons, None)
         if certify:
@@ -179,7 +179,9 @@ def train_prior(
 def _filter(imitated: Family, graph: AreaGraph, own: Mapping[str, Any]) -> SpatialPrior:
     from smallarea.priors.graph_filter import standard_filter
 
-    return standard_filter(imitated, graph, own.get("degree"), own.get("cut"))
+    prior = standard_filter(imitated, graph, own.get("degree"), own.get("cut"))
+    exact_prior(imitated, graph)  # a graph without neighbours has no spatial prior; better said before it is saved
+    return prior
 
 
 def _network(

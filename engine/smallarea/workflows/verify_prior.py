@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from smallarea.areas import AreaGraph
 from smallarea.errors import JobProblem
-from smallarea.io import AtomicOutputs, add_layer, check_suffix
+from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.priors import SpatialPrior
 from smallarea.priors.library import resolve
 from smallarea.priors.prior_file import SUFFIX, write_prior
@@ -35,7 +35,7 @@ def verify_prior(
     contiguity: Literal["queen", "rook"] = "queen",
     islands: Literal["own_component", "nearest", "error"] = "own_component",
     library: PathLike | None = None,
-    draws: int = 2000,
+    draws: int = 4096,
     seed: int = 1,
     output: PathLike | None = None,
     report: PathLike | None = None,
