@@ -34,6 +34,7 @@ The same steps one by one:
 
 _COMMANDS = {
     "fit": "Fit a Fay-Herriot model and map its estimates.",
+    "fit-counts": "Fit a model of counts or shares and map its estimates.",
     "fit-space-time": "Fit a space-time Fay-Herriot model and map its estimates in time.",
     "compare": "Compare Fay-Herriot models by how well they predict.",
     "export": "Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.",

@@ -147,6 +147,7 @@ def _debug_option() -> click.Option:
 
 _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _task_command("fit", "fit", texts.FIT),
+    "fit-counts": lambda: _task_command("fit-counts", "fit_counts", texts.FIT_COUNTS),
     "fit-space-time": lambda: _task_command("fit-space-time", "fit_space_time", texts.FIT_SPACE_TIME),
     "compare": lambda: _task_command("compare", "compare", texts.COMPARE),
     "export": lambda: _task_command("export", "export", texts.EXPORT),

@@ -17,6 +17,7 @@ from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
 from smallarea.jobs.schema_benchmark import Benchmark
 from smallarea.jobs.schema_calibrate import CalibrateWeights
 from smallarea.jobs.schema_compare import Compare
+from smallarea.jobs.schema_counts import FitCounts
 from smallarea.jobs.schema_direct import DirectEstimatesOfAreas
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
@@ -41,6 +42,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "build_adjacency": BuildAdjacency,
     "direct_estimates": DirectEstimatesOfAreas,
     "fit": FitAreaLevel,
+    "fit_counts": FitCounts,
     "fit_space_time": FitSpaceTime,
     "compare": Compare,
     "export": Export,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.export import export
     from smallarea.workflows.export_prior import export_prior
     from smallarea.workflows.fit import fit
+    from smallarea.workflows.fit_counts import fit_counts
     from smallarea.workflows.fit_space_time import fit_space_time
     from smallarea.workflows.list_priors import list_priors
     from smallarea.workflows.match_areas import match_areas
@@ -39,6 +40,7 @@ __all__ = [
     "export",
     "export_prior",
     "fit",
+    "fit_counts",
     "fit_space_time",
     "list_priors",
     "match_areas",
@@ -60,6 +62,7 @@ _HOMES = {
     "direct_estimates": "smallarea.workflows.direct_estimates",
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
+    "fit_counts": "smallarea.workflows.fit_counts",
     "fit_space_time": "smallarea.workflows.fit_space_time",
     "prepare_published": "smallarea.workflows.prepare_published",
     "match_areas": "smallarea.workflows.match_areas",
@@ -80,8 +83,6 @@ def task_function(task: str) -> Callable[..., Any]:
     ----------
     task : str
         As in a job, for example ``fit``; the names are those of ``__all__``.
-        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``compare``, ``export``,
-        ``match_areas`` or ``status``.
 
     Returns
     -------
