@@ -43,7 +43,9 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.fit_space_time import FitSpaceTime
         from ..processing_algorithms.match_areas import MatchAreas
         from ..processing_algorithms.prepare_published import PreparePublished
+        from ..processing_algorithms.prior_certificate import PriorCertificate
         from ..processing_algorithms.smooth_variances import SmoothVariances
+        from ..processing_algorithms.train_spatial_prior import TrainSpatialPrior
 
         for algorithm in (
             CheckAreas,
@@ -58,6 +60,8 @@ class SmallareaProvider(QgsProcessingProvider):
             CompareModels,
             ExceedanceAndRanks,
             BenchmarkEstimates,
+            TrainSpatialPrior,
+            PriorCertificate,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
         compare,
         direct_estimates,
         export,
+        export_prior,
         fit,
         fit_counts,
         fit_space_time,
+        list_priors,
         match_areas,
         prepare_published,
+        show_prior,
         smooth_variances,
         status,
+        train_prior,
+        verify_prior,
     )
 
 __all__ = [
@@ -41,13 +46,18 @@ __all__ = [
     "compare",
     "direct_estimates",
     "export",
+    "export_prior",
     "fit",
     "fit_counts",
     "fit_space_time",
+    "list_priors",
     "match_areas",
     "prepare_published",
+    "show_prior",
     "smooth_variances",
     "status",
+    "train_prior",
+    "verify_prior",
 ]
 
 

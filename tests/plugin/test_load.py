@@ -19,6 +19,8 @@ ALGORITHMS = {
     "comparemodels",
     "exceedanceandranks",
     "preparepublished",
+    "priorcertificate",
+    "trainspatialprior",
     "matchtabletoareas",
     "smoothvariances",
     "directestimates",

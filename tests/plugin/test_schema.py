@@ -17,6 +17,8 @@ TASKS = {
     "fitspacetime": "fit_space_time",
     "matchtabletoareas": "match_areas",
     "preparepublished": "prepare_published",
+    "priorcertificate": "verify_prior",
+    "trainspatialprior": "train_prior",
     "smoothvariances": "smooth_variances",
 }
 # A table is a layer of the project or a file beside it, whose fields no dialog can offer.

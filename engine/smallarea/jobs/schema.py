@@ -22,6 +22,7 @@ from smallarea.jobs.schema_direct import DirectEstimatesOfAreas
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
 from smallarea.jobs.schema_parts import TaskParameters
+from smallarea.jobs.schema_prior import ExportPrior, ListPriors, ShowPrior, TrainPrior, VerifyPrior
 from smallarea.jobs.schema_published import PreparePublished
 from smallarea.jobs.schema_smoothing import SmoothVariances
 from smallarea.jobs.schema_space_time import FitSpaceTime
@@ -50,6 +51,11 @@ TASKS: dict[str, type[TaskParameters]] = {
     "prepare_published": PreparePublished,
     "match_areas": MatchAreas,
     "smooth_variances": SmoothVariances,
+    "train_prior": TrainPrior,
+    "verify_prior": VerifyPrior,
+    "show_prior": ShowPrior,
+    "list_priors": ListPriors,
+    "export_prior": ExportPrior,
     "status": Status,
 }
 
