@@ -199,7 +199,7 @@ def _prior_record(prior: SpatialPrior | None) -> dict[str, Any]:
 def _prior_warnings(prior: SpatialPrior | None) -> tuple[str, ...]:
     if prior is None:
         return ()
-    from smallarea.priors.certificate import gate_warning
+    from smallarea.priors.gate import gate_warning
 
     warning = gate_warning(prior.certificate)
     return (warning,) if warning else ()
