@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import EngineUnavailable
-from smallarea.priors.aggregate import cured
+from smallarea.priors.aggregate import cured, imitated
 from smallarea.priors.coordinate import coordinate, values_at
 from smallarea.priors.exact import ExactPrior
 from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings
@@ -72,7 +72,12 @@ class VaeNetwork:
     mixed_precision = True
 
     def initial(self, rng: np.random.Generator) -> Weights:
-        """Uniform within 1 / sqrt(inputs), as PyTorch starts linear layers."""
+        """Uniform within 1 / sqrt(inputs), as PyTorch starts linear layers, but for the encoder's variances.
+
+        These start at ``sigma^2 / lambda``, the posterior variance of probabilistic principal components (Tipping and
+        Bishop 1999) for noise sigma^2 = beta / 2 and a direction of the field's mean variance lambda. From variances
+        near 1 most latent variables first collapse, and come back slowly.
+        """
         n = self.exact.n
         latent, width = self.settings.sizes(n)
         layers = {"encoder": (n, width), "mean": (width, latent), "spread": (width, latent)}
@@ -82,7 +87,13 @@ class VaeNetwork:
             bound = inputs**-0.5
             weights[f"{name}_weight"] = rng.uniform(-bound, bound, (inputs, outputs))
             weights[f"{name}_bias"] = rng.uniform(-bound, bound, outputs)
+        field = float(imitated(self.exact).entries()[:n].mean())
+        weights["spread_bias"] += np.log(min(1.0, 0.5 * self._beta / field))
         return weights
+
+    @property
+    def _beta(self) -> float:
+        return self.settings.beta or 1.0 / self.settings.sizes(self.exact.n)[0]
 
     def fixed(self) -> Weights:
         """Weights that are not trained."""
@@ -99,9 +110,8 @@ class VaeNetwork:
         mean, log_variance = encode(weights, x)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         back = decode(weights, mean + torch.exp(0.5 * log_variance) * noise)
-        beta = self.settings.beta or 1.0 / mean.shape[1]
         divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0).float().sum(dim=1)
-        return ((x - back).float().square().sum(dim=1) + beta * divergence).mean()
+        return ((x - back).float().square().sum(dim=1) + self._beta * divergence).mean()
 
     def finish(self, weights: Weights, rng: np.random.Generator) -> tuple[Weights, dict[str, Any]]:
         """Cure the prior hole and keep what decodes; also return what the cure measured."""
