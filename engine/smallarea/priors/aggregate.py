@@ -20,7 +20,7 @@ from smallarea.priors.network_settings import BetaVaeSettings
 from smallarea.priors.reference_field import Reference, ReferenceAt, ReferenceMixture
 
 Vector = NDArray[np.float64]
-Weights = dict[str, NDArray[np.float64]]
+Weights = dict[str, NDArray[Any]]
 
 # Fields that are encoded at each point of the rule over the hyperparameter, and numbers at a time.
 ENCODED = 2_000

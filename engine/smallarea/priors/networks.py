@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 Vector = NDArray[np.float64]
-Weights = dict[str, NDArray[np.float64]]
+Weights = dict[str, NDArray[Any]]
+
+NUMBERS_AT_ONCE = 1_000_000
 
 
 def need_torch() -> Any:
@@ -169,7 +171,8 @@ class DecoderNetwork:
             mixing = np.zeros((coefficients, terms))
             mixing[:terms] = np.eye(terms)
             return {"matrices": rng.standard_normal((terms, latent, n)) / latent, "mixing": mixing}
-        roots = self._roots(coefficients) / np.exp(self._log_scales(coefficients))[:, None, None]
+        roots = self._roots(coefficients)
+        roots /= np.exp(self._log_scales(coefficients)).astype(np.float32)[:, None, None]
         return _separable(roots, terms)
 
     def fixed(self) -> Weights:
@@ -180,14 +183,14 @@ class DecoderNetwork:
     def _values(self, coefficients: int) -> Vector:
         return values_at(self.exact.family, _nodes(coefficients))
 
-    def _roots(self, coefficients: int) -> Vector:
+    def _roots(self, coefficients: int) -> NDArray[np.float32]:
         """Transposed roots at the Chebyshev nodes, shape (D + 1, latent, n), in single precision to save room."""
         identity = np.eye(self.exact.latent_size)
         values = self._values(coefficients)
         out = np.empty((coefficients, self.exact.latent_size, self.exact.n), dtype=np.float32)
         for k, value in enumerate(values):
             out[k] = self.exact.root(np.broadcast_to(value, (len(identity), values.shape[1])), identity)
-        return out  # type: ignore[return-value]
+        return out
 
     def _log_scales(self, coefficients: int) -> Vector:
         """Half the logarithm of the mean variance at the Chebyshev nodes."""
@@ -233,14 +236,18 @@ def _to_coefficients(size: int) -> Vector:
     return basis.T * np.where(np.arange(size) == 0, 1.0, 2.0)[:, None] / size
 
 
-def _separable(roots: Vector, terms: int) -> Weights:
+def _separable(roots: NDArray[np.float32], terms: int) -> Weights:
     """Best approximation of matrices at the nodes by so many, in the Frobenius norm summed over the nodes.
 
     This is the singular value decomposition of the table that has one matrix a row (Eckart and Young 1936), from the
     small Gram matrix of its rows.
     """
     rows = roots.reshape(len(roots), -1)
-    gram = np.array([[np.vdot(a, b) for b in rows] for a in rows], dtype=float)
+    gram = np.zeros((len(rows), len(rows)))
+    for start in range(0, rows.shape[1], NUMBERS_AT_ONCE):
+        # Small singular values are lost in a Gram matrix of single precision.
+        block = rows[:, start : start + NUMBERS_AT_ONCE].astype(float)
+        gram += block @ block.T
     _, vectors = np.linalg.eigh(gram)
     leading = vectors[:, ::-1][:, :terms]
     # Adam moves every number by about the same, so matrices of one size each are what it steers best.

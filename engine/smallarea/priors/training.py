@@ -302,7 +302,7 @@ class _Run:
         torch = need_torch()
         self.progress(95.0, "Finishing the best weights")
         best = self._weights(torch.from_numpy(self.state.best).to(self.device))
-        weights: Weights = {name: value.double().cpu().numpy() for name, value in best.items()}
+        weights: Weights = {name: value.cpu().numpy() for name, value in best.items()}
         kept, measured = self.network.finish(weights, random_of(self.seed, "cure"))
         trained = Trained({name: value.astype(np.float32) for name, value in kept.items()}, self._record(measured))
         if self._checkpoint is not None:
