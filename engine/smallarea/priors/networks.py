@@ -55,7 +55,7 @@ def need_torch() -> Any:
 class VaeNetwork:
     """Variational autoencoder of one hidden layer on either side.
 
-    Architecture and loss are those of Wang et al. (2025, arXiv 2503.14710): the mean over draws of
+    Architecture and loss are those of Wang, Parker and Holan (2025, arXiv 2503.14710): the mean over draws of
     ``sum_i (x_i - xhat_i)^2 + beta KL``.
 
     Attributes
