@@ -65,7 +65,7 @@ class LearnedField:
         return self._blocks(self._pushed, directions, self.n, at, self._given(value))
 
     def covariance_times(self, x: Vector, value: Vector, at: Vector | None = None) -> Vector:
-        """Product of JJ' with x, shape (n, m), J the derivative at ``at``; the covariance of a linear decoder without."""
+        """Product of JJ' with x (n, m), J the derivative at ``at``; without, of the covariance of a linear decoder."""
         start = np.zeros(self.latent_size) if at is None else at
         pulled = self.pull(np.ascontiguousarray(x.T), start, value)
         # A linear decoder is its own derivative, and may have none of the forward kind.
