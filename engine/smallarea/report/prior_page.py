@@ -251,8 +251,8 @@ def _row(point: GridPoint, values: int) -> dict[str, Any]:
         "offset": fixed(point.offset, 3),
         "mmd": p_value(point.mmd_p),
         "contrasts": p_value(point.contrast_p),
-        "mean_max": fixed(check.mean_max, 3) if check else MISSING,
-        "mean_95": fixed(check.mean_95, 3) if check else MISSING,
+        "mean_max": _error(check.mean_max) if check else MISSING,
+        "mean_95": _error(check.mean_95) if check else MISSING,
         "sd": f"{fixed(check.sd_low, 3)} to {fixed(check.sd_high, 3)}" if check else MISSING,
         "failed": bool(failures_at(point, "", values)),
     }
