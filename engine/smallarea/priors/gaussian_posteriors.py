@@ -153,7 +153,7 @@ def solve(times: Times, data: SimulatedData, right: Vector, start: Vector | None
     Raises
     ------
     ModelProblem
-        If that is not reached.
+        If that is not reached, or the numbers overflow.
     """
     extra = data.extra[:, None]
 
@@ -167,6 +167,8 @@ def solve(times: Times, data: SimulatedData, right: Vector, start: Vector | None
     square = np.sum(residual * scaled, axis=0)
     wanted = TOLERANCE**2 * np.sum(right**2 / extra, axis=0)
     for _ in range(MOST_ITERATIONS):
+        if not np.all(np.isfinite(square)):
+            raise ModelProblem("The posterior under a spatial prior is not a number: its weights or data overflow.")
         open_ = np.flatnonzero(square > wanted)
         if not len(open_):
             return u

@@ -12,7 +12,7 @@ import numpy as np
 from smallarea.errors import PriorProblem
 from smallarea.priors.certificate_record import Certificate
 from smallarea.priors.families import DISTRIBUTIONS, FAMILY_NAMES
-from smallarea.priors.gate import GATE, failures_at
+from smallarea.priors.gate import GATE, failures_at, remedy
 from smallarea.priors.grid_point import GridPoint
 from smallarea.priors.prior import ARCHITECTURES, SpatialPrior
 from smallarea.priors.showcase import Showcase, make_showcase
@@ -117,12 +117,13 @@ def render_prior(
     where = certificate.place_of(show.point)
     points = certificate.points
     return _template().render(
-        title=f"{FAMILY_NAMES[prior.family.name].split(',')[0]} by {prior.architecture}",
+        title=_title(prior),
         source=str(areas.source) if areas is not None else "",
         written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
         version=certificate.version,
         passed=certificate.passed,
         failures=list(certificate.failures),
+        remedy=remedy(prior.architecture),
         lead=_lead(prior, certificate),
         tiles=_tiles(points),
         facts=_facts(prior, certificate, graph),
@@ -146,6 +147,11 @@ def render_prior(
     )
 
 
+def _title(prior: SpatialPrior) -> str:
+    name = FAMILY_NAMES[prior.family.name].split(",")[0]
+    return f"{name[0].upper()}{name[1:]} by {prior.architecture}"
+
+
 def _geography(
     prior: SpatialPrior, certificate: Certificate, areas: Areas | None, graph: AreaGraph | None
 ) -> AreaGraph:
@@ -167,7 +173,7 @@ def _lead(prior: SpatialPrior, certificate: Certificate) -> list[str]:
     worst = max(points, key=lambda one: one.frobenius)
     at = f", at {certificate.place_of(worst)}" if certificate.place_of(worst) else ""
     said = [
-        f"This prior stands for {FAMILY_NAMES[prior.family.name]}. Its covariance is off by "
+        f"This prior stands for: {FAMILY_NAMES[prior.family.name]}. Its covariance is off by "
         f"{percent(worst.frobenius)} of the exact one's size where it is worst{at}."
     ]
     checks = [point.posterior for point in points if point.posterior is not None]
