@@ -146,6 +146,13 @@ class ParameterMaker:
         )
         return self._finished(name, definition)
 
+    def folder(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a folder to read, optional."""
+        definition = QgsProcessingParameterFile(
+            key(name), label, behavior=QgsProcessingParameterFile.Behavior.Folder, defaultValue=None, optional=True
+        )
+        return self._finished(name, definition)
+
     def own_file(self, name: str, label: str, file_filter: str, own_help: str) -> QgsProcessingParameterDefinition:
         """Return a file to read that the job knows under another name."""
         definition = QgsProcessingParameterFile(

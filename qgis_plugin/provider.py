@@ -39,11 +39,14 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.direct_estimates import DirectEstimates
         from ..processing_algorithms.engine_status import EngineStatus
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
+        from ..processing_algorithms.fit_counts import FitCounts
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
         from ..processing_algorithms.match_areas import MatchAreas
         from ..processing_algorithms.prepare_published import PreparePublished
+        from ..processing_algorithms.prior_certificate import PriorCertificate
         from ..processing_algorithms.smooth_variances import SmoothVariances
+        from ..processing_algorithms.train_spatial_prior import TrainSpatialPrior
 
         for algorithm in (
             CheckAreas,
@@ -54,10 +57,13 @@ class SmallareaProvider(QgsProcessingProvider):
             PreparePublished,
             SmoothVariances,
             FitFayHerriot,
+            FitCounts,
             FitSpaceTime,
             CompareModels,
             ExceedanceAndRanks,
             BenchmarkEstimates,
+            TrainSpatialPrior,
+            PriorCertificate,
             EngineStatus,
         ):
             self.addAlgorithm(algorithm())

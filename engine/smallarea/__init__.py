@@ -3,12 +3,8 @@
 >>> import smallarea
 >>> result = smallarea.fit("counties.gpkg", id_field="GEOID", direct="y", variance="v")  # doctest: +SKIP
 
-The tasks ``prepare_published``, ``fit``, ``fit_space_time``, ``compare``, ``export``, ``check_areas``,
-``build_adjacency`` and ``status`` have the names and defaults of their jobs.
-The tasks ``fit``, ``fit_space_time``, ``compare``, ``export``, ``match_areas``, ``check_areas``, ``build_adjacency``
-and ``status`` have the names and defaults of their jobs.
-The tasks ``prepare_published``, ``smooth_variances``, ``fit``, ``fit_space_time``, ``compare``, ``export``,
-``check_areas``, ``build_adjacency`` and ``status`` have the names and defaults of their jobs.
+The tasks, such as ``fit``, ``fit_counts`` or ``check_areas``, have the names and defaults of their jobs
+(``smallarea schema``).
 Rooms of the engine (``smallarea.areas``, ``smallarea.area_level``, ...) are imported by name.
 """
 
@@ -27,12 +23,18 @@ if TYPE_CHECKING:
         compare,
         direct_estimates,
         export,
+        export_prior,
         fit,
+        fit_counts,
         fit_space_time,
+        list_priors,
         match_areas,
         prepare_published,
+        show_prior,
         smooth_variances,
         status,
+        train_prior,
+        verify_prior,
     )
 
 __all__ = [
@@ -44,12 +46,18 @@ __all__ = [
     "compare",
     "direct_estimates",
     "export",
+    "export_prior",
     "fit",
+    "fit_counts",
     "fit_space_time",
+    "list_priors",
     "match_areas",
     "prepare_published",
+    "show_prior",
     "smooth_variances",
     "status",
+    "train_prior",
+    "verify_prior",
 ]
 
 

@@ -14,9 +14,12 @@ TASKS = {
     "directestimates": "direct_estimates",
     "exceedanceandranks": "export",
     "fitfayherriot": "fit",
+    "fitcounts": "fit_counts",
     "fitspacetime": "fit_space_time",
     "matchtabletoareas": "match_areas",
     "preparepublished": "prepare_published",
+    "priorcertificate": "verify_prior",
+    "trainspatialprior": "train_prior",
     "smoothvariances": "smooth_variances",
 }
 # A table is a layer of the project or a file beside it, whose fields no dialog can offer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smallarea.area_level.chain import ChainField
 from smallarea.area_level.collapsed import CollapsedModel
@@ -62,7 +63,28 @@ def build_model(
     return CollapsedModel(data, field, correlated_iid=correlated_iid, solver=solver)
 
 
-def _field(specification: AreaLevelSpecification, data: StackedData, graph: AreaGraph) -> Field:
+def effect_nodes(
+    specification: AreaLevelSpecification, graph: AreaGraph
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Areas that the spatial effect lives on, and the neighbours among them.
+
+    Parameters
+    ----------
+    specification : AreaLevelSpecification
+        A model with a spatial effect.
+    graph : AreaGraph
+        The adjacency graph.
+
+    Returns
+    -------
+    nodes, edges : ndarray of int, shapes (M,), (E, 2)
+        Positions of the areas; pairs of positions among the nodes.
+
+    Raises
+    ------
+    GraphProblem
+        If the graph has no edge, or islands would be left without any random effect.
+    """
     effect = specification.random_effect
     if len(graph.edges) == 0:
         raise GraphProblem(
@@ -80,7 +102,12 @@ def _field(specification: AreaLevelSpecification, data: StackedData, graph: Area
     nodes = np.arange(len(graph.ids)) if effect in _KEEPS_ISLANDS else np.flatnonzero(linked)
     index = np.full(len(graph.ids), -1)
     index[nodes] = np.arange(len(nodes))
-    edges = index[np.asarray(graph.edges, dtype=np.int64)]
+    return nodes, index[np.asarray(graph.edges, dtype=np.int64)]
+
+
+def _field(specification: AreaLevelSpecification, data: StackedData, graph: AreaGraph) -> Field:
+    effect = specification.random_effect
+    nodes, edges = effect_nodes(specification, graph)
     n, k = data.shape
     if specification.link == "chain":
         order = [specification.responses.index(name) for name in specification.order]

@@ -113,14 +113,7 @@ def area_level_data(
             "Give the variances, remove these estimates, or set missing_variance to 'out_of_sample' to treat the areas "
             "as not sampled."
         )
-    incomplete = ~np.all(np.isfinite(table), axis=1)
-    if missing_covariates == "error" and incomplete.any():
-        columns = [name for name, column in zip(covariate_names, table.T, strict=True) if np.isnan(column).any()]
-        raise TableProblem(
-            f"{int(incomplete.sum())} areas lack a value of {named(columns)}: {_at(ids, incomplete)}. A model cannot "
-            "predict them. Fill the values, choose other covariates, or set missing_covariates to 'drop' to leave "
-            "these areas without an estimate."
-        )
+    incomplete = ~check_covariates(ids, table, covariate_names, missing_covariates)
     notes = [
         _note(has, value, lacks)
         for has, value, lacks in zip(given.tolist(), variance.tolist(), incomplete.tolist(), strict=True)
@@ -129,6 +122,43 @@ def area_level_data(
     direct[unusable] = np.nan
     variance[~np.isfinite(direct)] = np.nan
     return AreaLevelData(ids, direct, variance, table, tuple(covariate_names), tuple(notes))
+
+
+def check_covariates(
+    areas: Sequence[str], table: Vector, names: Sequence[str], missing_covariates: str
+) -> NDArray[np.bool_]:
+    """Find the areas that have all covariates.
+
+    Parameters
+    ----------
+    areas : sequence of str, length N
+        Area ids, for messages.
+    table : ndarray, shape (N, p)
+        Covariate values, NaN where missing.
+    names : sequence of str, length p
+        Their names.
+    missing_covariates : {'error', 'drop'}
+        What to do with an area that lacks a value.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        Which areas can be estimated.
+
+    Raises
+    ------
+    TableProblem
+        If values are missing and that is an error.
+    """
+    complete = np.all(np.isfinite(table), axis=1)
+    if missing_covariates == "error" and not complete.all():
+        columns = [name for name, column in zip(names, table.T, strict=True) if np.isnan(column).any()]
+        raise TableProblem(
+            f"{int((~complete).sum())} areas lack a value of {named(columns)}: {_at(areas, ~complete)}. A model cannot "
+            "predict them. Fill the values, choose other covariates, or set missing_covariates to 'drop' to leave "
+            "these areas without an estimate."
+        )
+    return complete
 
 
 def _check_columns(ids: tuple[str, ...], direct: Vector, variance: Vector, table: Vector, names: Sequence[str]) -> None:
@@ -260,8 +290,7 @@ def standardise(data: AreaLevelData, intercept: bool) -> StandardisedData:
             f"{int(extreme.sum())} sampling variances are {LARGEST:.0e} times smaller or larger than the variance "
             f"between direct estimates: {_at(data.areas, extreme)}. Set those that are not known to missing (NULL)."
         )
-    x, x_location, x_scale = _design(data, intercept)
-    _check_rank(x[sampled], data.covariate_names, intercept)
+    x, x_location, x_scale = standardised_design(data.covariates, data.covariate_names, sampled, intercept)
     return StandardisedData(
         (data.direct - location) / scale,
         v,
@@ -275,15 +304,47 @@ def standardise(data: AreaLevelData, intercept: bool) -> StandardisedData:
     )
 
 
-def _design(data: AreaLevelData, intercept: bool) -> tuple[Vector, Vector, Vector]:
-    rows = data.estimable
-    table = data.covariates
+def standardised_design(
+    covariates: Vector, names: Sequence[str], sampled: NDArray[np.bool_], intercept: bool
+) -> tuple[Vector, Vector, Vector]:
+    """Standardise covariates and refuse those that no coefficient can be estimated of.
+
+    Parameters
+    ----------
+    covariates : ndarray, shape (N, p)
+        Values; a row with NaN has no estimate.
+    names : sequence of str, length p
+        Their names.
+    sampled : ndarray of bool, shape (N,)
+        Areas that enter the likelihood.
+    intercept : bool
+        Whether a column of ones goes first, and covariates are centred.
+
+    Returns
+    -------
+    x, location, scale : ndarray, shapes (N, p + 1), (p + 1,), (p + 1,), or p without an intercept
+        As in :class:`StandardisedData`.
+
+    Raises
+    ------
+    ModelProblem
+        If covariates are constant or collinear.
+    """
+    rows = np.all(np.isfinite(covariates), axis=1)
+    x, location, scale = _design(covariates, names, rows, intercept)
+    _check_rank(x[sampled], names, intercept)
+    return x, location, scale
+
+
+def _design(
+    table: Vector, names: Sequence[str], rows: NDArray[np.bool_], intercept: bool
+) -> tuple[Vector, Vector, Vector]:
     spread = table[rows].std(axis=0, ddof=1)
     constant = ~(spread > 1e-12 * np.maximum(1e-300, np.abs(table[rows]).max(axis=0, initial=0.0)))
     if intercept and constant.any():
         raise ModelProblem(
             f"Covariates that are the same everywhere say nothing beside the intercept: "
-            f"{named([data.covariate_names[j] for j in np.flatnonzero(constant)])}. Leave them out."
+            f"{named([names[j] for j in np.flatnonzero(constant).tolist()])}. Leave them out."
         )
     # A constant column without an intercept is an intercept of the user's own: keep it, scaled by its size.
     size = np.where(constant, np.maximum(np.abs(table[rows]).max(axis=0, initial=0.0), 1e-300), spread)

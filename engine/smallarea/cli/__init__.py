@@ -34,12 +34,14 @@ The same steps one by one:
 
 _COMMANDS = {
     "fit": "Fit a Fay-Herriot model and map its estimates.",
+    "fit-counts": "Fit a model of counts or shares and map its estimates.",
     "fit-space-time": "Fit a space-time Fay-Herriot model and map its estimates in time.",
     "compare": "Compare Fay-Herriot models by how well they predict.",
     "export": "Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.",
     "benchmark": "Make estimates, or posterior draws, meet targets that are known better.",
     "areas": "Check polygons, build their adjacency graph.",
     "survey": "From survey microdata or published estimates to the input of a fit.",
+    "prior": "Train, prove and keep learned spatial priors.",
     "run": "Run a job file; events as JSON lines.",
     "status": "Say which engine this is, what it found, and what is missing.",
     "schema": "Print the JSON schema of the job files.",
@@ -63,6 +65,16 @@ _GROUPS = {
             "prepare": "Turn published estimates and their errors into the input of a fit.",
             "match": "Join the rows of a survey table to areas and report how well they fit.",
             "smooth": "Smooth sampling variances by a generalised variance function.",
+        },
+    ),
+    "prior": (
+        "Train spatial priors for a geography, prove how good they are, and keep them.",
+        {
+            "train": "Train a spatial prior for a geography and certify it.",
+            "verify": "Compute the fidelity certificate of a prior on a geography.",
+            "show": "Say what a prior file holds, and whether its certificate passed.",
+            "list": "List the priors in the library; with a geography, those that serve it.",
+            "export": "Copy a prior out of the library, checked byte by byte.",
         },
     ),
 }
@@ -124,7 +136,7 @@ def group(name: str) -> click.Group:
     Parameters
     ----------
     name : str
-        ``areas`` or ``survey``.
+        ``areas``, ``survey`` or ``prior``.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from smallarea.cli import group, survey_texts, texts
+from smallarea.cli import group, prior_texts, survey_texts, texts
 from smallarea.cli.options import given_parameters, option_name, parameters_of
 from smallarea.errors import OutputProblem, SmallareaError
 from smallarea.jobs.description import check_parameters, job_document, load_job, paths_for_folder
@@ -147,6 +147,7 @@ def _debug_option() -> click.Option:
 
 _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _task_command("fit", "fit", texts.FIT),
+    "fit-counts": lambda: _task_command("fit-counts", "fit_counts", texts.FIT_COUNTS),
     "fit-space-time": lambda: _task_command("fit-space-time", "fit_space_time", texts.FIT_SPACE_TIME),
     "compare": lambda: _task_command("compare", "compare", texts.COMPARE),
     "export": lambda: _task_command("export", "export", texts.EXPORT),
@@ -160,6 +161,12 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "survey prepare": lambda: _task_command("prepare", "prepare_published", survey_texts.PREPARE),
     "survey match": lambda: _task_command("match", "match_areas", survey_texts.MATCH),
     "survey smooth": lambda: _task_command("smooth", "smooth_variances", survey_texts.SMOOTH),
+    "prior": lambda: group("prior"),
+    "prior train": lambda: _task_command("train", "train_prior", prior_texts.TRAIN),
+    "prior verify": lambda: _task_command("verify", "verify_prior", prior_texts.VERIFY),
+    "prior show": lambda: _task_command("show", "show_prior", prior_texts.SHOW),
+    "prior list": lambda: _task_command("list", "list_priors", prior_texts.LIST),
+    "prior export": lambda: _task_command("export", "export_prior", prior_texts.EXPORT),
     "run": _run_command,
     "status": lambda: _task_command("status", "status", texts.STATUS),
     "schema": _schema_command,

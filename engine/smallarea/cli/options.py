@@ -14,6 +14,8 @@ from smallarea.jobs.description import path_kind
 from smallarea.jobs.schema import TaskParameters
 
 LAYER = "areas"
+# Parameters that are arguments, by how they are written; the second one only where it is what a command is about.
+ARGUMENTS = {LAYER: "LAYER", "prior": "PRIOR"}
 _SINGULAR = {
     "priors": "prior",
     "thresholds": "threshold",
@@ -124,8 +126,8 @@ def _dictionary(pairs: tuple[tuple[str, str], ...], option: str) -> dict[str, st
 
 
 def _parameter(model: type[TaskParameters], name: str, field: FieldInfo) -> click.Parameter:
-    if name == LAYER:
-        return click.Argument([name], metavar="LAYER", required=field.is_required())
+    if name == LAYER or (name in ARGUMENTS and field.is_required()):
+        return click.Argument([name], metavar=ARGUMENTS[name], required=field.is_required())
     attrs: dict[str, Any] = {"help": field.description, "required": field.is_required()}
     kind = _kind(field)
     option = option_name(name)

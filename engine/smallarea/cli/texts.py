@@ -32,6 +32,30 @@ Two responses that inform each other, each with its variance in the same order, 
   smallarea fit counties.gpkg --direct income --direct rent --variance income_var --variance rent_var \\
       --covariance income_rent_cov --covariates poverty --output estimates.gpkg"""
 
+FIT_COUNTS = f"""Fit a model of counts or shares and map its estimates.
+
+{LAYER} The counts are fields of LAYER, or of a table that --table names. Binomial counts are out of trials and give
+a probability; Poisson counts have an exposure and give a rate for each unit of it.
+
+The posterior is sampled by Hamiltonian Monte Carlo (install the extra 'learned'). Area effects are alike among
+neighbours (car), with an independent part beside them that takes up overdispersion.
+
+\b
+Deaths by county, as a rate for each inhabitant:
+  smallarea fit-counts counties.gpkg --likelihood poisson --count deaths --exposure population \\
+      --covariates smoking --output rates.gpkg --report report.html
+
+\b
+A survey's yes answers out of all answers, joined by id:
+  smallarea fit-counts counties.gpkg --id-field FIPS --table survey.csv \\
+      --count insured --trials answers --csv estimates.csv
+
+\b
+With a learned spatial prior:
+  smallarea prior train counties.gpkg --id-field FIPS --output counties.safetensors
+  smallarea fit-counts counties.gpkg --id-field FIPS --count insured --trials answers \\
+      --spatial-prior counties.safetensors --output estimates.gpkg"""
+
 FIT_SPACE_TIME = f"""Fit a space-time Fay-Herriot model and map its estimates in time.
 
 {LAYER} The direct estimates and their sampling variances are in a long table, one row for each area and period.

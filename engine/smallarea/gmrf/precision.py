@@ -7,7 +7,6 @@ depend on rho, D the degrees and W the adjacency, so the pattern never changes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import cached_property
 from typing import Protocol
 
@@ -84,7 +83,7 @@ class _GraphPrecision(ABC):
         if rho < 0.0:
             return self._logdet_by_factor(rho)
         closeness = -np.log(max(1.0 - rho, NEAREST_TO_ONE))
-        return self._interpolant(closeness) + self.n_components * np.log1p(-rho)
+        return float(self.smooth_logdet(closeness)) + self.n_components * np.log1p(-rho)
 
     @abstractmethod
     def _logdet_from_eigenvalues(self, rho: float) -> float:
@@ -95,8 +94,8 @@ class _GraphPrecision(ABC):
         return solver.factor(self.diagonal(rho), self.off_diagonal(rho)).logdet
 
     @cached_property
-    def _interpolant(self) -> Callable[[float], float]:
-        """log|Q(rho)| - c log(1 - rho) as a polynomial in t = -log(1 - rho), c the number of components.
+    def smooth_logdet(self) -> chebyshev.Chebyshev:
+        """log|Q(rho)| - c log(1 - rho) as a polynomial in t = -log(1 - rho) >= 0, c the number of components.
 
         Without that singular part the function is smooth in t up to its asymptote, so few Chebyshev nodes give it to
         rounding; the degree is doubled until fresh points agree.
@@ -120,7 +119,7 @@ class _GraphPrecision(ABC):
             )
             if np.max(np.abs(polynomial(checks) - truth)) <= INTERPOLATION_ERROR * scale:
                 break
-        return lambda t: float(polynomial(t))
+        return polynomial
 
 
 class CarPrecision(_GraphPrecision):
@@ -152,7 +151,7 @@ class CarPrecision(_GraphPrecision):
         return 1.0, 0.0, -rho
 
     @cached_property
-    def _eigenvalues(self) -> Vector:
+    def eigenvalues(self) -> Vector:
         """Eigenvalues of D^{-1/2} W D^{-1/2}, all in [-1, 1], one of them 1 for each component."""
         n, edges = self.pattern.n, self.pattern.edges
         scaled = np.zeros((n, n))
@@ -163,7 +162,7 @@ class CarPrecision(_GraphPrecision):
         return values
 
     def _logdet_from_eigenvalues(self, rho: float) -> float:
-        return float(np.sum(np.log(self.degrees)) + np.sum(np.log1p(-rho * self._eigenvalues)))
+        return float(np.sum(np.log(self.degrees)) + np.sum(np.log1p(-rho * self.eigenvalues)))
 
 
 class LerouxPrecision(_GraphPrecision):
@@ -183,7 +182,7 @@ class LerouxPrecision(_GraphPrecision):
         return rho, 1.0 - rho, -rho
 
     @cached_property
-    def _eigenvalues(self) -> Vector:
+    def eigenvalues(self) -> Vector:
         """Eigenvalues of the graph Laplacian D - W, the zero ones exactly zero."""
         edges = self.pattern.edges
         laplacian = np.diag(self.degrees)
@@ -193,7 +192,7 @@ class LerouxPrecision(_GraphPrecision):
         return values
 
     def _logdet_from_eigenvalues(self, rho: float) -> float:
-        return float(np.sum(np.log(rho * self._eigenvalues + (1.0 - rho))))
+        return float(np.sum(np.log(rho * self.eigenvalues + (1.0 - rho))))
 
 
 class IcarPrecision:

@@ -17,10 +17,12 @@ from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
 from smallarea.jobs.schema_benchmark import Benchmark
 from smallarea.jobs.schema_calibrate import CalibrateWeights
 from smallarea.jobs.schema_compare import Compare
+from smallarea.jobs.schema_counts import FitCounts
 from smallarea.jobs.schema_direct import DirectEstimatesOfAreas
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
 from smallarea.jobs.schema_parts import TaskParameters
+from smallarea.jobs.schema_prior import ExportPrior, ListPriors, ShowPrior, TrainPrior, VerifyPrior
 from smallarea.jobs.schema_published import PreparePublished
 from smallarea.jobs.schema_smoothing import SmoothVariances
 from smallarea.jobs.schema_space_time import FitSpaceTime
@@ -40,6 +42,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "build_adjacency": BuildAdjacency,
     "direct_estimates": DirectEstimatesOfAreas,
     "fit": FitAreaLevel,
+    "fit_counts": FitCounts,
     "fit_space_time": FitSpaceTime,
     "compare": Compare,
     "export": Export,
@@ -48,6 +51,11 @@ TASKS: dict[str, type[TaskParameters]] = {
     "prepare_published": PreparePublished,
     "match_areas": MatchAreas,
     "smooth_variances": SmoothVariances,
+    "train_prior": TrainPrior,
+    "verify_prior": VerifyPrior,
+    "show_prior": ShowPrior,
+    "list_priors": ListPriors,
+    "export_prior": ExportPrior,
     "status": Status,
 }
 

@@ -1,32 +1,17 @@
-"""Parameters of the task `fit_counts`, and of every task that samples by Hamiltonian Monte Carlo."""
+"""Parameters of the task `fit_counts`."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
+from smallarea.jobs.schema_hmc import CHAINS, FORM, SPATIAL_PRIOR, WARMUP, Form
 from smallarea.jobs.schema_parts import IN, OUT, Contiguity, FieldNames, IslandRule, Probability, ReadingPolygons
 
 CountLikelihood = Literal["binomial", "poisson"]
 CountEffect = Literal["iid", "car", "leroux", "bym2", "icar"]
 CountLink = Literal["separable", "independent", "chain"]
-Form = Literal["auto", "density", "filter", "prior"]
-
-FORM: Any = Field(
-    "auto",
-    description="How the spatial effect enters Hamiltonian Monte Carlo: density (its sparse precision, for car and "
-    "leroux), filter (white noise through a graph filter, for every effect), or prior (white noise through the learned "
-    "spatial_prior). auto takes prior where one is given, else the form that mixes best.",
-)
-SPATIAL_PRIOR: Any = Field(
-    None,
-    description="Learned spatial prior: a file of 'smallarea prior train', or the name of an architecture (decoder, "
-    "beta-vae, graph-filter) to take the prior of this map from the library.",
-    json_schema_extra={"path": "input_or_name"},
-)
-CHAINS: Any = Field(4, ge=1, le=16, description="Chains of Hamiltonian Monte Carlo, run side by side.")
-WARMUP: Any = Field(500, ge=50, le=100_000, description="Warm-up steps of each chain, which are thrown away.")
 
 
 class FitCounts(ReadingPolygons):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from smallarea.jobs.schema_hmc import CHAINS, FORM, SPATIAL_PRIOR, WARMUP, Form
 from smallarea.jobs.schema_parts import (
     IN,
     OUT,
@@ -20,8 +21,9 @@ from smallarea.jobs.schema_parts import (
 
 RandomEffect = Literal["iid", "car", "leroux", "bym2", "icar", "sar"]
 Link = Literal["separable", "independent", "chain", "ar1", "har1"]
-Method = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"]
+Method = Literal["bayes", "hmc", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"]
 Transformation = Literal["none", "log", "logit", "arcsin"]
+Likelihood = Literal["normal", "beta"]
 BackTransformation = Literal["bias_corrected", "naive"]
 Mse = Literal["auto", "analytic", "bootstrap"]
 
@@ -124,11 +126,21 @@ class FitAreaLevel(ModelInput):
     )
     method: Method = Field(
         "bayes",
-        description="bayes: exact posterior. reml, ml: (restricted) maximum likelihood. For one response with iid "
+        description="bayes: exact posterior. hmc: the same by Hamiltonian Monte Carlo, for learned spatial priors and "
+        "the beta likelihood. reml, ml: (restricted) maximum likelihood. For one response with iid "
         "effects also fh (moment), the adjusted likelihoods amrl, ampl (Li-Lahiri), amrl_yl, ampl_yl "
         "(Yoshimori-Lahiri), robust (Sinha-Rao: bounded influence of outlying areas) and ybarra_lohr (covariates that "
         "are themselves estimates).",
     )
+    likelihood: Likelihood = Field(
+        "normal",
+        description="normal: direct estimates are normal around the true values. beta, for method hmc: they are shares "
+        "between 0 and 1 with a beta distribution, and the model is of their logits.",
+    )
+    form: Form = FORM
+    spatial_prior: str | None = SPATIAL_PRIOR
+    chains: int = CHAINS
+    warmup: int = WARMUP
     tuning: float = Field(
         1.345,
         gt=0.0,

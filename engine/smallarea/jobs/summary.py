@@ -25,7 +25,7 @@ def summarise(task: str, result: Any) -> dict[str, Any]:
     dict
         Numbers and texts by name.
     """
-    return _summarise_fit(result) if task == "fit" else dict(result.summary)
+    return _summarise_fit(result) if task in ("fit", "fit_counts") else dict(result.summary)
 
 
 def notes(result: Any) -> tuple[str, ...]:
@@ -64,7 +64,14 @@ def _summarise_fit(result: FitResult) -> dict[str, Any]:
     table, model = result.estimates, result.model
     responses = list(dict.fromkeys(table["response"]))
     several = len(responses) > 1
-    described = ("method", "random_effect", *(("link", "order") if several else ()), "iid_part", "formula")
+    described = (
+        "method",
+        *(name for name in ("likelihood", "form") if name in model),
+        "random_effect",
+        *(("link", "order") if several else ()),
+        "iid_part",
+        "formula",
+    )
     estimated = table.loc[table["estimate"].notna(), "area"]
     by_response = {name: _summarise_table(table[table["response"] == name]) for name in responses}
     return {
@@ -77,7 +84,7 @@ def _summarise_fit(result: FitResult) -> dict[str, Any]:
         **({"responses": by_response} if several else {}),
         **{
             name: result.diagnostics[name]
-            for name in ("ess_min", "r_hat_max", "pareto_k", "orders_tried")
+            for name in ("ess_min", "r_hat_max", "pareto_k", "divergences", "orders_tried")
             if name in result.diagnostics
         },
         **{name: float(value) for name, value in result.fit_statistics.items()},

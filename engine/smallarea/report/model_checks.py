@@ -41,6 +41,7 @@ def model_checks(result: FitResult, learned: Sequence[Learning]) -> list[Check]:
     checks = [
         _sampler(result),
         _importance(result),
+        _divergences(result),
         _model_variance(result),
         _boundary(result),
         _overlap(learned),
@@ -60,12 +61,15 @@ def _sampler(result: FitResult) -> Check | None:
     r_hat = as_number(result.diagnostics.get("r_hat_max"))
     if math.isfinite(r_hat):
         shown += f", largest R-hat {r_hat:.3f}"
+    chains = "chains" in result.diagnostics
     if r_hat > largest_r_hat(ess):
         return Check(
             "Sampling of the hyperparameters",
             shown,
             LOOK,
-            "Quarters of the sample disagree more than chance explains. Run again with another seed and a larger "
+            "The chains disagree: do not use the intervals. Run longer, or use another form of the spatial effect."
+            if chains
+            else "Quarters of the sample disagree more than chance explains. Run again with another seed and a larger "
             "min_ess, and compare.",
         )
     if ess >= 400:
@@ -74,8 +78,8 @@ def _sampler(result: FitResult) -> Check | None:
         "Sampling of the hyperparameters",
         shown,
         LOOK,
-        "Below 400, standard errors and interval limits carry visible Monte Carlo error. Ask for a larger min_ess, "
-        "or use narrower priors.",
+        f"Below 400, standard errors and interval limits carry visible Monte Carlo error. Ask for "
+        f"{'more draws' if chains else 'a larger min_ess'}, or use narrower priors.",
     )
 
 
@@ -92,6 +96,22 @@ def _importance(result: FitResult) -> Check | None:
         )
     )
     return Check("Importance weights", f"Pareto k {fixed(k, 2)}", verdict, text)
+
+
+def _divergences(result: FitResult) -> Check | None:
+    if "divergences" not in result.diagnostics:
+        return None
+    found = int(result.diagnostics["divergences"])
+    shown = f"{count(found)} of {count(as_number(result.diagnostics.get('draws')))} steps"
+    if not found:
+        return Check("Divergent steps of the sampler", shown, FINE, "The integrator followed the posterior everywhere.")
+    return Check(
+        "Divergent steps of the sampler",
+        shown,
+        LOOK,
+        "The sampler could not follow the posterior there, and the sample may miss that part of it. Use another form "
+        "of the spatial effect, a longer warm-up, or narrower priors of the standard deviations.",
+    )
 
 
 def _vanished(result: FitResult) -> dict[str, list[str]]:

@@ -57,7 +57,8 @@ _REFERENCES = {
     "hoffman-gelman": "Hoffman, M. D. and Gelman, A. (2014). The No-U-Turn Sampler: adaptively setting path lengths "
     "in Hamiltonian Monte Carlo. Journal of Machine Learning Research 15, 1593–1623.",
     "vehtari-r-hat": "Vehtari, A., Gelman, A., Simpson, D., Carpenter, B. and Bürkner, P.-C. (2021). "
-    "Rank-normalization, folding, and localization: an improved R-hat for assessing convergence of MCMC. Bayesian Analysis 16, 667–718.",
+    "Rank-normalization, folding, and localization: an improved R-hat for assessing convergence of MCMC. Bayesian "
+    "Analysis 16, 667–718.",
     "clayton-kaldor": "Clayton, D. and Kaldor, J. (1987). Empirical Bayes estimates of age-standardized relative risks "
     "for use in disease mapping. Biometrics 43, 671–681.",
     "vgmsfh": "Wang, Z., Parker, P. A. and Holan, S. H. (2025). Variational autoencoded multivariate spatial "

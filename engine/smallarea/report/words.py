@@ -81,7 +81,13 @@ STATISTICS = {
 }
 DIAGNOSTICS = {
     "ess_min": "Smallest effective sample size of a hyperparameter",
-    "r_hat_max": "Largest R-hat of a hyperparameter, over quarters of the sample",
+    "r_hat_max": "Largest R-hat of a hyperparameter, over chains or quarters of the sample",
+    "area_ess_min": "Smallest effective sample size of an area",
+    "area_r_hat_max": "Largest R-hat of an area",
+    "divergences": "Divergent steps",
+    "depth_hits": "Steps cut short at the largest tree depth",
+    "leapfrogs": "Gradients a step, on average",
+    "chains": "Chains",
     "pareto_k": "Pareto k of the importance weights",
     "evaluations": "Evaluations of the marginal likelihood",
     "iterations": "Iterations",

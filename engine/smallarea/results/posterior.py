@@ -47,6 +47,8 @@ class PosteriorDraws:
         The direct estimates and sampling variances that were used, NaN where none.
     attributes : mapping
         Texts and numbers to store beside the draws (model, seed, version).
+    chains : int or None
+        Chains that the draws come from, one after the other; None for draws that are independent.
     """
 
     areas: tuple[str, ...]
@@ -58,6 +60,7 @@ class PosteriorDraws:
     direct: Vector
     variance: Vector
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    chains: int | None = None
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -112,8 +115,8 @@ class PosteriorDraws:
         Returns
         -------
         arviz.InferenceData or xarray.DataTree
-            What the installed ArviZ uses. Draws are independent; they are laid out as four chains, or as three, two or
-            one where their number asks for it, so that none is left out.
+            What the installed ArviZ uses. Independent draws are laid out as four chains, or as three, two or one where
+            their number asks for it, so that none is left out.
 
         Raises
         ------
@@ -130,7 +133,7 @@ class PosteriorDraws:
                 "Posterior draws in ArviZ's layout need the package arviz. Install it with: "
                 "pip install 'smallarea[posterior]'."
             ) from error
-        count = next(chains for chains in (4, 3, 2, 1) if len(self) % chains == 0)
+        count = self.chains or next(chains for chains in (4, 3, 2, 1) if len(self) % chains == 0)
         each = len(self) // count
 
         def chains(draws: Vector) -> Vector:

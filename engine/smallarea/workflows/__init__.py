@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from smallarea.workflows.direct_estimates import direct_estimates
     from smallarea.workflows.engine import status
     from smallarea.workflows.export import export
+    from smallarea.workflows.export_prior import export_prior
     from smallarea.workflows.fit import fit
+    from smallarea.workflows.fit_counts import fit_counts
     from smallarea.workflows.fit_space_time import fit_space_time
+    from smallarea.workflows.list_priors import list_priors
     from smallarea.workflows.match_areas import match_areas
     from smallarea.workflows.prepare_published import prepare_published
+    from smallarea.workflows.show_prior import show_prior
     from smallarea.workflows.smooth_variances import smooth_variances
+    from smallarea.workflows.train_prior import train_prior
+    from smallarea.workflows.verify_prior import verify_prior
 
 __all__ = [
     "benchmark",
@@ -32,13 +38,19 @@ __all__ = [
     "compare",
     "direct_estimates",
     "export",
+    "export_prior",
     "fit",
+    "fit_counts",
     "fit_space_time",
+    "list_priors",
     "match_areas",
     "prepare_published",
+    "show_prior",
     "smooth_variances",
     "status",
     "task_function",
+    "train_prior",
+    "verify_prior",
 ]
 
 _HOMES = {
@@ -50,11 +62,17 @@ _HOMES = {
     "direct_estimates": "smallarea.workflows.direct_estimates",
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
+    "fit_counts": "smallarea.workflows.fit_counts",
     "fit_space_time": "smallarea.workflows.fit_space_time",
     "prepare_published": "smallarea.workflows.prepare_published",
     "match_areas": "smallarea.workflows.match_areas",
     "smooth_variances": "smallarea.workflows.smooth_variances",
     "status": "smallarea.workflows.engine",
+    "train_prior": "smallarea.workflows.train_prior",
+    "verify_prior": "smallarea.workflows.verify_prior",
+    "show_prior": "smallarea.workflows.show_prior",
+    "list_priors": "smallarea.workflows.list_priors",
+    "export_prior": "smallarea.workflows.export_prior",
 }
 
 
@@ -65,8 +83,6 @@ def task_function(task: str) -> Callable[..., Any]:
     ----------
     task : str
         As in a job, for example ``fit``; the names are those of ``__all__``.
-        As in a job: ``check_areas``, ``build_adjacency``, ``fit``, ``fit_space_time``, ``compare``, ``export``,
-        ``match_areas`` or ``status``.
 
     Returns
     -------

@@ -203,3 +203,10 @@ def match_rows(
     at = {area: row for row, area in enumerate(row_ids) if area is not None}
     ordered = frame.reindex([at.get(area, -1) for area in areas.ids])
     return ordered.reset_index(drop=True), list(areas.ids), strays
+
+
+def home_of(name: str, frame: pd.DataFrame, areas: Areas | None) -> pd.DataFrame:
+    """Return the frame that has a covariate: the table, else the polygons, whose values cover unsampled areas too."""
+    if areas is not None and name not in frame.columns and name in areas.frame.columns:
+        return areas.frame
+    return frame

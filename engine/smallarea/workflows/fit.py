@@ -14,8 +14,9 @@ from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, a
 from smallarea.errors import JobProblem
 from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset
-from smallarea.workflows.fit_call import AUTO, check_call, names_of, plain, speaking_of
+from smallarea.workflows.fit_call import AUTO, check_call, check_sampling, names_of, plain, speaking_of
 from smallarea.workflows.fit_graph import adjacency_of
+from smallarea.workflows.fit_hmc import HmcSettings, fit_direct_by_hmc
 from smallarea.workflows.fit_input import Columns, FitInput, read_fit_input
 from smallarea.workflows.fit_model import Settings, fit_model
 from smallarea.workflows.fit_notes import dropped_rows, fit_warnings, preset_cautions
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from smallarea.areas import AreaGraph
+    from smallarea.priors import SpatialPrior
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
@@ -60,8 +62,13 @@ def fit(
     order: str | Sequence[str] = (),
     iid_part: bool | None = None,
     method: Literal[
-        "bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"
+        "bayes", "hmc", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"
     ] = "bayes",
+    likelihood: Literal["normal", "beta"] = "normal",
+    form: Literal["auto", "density", "filter", "prior"] = "auto",
+    spatial_prior: PathLike | SpatialPrior | None = None,
+    chains: int = 4,
+    warmup: int = 500,
     tuning: float = 1.345,
     mse: Literal["auto", "analytic", "bootstrap"] = "auto",
     replicates: int = 200,
@@ -114,6 +121,9 @@ def fit(
         Fields with the sampling variances of the covariates, ``'0'`` for one that is known exactly (``ybarra_lohr``).
     intercept, random_effect, link, order, iid_part, method, priors
         The model; see :func:`smallarea.area_level.specify`.
+    likelihood, form, spatial_prior, chains, warmup
+        For method ``hmc``: normal or beta direct estimates, how the spatial effect enters the sampler, a learned
+        spatial prior (file, name in the library, or :class:`smallarea.priors.SpatialPrior`), chains, warm-up steps.
     tuning, mse, replicates
         Huber's constant of method ``robust``; analytic or bootstrap mean squared errors, and replicates of the
         bootstrap.
@@ -179,8 +189,10 @@ def fit(
         method=method,
         priors=priors,
         transformation=transformation,
+        likelihood=likelihood,
     )
-    if posterior is not None and method != "bayes":
+    check_sampling(call, any_order)
+    if posterior is not None and not specification.bayesian:
         raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
     if checkpoint is not None and (method != "bayes" or any_order):
         raise JobProblem(
@@ -215,16 +227,21 @@ def fit(
     settings = Settings(
         draws, min_ess, level, seed, solver, workers, any_order, mse, replicates, tuning, _path(checkpoint)
     )
-    fitted = fit_model(
-        data,
-        found.correlation,
-        specification,
-        adjacency,
-        settings,
-        within(tell, 5.0, 85.0),
-        covariate_variance=found.covariate_variance,
-        way=way_back(found, data, transformation, back_transformation),
-    )
+    fitting = within(tell, 5.0, 85.0)
+    if method == "hmc":
+        hmc = HmcSettings(form, spatial_prior, chains, warmup, draws, level, seed)
+        fitted = fit_direct_by_hmc(data, found.correlation, specification, adjacency, hmc, fitting)
+    else:
+        fitted = fit_model(
+            data,
+            found.correlation,
+            specification,
+            adjacency,
+            settings,
+            fitting,
+            covariate_variance=found.covariate_variance,
+            way=way_back(found, data, transformation, back_transformation),
+        )
     tables, specification = fitted.tables, fitted.specification
     timings.update(fitted.seconds)
     estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
@@ -238,13 +255,14 @@ def fit(
         {
             **_model(specification, data, columns, level),
             "back_transformation": fitted.back_transformation,
+            **fitted.record,
         },
         (
             *fit_warnings(data, columns.direct, specification, adjacency, tables, min_ess),
             *fitted.warnings,
             *preset_cautions(estimates, preset),
         ),
-        dropped_rows(found, data, columns.direct),
+        dropped_rows(found.dropped, data, columns.direct),
         adjacency,
         found.areas,
         tables.posterior,
@@ -294,6 +312,7 @@ def _model(
     return {
         "formula": str(specification),
         "method": specification.method,
+        "likelihood": specification.likelihood,
         "random_effect": specification.random_effect,
         "link": specification.link,
         "order": list(specification.order),

@@ -20,6 +20,8 @@ AUTO = ("auto",)
 _CHOICES = {
     "variance_type": ("variance", "standard_error", "margin_of_error"),
     "link": ("separable", "independent", "chain", "ar1", "har1"),
+    "likelihood": ("normal", "beta"),
+    "form": ("auto", "density", "filter", "prior"),
     "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
     "unmatched": ("error", "drop"),
     "missing_variance": ("out_of_sample", "error"),
@@ -57,7 +59,7 @@ def check_call(call: Mapping[str, Any]) -> None:
             raise JobProblem(f"{name} must be True or False; got {call[name]!r}.")
     if not isinstance(call["iid_part"], bool | None):
         raise JobProblem(f"iid_part must be True, False or None; got {call['iid_part']!r}.")
-    for name in ("draws", "min_ess", "seed", "workers"):
+    for name in ("draws", "min_ess", "seed", "workers", "chains", "warmup"):
         if not isinstance(call[name], int) or isinstance(call[name], bool):
             raise JobProblem(f"{name} must be a whole number; got {call[name]!r}.")
     for name in ("level", "moe_level"):
@@ -73,9 +75,36 @@ def check_call(call: Mapping[str, Any]) -> None:
     for name in ("level", "moe_level"):
         if not 0.0 < call[name] < 1.0:
             raise JobProblem(f"{name} is a probability between 0 and 1, for example 0.95; got {call[name]}.")
-    for name, least in (("draws", 1), ("min_ess", 1), ("seed", 0), ("workers", 0)):
+    for name, least in (("draws", 1), ("min_ess", 1), ("seed", 0), ("workers", 0), ("chains", 1), ("warmup", 1)):
         if call[name] < least:
             raise JobProblem(f"{name} must be at least {least}; got {call[name]}.")
+
+
+def check_sampling(call: Mapping[str, Any], any_order: bool) -> None:
+    """Refuse what only Hamiltonian Monte Carlo knows where it is not asked for, and what it does not know.
+
+    Parameters
+    ----------
+    call : mapping
+        Parameters of `fit` by name.
+    any_order : bool
+        Whether all orders of a chain are to be tried.
+
+    Raises
+    ------
+    JobProblem
+        With the parameter to leave out.
+    """
+    if call["method"] == "hmc":
+        if any_order:
+            raise JobProblem("Method 'hmc' fits a chain in one order. Name it, or find it with method 'bayes'.")
+        return
+    given = [name for name, usual in (("spatial_prior", None), ("form", "auto")) if call[name] != usual]
+    if given:
+        raise JobProblem(
+            f"{named(given)} belongs to method 'hmc'; got method {call['method']!r}, which has the exact effect. "
+            "Choose method 'hmc', or leave it out."
+        )
 
 
 def _check_fields(call: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from smallarea.errors import JobProblem, named
 from smallarea.io import numeric_column
-from smallarea.workflows.area_rows import read_area_rows
+from smallarea.workflows.area_rows import home_of, read_area_rows
 from smallarea.workflows.fit_scale import EXACT, known_errors
 from smallarea.workflows.sampling import check_together, correlation_of, sampling_variance
 
@@ -227,7 +227,7 @@ def _take(
             for name in columns.variance
         ]
     )
-    covariates = [numeric_column(_home(name, frame, areas), name, names) for name in columns.covariates]
+    covariates = [numeric_column(home_of(name, frame, areas), name, names) for name in columns.covariates]
     sizes = [numeric_column(frame, name, names) for name in columns.n_eff]
     return FitInput(
         ids,
@@ -253,7 +253,7 @@ def _covariate_variance(
         if field == EXACT:
             found.append(np.zeros(len(names)))
             continue
-        values = numeric_column(_home(field, frame, areas), field, names)
+        values = numeric_column(home_of(field, frame, areas), field, names)
         found.append(sampling_variance(values, columns.variance_type, columns.moe_level, field, names))
     return known_errors(np.column_stack(found), np.column_stack(covariates), columns.covariate_variance, names)
 
@@ -278,10 +278,3 @@ def _correlation(
     if columns.covariance:
         check_together(out, columns.covariance, names)
     return out
-
-
-def _home(name: str, frame: pd.DataFrame, areas: Areas | None) -> pd.DataFrame:
-    """Return the frame that has a covariate: the table, else the polygons, whose values cover unsampled areas too."""
-    if areas is not None and name not in frame.columns and name in areas.frame.columns:
-        return areas.frame
-    return frame

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,13 +61,30 @@ class Settings:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model: its tables, what it was in the end, seconds by stage, what to warn of, and how it came back."""
+    """A fitted model.
+
+    Attributes
+    ----------
+    tables : FitTables
+        In the units of the input.
+    specification : AreaLevelSpecification
+        What was fitted in the end.
+    seconds : dict
+        Stage to seconds.
+    warnings : tuple of str
+        What to warn of.
+    back_transformation : str
+        How transformed estimates came back.
+    record : dict
+        What the record of the model says beside the specification.
+    """
 
     tables: FitTables
     specification: AreaLevelSpecification
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
     back_transformation: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 def fit_model(

@@ -14,7 +14,6 @@ from smallarea.errors import named
 from smallarea.results.posterior_tables import largest_r_hat
 from smallarea.results.reliability import ReliabilityPreset, scale_cautions
 from smallarea.results.tables import FitTables
-from smallarea.workflows.fit_input import FitInput
 
 if TYPE_CHECKING:
     from smallarea.areas import AreaGraph
@@ -114,7 +113,9 @@ def sampler_warnings(diagnostics: Mapping[str, Any], min_ess: int) -> list[str]:
     list of str
         May be empty.
     """
-    found = []
+    found: list[str] = []
+    if "chains" in diagnostics:  # Hamiltonian Monte Carlo says itself how its chains went
+        return found
     if not diagnostics.get("converged", True):
         found.append(
             f"The sampler reached an effective sample size of {diagnostics['ess_min']:.0f}, not the {min_ess} asked "
@@ -183,12 +184,34 @@ def preset_cautions(estimates: pd.DataFrame, preset: ReliabilityPreset) -> tuple
     )
 
 
-def dropped_rows(found: FitInput, data: Sequence[AreaLevelData], responses: Sequence[str]) -> pd.DataFrame:
-    """List everything that was left out or set aside, with the reason: columns ``what``, ``id``, ``reason``."""
-    rows = list(found.dropped)
+def dropped_rows(
+    dropped: Sequence[tuple[str, str, str]],
+    data: Sequence[AreaLevelData],
+    responses: Sequence[str],
+    ordinary: str = "no direct estimate",
+) -> pd.DataFrame:
+    """List everything that was left out or set aside, with the reason.
+
+    Parameters
+    ----------
+    dropped : sequence of (what, id, reason)
+        Table rows that were left out.
+    data : sequence of AreaLevelData, length K
+        The data, with a note for each area.
+    responses : sequence of str, length K
+        Their names.
+    ordinary : str
+        A note that is nothing to mend: that an area was not sampled.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``what``, ``id``, ``reason``.
+    """
+    rows = list(dropped)
     for at, area in enumerate(data[0].areas):
         by_response = {
-            name: [part for part in response.notes[at].split("; ") if part and part != "no direct estimate"]
+            name: [part for part in response.notes[at].split("; ") if part and part != ordinary]
             for name, response in zip(responses, data, strict=True)
         }
         for part in dict.fromkeys(part for parts in by_response.values() for part in parts):

@@ -27,8 +27,15 @@ COMMANDS = {
     "direct_estimates": "survey direct",
     "match_areas": "survey match",
     "smooth_variances": "survey smooth",
+    "train_prior": "prior train",
+    "verify_prior": "prior verify",
+    "show_prior": "prior show",
+    "list_priors": "prior list",
+    "export_prior": "prior export",
     "status": "status",
 }
+# Required parameters that are arguments of the command.
+ARGUMENTS = ("prior", "areas")
 ABOUT_THE_RUN = {"as_json", "save_job", "debug"}
 
 
@@ -57,8 +64,8 @@ def test_the_options_are_the_schemas(task):
 def test_nothing_given_means_the_schemas_defaults(task, tmp_path):
     fields = TASKS[task].model_fields
     required = {name: "x" for name, field in fields.items() if field.is_required()}
-    words = [word for name, value in required.items() if name != "areas" for word in (option_name(name), value)]
-    words += ["x"] if "areas" in required else []
+    words = [word for name, value in required.items() if name not in ARGUMENTS for word in (option_name(name), value)]
+    words += ["x" for name in ARGUMENTS if name in required]
     done = CliRunner().invoke(cli, [*COMMANDS[task].split(), *words, "--save-job", str(tmp_path / "job.json")])
     assert done.exit_code == 0, done.output
     written = json.loads((tmp_path / "job.json").read_text())["parameters"]

@@ -1,0 +1,407 @@
+"""What is observed in each area, and how it is distributed around the quantity of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from smallarea.area_level.data import standardised_design
+from smallarea.area_level.stacked import StackedData
+from smallarea.errors import ModelProblem, TableProblem, VarianceProblem, named
+
+Vector = NDArray[np.float64]
+
+LIKELIHOODS: Mapping[str, str] = {
+    "normal": "y ~ N(theta, variance), identity link",
+    "binomial": "y ~ Binomial(trials, theta), logit link",
+    "poisson": "y ~ Poisson(exposure * theta), log link",
+    "beta": "y ~ Beta with mean theta and theta (1 - theta) / (1 + precision) as variance, logit link",
+}
+# Above this many, a count in floating point numbers may have been rounded.
+LARGEST_COUNT = 2.0**53
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """N areas and K responses with their likelihood; make them with one of the functions of this module.
+
+    Attributes
+    ----------
+    likelihood : {'normal', 'binomial', 'poisson', 'beta'}
+        A key of ``LIKELIHOODS``; one for all responses.
+    areas : tuple of str, length N
+        Area ids, in the order of the graph.
+    y : ndarray, shape (N, K)
+        Standardised direct estimates, counts, or proportions; NaN where missing.
+    design : ndarray, shape (N, K, P)
+        Covariates of all coefficients on the standardised scale: a response's row is zero but for its own.
+    terms : tuple of slice, length K
+        Where each response's coefficients lie among all P.
+    covariance : ndarray, shape (N, K, K)
+        Sampling covariances (normal, standardised; beta: variances on the diagonal); zero for counts.
+    size : ndarray, shape (N, K)
+        Trials (binomial), exposure (poisson), precision ``y (1 - y) / variance - 1`` (beta); 1 for normal. 1 where
+        missing.
+    location, scale : ndarray, shape (K,)
+        ``input = location + scale * y`` (normal); 0 and 1 otherwise.
+    x_location, x_scale : tuple of ndarray, length K
+        What was subtracted from and divided out of each response's covariates.
+    intercept : bool
+        Whether the first coefficient of each response is an intercept.
+    """
+
+    likelihood: str
+    areas: tuple[str, ...]
+    y: Vector
+    design: Vector
+    terms: tuple[slice, ...]
+    covariance: Vector
+    size: Vector
+    location: Vector
+    scale: Vector
+    x_location: tuple[Vector, ...]
+    x_scale: tuple[Vector, ...]
+    intercept: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N, K."""
+        return self.y.shape[0], self.y.shape[1]
+
+    @cached_property
+    def observed(self) -> NDArray[np.bool_]:
+        """Cells that enter the likelihood, shape (N, K)."""
+        return np.isfinite(self.y)
+
+    @cached_property
+    def variance(self) -> Vector:
+        """Sampling variances, the diagonals of ``covariance``, shape (N, K)."""
+        return np.einsum("nkk->nk", self.covariance)
+
+    @property
+    def coupled(self) -> bool:
+        """Whether sampling errors of different responses are correlated."""
+        return bool(np.any(self.covariance * (1.0 - np.eye(self.shape[1])) != 0.0))
+
+    @property
+    def link(self) -> str:
+        """Function that makes the linear predictor of the quantity of interest: 'identity', 'log' or 'logit'."""
+        return {"normal": "identity", "poisson": "log"}.get(self.likelihood, "logit")
+
+    def inverse_link(self, linear: Vector) -> Vector:
+        """Quantity of interest at a linear predictor, on the standardised scale for normal data."""
+        if self.link == "identity":
+            return linear
+        return np.exp(linear) if self.link == "log" else np.asarray(special.expit(linear))
+
+    @cached_property
+    def working(self) -> tuple[Vector, Vector]:
+        """Normal approximation of each cell's likelihood of the linear predictor: its centre and variance, (N, K).
+
+        For normal data it is exact. For counts half a count is added on each side (Haldane and Anscombe), so that
+        none and all have a finite one. Missing cells have centre 0 and an infinite variance. It steers the sampler
+        and has no influence on the result.
+        """
+        y = np.where(self.observed, self.y, 0.5)
+        if self.likelihood == "normal":
+            centre, variance = y, self.variance
+        elif self.likelihood == "binomial":
+            yes, no = y + 0.5, self.size - y + 0.5
+            centre, variance = np.log(yes / no), 1.0 / yes + 1.0 / no
+        elif self.likelihood == "poisson":
+            centre, variance = np.log((y + 0.5) / self.size), 1.0 / (y + 0.5)
+        else:
+            centre, variance = special.logit(y), self.variance / (y * (1.0 - y)) ** 2
+        return np.where(self.observed, centre, 0.0), np.where(self.observed, variance, np.inf)
+
+    def coefficients_to_input(self) -> tuple[Vector, Vector]:
+        """Return T, shape (P, P), and t, shape (P,), with ``beta_input = t + T beta``."""
+        p = self.design.shape[2]
+        transform, shift = np.zeros((p, p)), np.zeros(p)
+        for k, at in enumerate(self.terms):
+            own = np.diag(self.scale[k] / self.x_scale[k])
+            if self.intercept:
+                own[0, 1:] = -self.scale[k] * self.x_location[k][1:] / self.x_scale[k][1:]
+                shift[at.start] = self.location[k]
+            transform[at, at] = own
+        return transform, shift
+
+
+def normal_observations(data: StackedData, areas: Sequence[str]) -> Observations:
+    """Take direct estimates with known sampling covariances, as the exact engine takes them.
+
+    Parameters
+    ----------
+    data : StackedData
+        Standardised data.
+    areas : sequence of str, length N
+        Area ids.
+
+    Returns
+    -------
+    Observations
+        With the normal likelihood.
+    """
+    first = data.responses[0]
+    return Observations(
+        "normal",
+        tuple(areas),
+        np.where(data.observed, data.y, np.nan),
+        data.design,
+        data.terms,
+        data.covariance,
+        np.ones(data.shape),
+        np.array([response.location for response in data.responses]),
+        np.array([response.scale for response in data.responses]),
+        tuple(response.x_location for response in data.responses),
+        tuple(response.x_scale for response in data.responses),
+        first.intercept,
+    )
+
+
+def binomial_observations(
+    areas: Sequence[str],
+    counts: Vector,
+    trials: Vector,
+    covariates: Vector | None = None,
+    covariate_names: Sequence[str] = (),
+    *,
+    intercept: bool = True,
+) -> Observations:
+    """Take counts out of a number of trials.
+
+    Parameters
+    ----------
+    areas : sequence of str, length N
+        Area ids.
+    counts, trials : ndarray, shape (N,) or (N, K)
+        Whole numbers, counts no larger than trials; a cell where either is NaN, or with no trial, is missing.
+    covariates : ndarray, shape (N, p), optional
+        Covariates of every response, finite everywhere.
+    covariate_names : sequence of str
+        Their names.
+    intercept : bool
+        Whether the model has an intercept.
+
+    Returns
+    -------
+    Observations
+        With the binomial likelihood and covariates standardised.
+
+    Raises
+    ------
+    TableProblem
+        If numbers are not counts, there are more than trials, or a covariate is missing.
+    ModelProblem
+        If covariates are constant or collinear, or too few areas are observed.
+    """
+    y, n = _columns(areas, counts, "counts"), _columns(areas, trials, "trials")
+    _refuse(areas, ~_whole(y), TableProblem, "Counts must be whole numbers, 0 or more; they are not in {}.")
+    _refuse(areas, ~_whole(n), TableProblem, "Trials must be whole numbers, 0 or more; they are not in {}.")
+    _refuse(
+        areas,
+        y > n,
+        TableProblem,
+        "There are more counts than trials in {}. Exchange the two fields, or mend the table.",
+    )
+    seen = np.isfinite(y) & np.isfinite(n) & (np.nan_to_num(n) > 0.0)
+    return _assemble("binomial", areas, y, seen, n, np.zeros_like(y), covariates, covariate_names, intercept)
+
+
+def poisson_observations(
+    areas: Sequence[str],
+    counts: Vector,
+    exposure: Vector | None = None,
+    covariates: Vector | None = None,
+    covariate_names: Sequence[str] = (),
+    *,
+    intercept: bool = True,
+) -> Observations:
+    """Take counts of events with their exposure: population, person-years, or expected counts.
+
+    Parameters
+    ----------
+    areas : sequence of str, length N
+        Area ids.
+    counts : ndarray, shape (N,) or (N, K)
+        Whole numbers, NaN where missing.
+    exposure : ndarray, shape (N,) or (N, K), optional
+        Positive numbers; 1 everywhere if not given. The rate is per unit of exposure. Where a count is missing the
+        exposure does not matter.
+    covariates, covariate_names, intercept
+        As in :func:`binomial_observations`.
+
+    Returns
+    -------
+    Observations
+        With the Poisson likelihood and covariates standardised.
+
+    Raises
+    ------
+    TableProblem
+        If numbers are not counts, an exposure is not positive, or a covariate is missing.
+    ModelProblem
+        If covariates are constant or collinear, or too few areas are observed.
+    """
+    y = _columns(areas, counts, "counts")
+    given = np.ones_like(y) if exposure is None else _columns(areas, exposure, "exposure", like=y)
+    _refuse(areas, ~_whole(y), TableProblem, "Counts must be whole numbers, 0 or more; they are not in {}.")
+    seen = np.isfinite(y)
+    _refuse(
+        areas,
+        seen & ~((given > 0.0) & np.isfinite(given)),
+        TableProblem,
+        "Exposure must be positive where there is a count; it is not in {}. Set the counts there to missing (NULL), or "
+        "mend the exposure.",
+    )
+    return _assemble("poisson", areas, y, seen, given, np.zeros_like(y), covariates, covariate_names, intercept)
+
+
+def beta_observations(
+    areas: Sequence[str],
+    proportions: Vector,
+    variances: Vector,
+    covariates: Vector | None = None,
+    covariate_names: Sequence[str] = (),
+    *,
+    intercept: bool = True,
+) -> Observations:
+    """Take direct estimates of proportions with known sampling variances.
+
+    The variance is known at the estimate, so it says how much the area's sample is worth:
+    ``precision = y (1 - y) / variance - 1``, and the estimate has variance ``theta (1 - theta) / (1 + precision)``
+    around a proportion theta.
+
+    Parameters
+    ----------
+    areas : sequence of str, length N
+        Area ids.
+    proportions, variances : ndarray, shape (N,) or (N, K)
+        Direct estimates between 0 and 1 and their variances; a cell where either is NaN is missing.
+    covariates, covariate_names, intercept
+        As in :func:`binomial_observations`.
+
+    Returns
+    -------
+    Observations
+        With the beta likelihood and covariates standardised.
+
+    Raises
+    ------
+    TableProblem
+        If a proportion is not between 0 and 1 or a covariate is missing.
+    VarianceProblem
+        If a variance is not positive or larger than any distribution on (0, 1) with that mean has.
+    ModelProblem
+        If covariates are constant or collinear, or too few areas are observed.
+    """
+    y = _columns(areas, proportions, "proportions")
+    v = _columns(areas, variances, "variances", like=y)
+    seen = np.isfinite(y) & np.isfinite(v)
+    _refuse(
+        areas,
+        seen & ~((y > 0.0) & (y < 1.0)),
+        TableProblem,
+        "Proportions must lie between 0 and 1, ends not included; they do not in {}. Set them to missing (NULL), or "
+        "use the counts with the binomial likelihood.",
+    )
+    _refuse(
+        areas,
+        seen & ~(v > 0.0),
+        VarianceProblem,
+        "Sampling variances must be positive; they are not in {}. Set these direct estimates to missing (NULL).",
+    )
+    _refuse(
+        areas,
+        seen & ~(v < y * (1.0 - y)),
+        VarianceProblem,
+        "A proportion y cannot have a variance of y (1 - y) or more; it has in {}. Check the units of the variances "
+        "(percent?), or set these direct estimates to missing (NULL).",
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = y * (1.0 - y) / v - 1.0
+    return _assemble("beta", areas, y, seen, precision, v, covariates, covariate_names, intercept)
+
+
+def _columns(areas: Sequence[str], values: Vector, what: str, like: Vector | None = None) -> Vector:
+    out = np.asarray(values, dtype=float)
+    out = out[:, None] if out.ndim == 1 else out
+    if out.ndim != 2 or len(out) != len(areas) or (like is not None and out.shape != like.shape):
+        raise TableProblem(
+            f"The {what} have shape {np.shape(values)}, but there are {len(areas)} areas. Give one number for each "
+            "area and response."
+        )
+    return out
+
+
+def _whole(values: Vector) -> NDArray[np.bool_]:
+    """Say which are counts, or missing."""
+    with np.errstate(invalid="ignore"):
+        good = (values >= 0.0) & (values == np.floor(values)) & (values <= LARGEST_COUNT)
+    return good | np.isnan(values)
+
+
+def _refuse(
+    areas: Sequence[str], bad: NDArray[np.bool_], error: type[TableProblem] | type[VarianceProblem], text: str
+) -> None:
+    rows = np.flatnonzero(bad.any(axis=1))
+    if len(rows):
+        raise error(text.format(f"{len(rows)} areas: {named([areas[i] for i in rows.tolist()])}"))
+
+
+def _assemble(
+    likelihood: str,
+    areas: Sequence[str],
+    y: Vector,
+    seen: NDArray[np.bool_],
+    size: Vector,
+    variance: Vector,
+    covariates: Vector | None,
+    names: Sequence[str],
+    intercept: bool,
+) -> Observations:
+    if size.shape != y.shape:
+        raise TableProblem(f"Arrays differ in shape: {y.shape} and {size.shape}. Give one number for each of both.")
+    n, k = y.shape
+    table = np.empty((n, 0)) if covariates is None else np.asarray(covariates, dtype=float)
+    if table.ndim != 2 or table.shape != (n, len(names)):
+        raise TableProblem(f"The covariates have shape {table.shape}; {n} areas and {len(names)} names were given.")
+    _refuse(areas, ~np.isfinite(table), TableProblem, "A covariate is missing or not finite in {}. Fill it in.")
+    p = len(names) + int(intercept)
+    if p == 0:
+        raise ModelProblem("The model has neither an intercept nor a covariate. Add one of them.")
+    few = np.flatnonzero(seen.sum(axis=0) <= p + 1)
+    if len(few):
+        raise ModelProblem(
+            f"Response {int(few[0]) + 1} is observed in {int(seen[:, few[0]].sum())} areas, too few for {p} "
+            f"coefficients and a model variance: at least {p + 2} are needed."
+        )
+    design = np.zeros((n, k, k * p))
+    ends = list(range(0, k * p + 1, p))
+    terms = tuple(slice(start, end) for start, end in pairwise(ends))
+    locations, scales = [], []
+    for response, at in enumerate(terms):
+        x, location, scale = standardised_design(table, names, seen[:, response], intercept)
+        design[:, response, at] = x
+        locations.append(location)
+        scales.append(scale)
+    return Observations(
+        likelihood,
+        tuple(areas),
+        np.where(seen, y, np.nan),
+        design,
+        terms,
+        np.einsum("nk,kl->nkl", np.where(seen, variance, 0.0), np.eye(k)),
+        np.where(seen, size, 1.0),
+        np.zeros(k),
+        np.ones(k),
+        tuple(locations),
+        tuple(scales),
+        intercept,
+    )

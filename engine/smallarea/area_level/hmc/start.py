@@ -1,0 +1,132 @@
+"""Where chains start: near where a normal approximation of the likelihood puts the posterior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea.area_level.hmc.coordinates import Coordinate
+from smallarea.area_level.hmc.model import HmcModel
+from smallarea.area_level.hmc.observations import Observations
+from smallarea.area_level.hmc.unit_fields import DensityField
+from smallarea.gmrf import factoriser
+
+Vector = NDArray[np.float64]
+
+# Of the variation between areas that sampling does not explain, the part that the start gives to each effect.
+EFFECT_SHARE = 0.5
+START_RHO = 0.9
+# Spread of the chains' starts in coordinates of the hyperparameters.
+SPREAD = 0.3
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Crude hyperparameters of each response, shape (K,), and weights of the cells around X beta, shape (N, K)."""
+
+    sd_phi: Vector
+    sd_delta: Vector
+    weights: Vector
+
+
+def first_guess(observations: Observations, mean_degree: float, *, spatial: bool, iid_part: bool) -> Guess:
+    """Moments of the residuals of an ordinary regression of the cells' centres.
+
+    Parameters
+    ----------
+    observations : Observations
+        The data.
+    mean_degree : float
+        Mean number of neighbours: a CAR effect has about ``sd_phi^2 / degree`` as variance.
+    spatial, iid_part : bool
+        Which effects there are.
+
+    Returns
+    -------
+    Guess
+        The guess.
+    """
+    centre, variance = observations.working
+    seen = observations.observed
+    weights = np.where(seen, 1.0, 0.0)
+    x = observations.design
+    beta = np.linalg.lstsq((x * seen[:, :, None]).reshape(-1, x.shape[2]), (centre * seen).ravel(), rcond=None)[0]
+    residual = np.where(seen, centre - x @ beta, 0.0)
+    count = np.maximum(seen.sum(axis=0), 1)
+    total = (residual**2).sum(axis=0) / count
+    sampling = np.where(seen, variance, 0.0).sum(axis=0) / count
+    between = np.maximum(total - sampling, 0.1 * total)
+    share = EFFECT_SHARE if spatial and iid_part else 1.0
+    weights = np.where(seen, 1.0 / (variance + between), 0.0)
+    return Guess(np.sqrt(share * between * mean_degree), np.sqrt(share * between), weights)
+
+
+def starts(model: HmcModel, guess: Guess, chains: int, rng: np.random.Generator) -> dict[str, Vector]:
+    """Draw a starting point for each chain.
+
+    Parameters
+    ----------
+    model : HmcModel
+        The model.
+    guess : Guess
+        Crude hyperparameters.
+    chains : int
+        How many.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    dict
+        Unknowns by name, each with a leading axis of chains.
+    """
+    free = [coordinate for coordinate in model.listed if not coordinate.fixed]
+    middle = np.array([coordinate.start(_wanted(coordinate, guess)) for coordinate in free])
+    out: dict[str, Any] = {}
+    for name, shape in model.shapes.items():
+        noise = rng.standard_normal((chains, *shape))
+        if name == "hyper":
+            out[name] = middle + SPREAD * noise
+        elif name == "field" and isinstance(model.field, DensityField):
+            out[name] = _field_draws(model, model.field, guess, noise)
+        else:
+            out[name] = 0.3 * noise
+    return out
+
+
+def _wanted(coordinate: Coordinate, guess: Guess) -> float:
+    kind, responses = coordinate.parameter.kind, coordinate.parameter.responses
+    if kind in ("sd_phi", "sd_delta"):
+        values = getattr(guess, kind)
+        return float(np.mean(values[list(responses)] if responses else values))
+    return {"rho": START_RHO, "rho_time": 0.5}.get(kind, 0.0)
+
+
+def _field_draws(model: HmcModel, field: DensityField, guess: Guess, noise: Vector) -> Vector:
+    """Draw each response's effect given the data at the guess, as if it were alone; noise has shape (chains, M, K).
+
+    A field of zeros would tempt sd_phi to zero before the field has moved.
+    """
+    out = np.empty_like(noise)
+    centre, _ = model.observations.working
+    residual = centre - model.observations.design @ model.least_squares
+    rho = float(np.mean([_rho(coordinate) for coordinate in model.listed if coordinate.parameter.kind == "rho"]))
+    solver = factoriser(field.precision.pattern)
+    for k, sd in enumerate(guess.sd_phi):
+        weight = guess.weights[field.nodes, k]
+        factor = solver.factor(
+            field.precision.diagonal(rho) / sd**2 + weight, field.precision.off_diagonal(rho) / sd**2
+        )
+        mean = factor.solve(weight * residual[field.nodes, k])
+        for chain in range(len(noise)):
+            out[chain, :, k] = (mean + factor.half_solve(noise[chain, :, k])) / sd**field.unit_share
+    return out
+
+
+def _rho(coordinate: Coordinate) -> float:
+    """Return a starting value of rho, inside its range."""
+    low, high = coordinate.lower, coordinate.upper
+    return low if coordinate.fixed else min(max(START_RHO, low + 0.02 * (high - low)), high - 0.02 * (high - low))
