@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -48,9 +49,9 @@ _ERROR_TEXTS = ("below −0.1", "−0.1 to −0.02", "−0.02 to 0.02", "0.02 to
 
 
 def write_prior_report(
-    path: str,
+    path: str | os.PathLike[str],
     prior: SpatialPrior,
-    certificate: Certificate,
+    certificate: Certificate | None = None,
     areas: Areas | None = None,
     *,
     graph: AreaGraph | None = None,
@@ -60,12 +61,12 @@ def write_prior_report(
 
     Parameters
     ----------
-    path : str
+    path : path
         HTML file to write; it appears whole or not at all.
     prior : SpatialPrior
         The prior.
-    certificate : Certificate
-        Its certificate.
+    certificate : Certificate, optional
+        Its certificate; the one that is stored in it if not given.
     areas : Areas, optional
         Polygons of the certificate's geography, for maps.
     graph : AreaGraph, optional
@@ -78,10 +79,14 @@ def write_prior_report(
     OutputProblem
         If it cannot be written there.
     PriorProblem
-        If the certificate is of another geography than the graph.
+        If there is no certificate, or it is of another geography than the graph.
     """
+    if certificate is None:
+        if prior.certificate is None:
+            raise PriorProblem("This prior has no fidelity certificate to report. Certify it first.")
+        certificate = Certificate.from_json(prior.certificate)
     when = written or datetime.now().astimezone()
-    write_page(render_prior(prior, certificate, areas, graph=graph, written=when), path)
+    write_page(render_prior(prior, certificate, areas, graph=graph, written=when), os.fspath(path))
 
 
 def render_prior(
