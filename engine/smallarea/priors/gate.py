@@ -173,7 +173,7 @@ def gate_warning(
     PriorProblem
         If the certificate is malformed.
     """
-    from smallarea.priors.certificate import Certificate
+    from smallarea.priors.certificate_record import Certificate
 
     if certificate is None:
         return (

@@ -12,7 +12,7 @@ from smallarea.priors.decoders import Decoder, need_jax
 Vector = NDArray[np.float64]
 
 # Numbers in one block of fields; keeps what a network holds in between under a few hundred megabytes.
-NUMBERS_AT_ONCE = 2_000_000
+NUMBERS_AT_ONCE = 1_000_000
 LARGEST_BLOCK = 256
 # A linear decoder adds up to rounding; a network with any bend misses this by many orders of magnitude.
 LINEAR_WITHIN = 1e-7
@@ -65,13 +65,15 @@ class LearnedField:
         return self._blocks(self._pushed, directions, self.n, at, self._given(value))
 
     def covariance_times(self, x: Vector, value: Vector, at: Vector | None = None) -> Vector:
-        """Product of JJ' with x, shape (n, m), J the derivative at ``at``; the covariance if the decoder is linear."""
+        """Product of JJ' with x (n, m), J the derivative at ``at``; without, of the covariance of a linear decoder."""
         start = np.zeros(self.latent_size) if at is None else at
-        return self.push(self.pull(np.ascontiguousarray(x.T), start, value), start, value).T
+        pulled = self.pull(np.ascontiguousarray(x.T), start, value)
+        # A linear decoder is its own derivative, and may have none of the forward kind.
+        return (self.fields(pulled, value) if at is None else self.push(pulled, at, value)).T
 
-    def covariance(self, value: Vector, at: Vector | None = None) -> Vector:
-        """Dense JJ', shape (n, n)."""
-        rows = self.pull(np.eye(self.n), np.zeros(self.latent_size) if at is None else at, value)
+    def covariance(self, value: Vector) -> Vector:
+        """Dense covariance of a linear decoder, shape (n, n)."""
+        rows = self.pull(np.eye(self.n), np.zeros(self.latent_size), value)
         return rows @ rows.T
 
     def is_linear(self, value: Vector, rng: np.random.Generator) -> bool:
