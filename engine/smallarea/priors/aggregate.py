@@ -22,43 +22,54 @@ from smallarea.priors.network_settings import BetaVaeSettings
 Vector = NDArray[np.float64]
 Weights = dict[str, NDArray[np.float64]]
 
-# Fields that are encoded to find mean and covariance of the latent variables, and hyperparameters at a time.
-ENCODED = 50_000
-STRATA = 32
+# Points of the rule over the hyperparameter, and fields that are encoded at each of them, so many at a time.
+POINTS = 32
+ENCODED = 2_000
+NUMBERS_AT_ONCE = 8_000_000
 # Terms of Mehler's series; ELU is smooth but for its second derivative, so what is left of a variance is below 1e-6.
 TERMS = 50
 # Directions in which the decoder varies less than this share of the largest are noise of the arithmetic.
 NEGLIGIBLE = 1e-9
 
 
-def stratified(family: Family, rng: np.random.Generator, strata: int) -> Vector:
-    """Draw one set of hyperparameters from each of so many equally likely strata, shape (strata, q)."""
-    columns = [one.at((rng.permutation(strata) + rng.uniform(size=strata)) / strata) for one in family.hyperparameters]
-    return np.column_stack(columns) if columns else np.empty((strata, 0))
+def over_the_mixture(family: Family) -> tuple[Vector, Vector]:
+    """Gauss-Legendre rule over the quantiles of the training distribution.
+
+    Parameters
+    ----------
+    family : Family
+        The family.
+
+    Returns
+    -------
+    values : ndarray, shape (m, q)
+        Hyperparameters; one empty row where there are none.
+    weights : ndarray, shape (m,)
+        Their weights, which sum to 1.
+    """
+    if not family.hyperparameters:
+        return np.empty((1, 0)), np.ones(1)
+    (one,) = family.hyperparameters
+    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+    return one.at(0.5 * (nodes + 1.0))[:, None], 0.5 * weights
 
 
-def mixture_covariance(exact: ExactPrior, points: int = 32) -> Vector:
+def mixture_covariance(exact: ExactPrior) -> Vector:
     """Covariance of the field with its hyperparameters integrated out.
 
     Parameters
     ----------
     exact : ExactPrior
         The prior.
-    points : int
-        Points of the Gauss-Legendre rule over the quantiles of the hyperparameter.
 
     Returns
     -------
     ndarray, shape (n, n)
         Mean of the covariance over the training distribution.
     """
-    if not exact.family.hyperparameters:
-        return exact.covariance(np.empty(0))
-    (one,) = exact.family.hyperparameters
-    nodes, weights = np.polynomial.legendre.leggauss(points)
     total = np.zeros((exact.n, exact.n))
-    for value, weight in zip(one.at(0.5 * (nodes + 1.0)), weights, strict=True):
-        total += 0.5 * weight * exact.covariance(np.array([value]))
+    for value, weight in zip(*over_the_mixture(exact.family), strict=True):
+        total += weight * exact.covariance(value)
     return total
 
 
@@ -83,19 +94,18 @@ def aggregate_posterior(exact: ExactPrior, weights: Weights, rng: np.random.Gene
     """
     latent = weights["mean_weight"].shape[1]
     total, squares, spread = np.zeros(latent), np.zeros((latent, latent)), np.zeros(latent)
-    each = max(1, min(ENCODED // STRATA, 8_000_000 // (STRATA * exact.n)))
-    rounds = max(1, ENCODED // (each * STRATA))
-    for _ in range(rounds):
-        for value in stratified(exact.family, rng, STRATA):
-            x = exact.draws(np.broadcast_to(value, (each, len(value))), rng)
+    at_once = max(1, min(ENCODED, NUMBERS_AT_ONCE // exact.n))
+    for value, weight in zip(*over_the_mixture(exact.family), strict=True):
+        for start in range(0, ENCODED, at_once):
+            count = min(at_once, ENCODED - start)
+            x = exact.draws(np.broadcast_to(value, (count, len(value))), rng)
             hidden = elu(x @ weights["encoder_weight"] + weights["encoder_bias"])
             mean = hidden @ weights["mean_weight"] + weights["mean_bias"]
-            total += mean.sum(axis=0)
-            squares += mean.T @ mean
-            spread += np.exp(hidden @ weights["spread_weight"] + weights["spread_bias"]).sum(axis=0)
-    count = rounds * STRATA * each
-    centre = total / count
-    return centre, squares / count - np.outer(centre, centre) + np.diag(spread / count)
+            share = weight / ENCODED
+            total += share * mean.sum(axis=0)
+            squares += share * (mean.T @ mean)
+            spread += share * np.exp(hidden @ weights["spread_weight"] + weights["spread_bias"]).sum(axis=0)
+    return total, squares - np.outer(total, total) + np.diag(spread)
 
 
 def decoded_moments(weights: Mapping[str, Any]) -> tuple[Vector, Vector]:

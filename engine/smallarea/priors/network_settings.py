@@ -88,7 +88,7 @@ class BetaVaeSettings(_Settings):
     beta: float | None = None
     cure: str = "close"
     batch: int = 256
-    steps: int = 30_000
+    steps: int = 20_000
     rate: float = 1e-3
     last_rate: float = 1e-7
     patience: int = 40
@@ -168,7 +168,7 @@ class DecoderSettings(_Settings):
             raise PriorProblem(f"Unknown start {self.start!r}; there are {', '.join(STARTS)}.")
 
     def polynomial(self, conditional: bool) -> tuple[int, int]:
-        """Return the number of matrices and of polynomial coefficients; one each where there is nothing to condition on."""
+        """Return the numbers of matrices and of polynomial coefficients; one each without hyperparameters."""
         return (self.terms, self.degree + 1) if conditional else (1, 1)
 
     def shapes(self, n: int, latent: int, conditional: bool) -> dict[str, tuple[int, ...]]:

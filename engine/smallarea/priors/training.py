@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import EngineUnavailable, ModelProblem, PriorProblem
-from smallarea.priors.aggregate import stratified
 from smallarea.priors.exact import ExactPrior
 from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings, NetworkSettings
 from smallarea.priors.networks import DecoderNetwork, VaeNetwork, Weights, need_torch
+from smallarea.priors.stream import DrawStream, random_of
 from smallarea.priors.training_checkpoint import TrainingCheckpoint, TrainingState
 
 if TYPE_CHECKING:
@@ -26,12 +26,7 @@ Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
 DEVICES = ("auto", "cpu", "cuda")
-# Draws between two checks on the validation set; about 128 MB in single precision on large maps.
-DRAWS_A_CHUNK = 16_384
-NUMBERS_A_CHUNK = 32_000_000
 VALIDATION = 4_096
-# Factors cost more than solves, so many draws share a set of hyperparameters; dense factors cost much more.
-STRATA, DENSE_STRATA = 32, 8
 CLIP = 1.0
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 CURVE = 100
@@ -149,18 +144,12 @@ class _Run:
     def settings(self) -> BetaVaeSettings | DecoderSettings:
         return self.network.settings
 
-    @property
-    def steps_a_chunk(self) -> int:
-        """Steps between two checks: a whole number of batches whose draws fit into the memory."""
-        numbers = max(self.network.exact.n, self.network.exact.latent_size)
-        draws = min(DRAWS_A_CHUNK, NUMBERS_A_CHUNK // numbers)
-        return max(1, min(draws // self.settings.batch, self.settings.steps))
-
     def prepare(self, checkpoint: TrainingCheckpoint | None) -> None:
         """Make the start, or read where a stopped training was."""
         torch = need_torch()
         self.progress(0.0, "Preparing the start of the training")
-        weights = self.network.initial(self._rng("start"))
+        self._stream = DrawStream(self.network, self.seed, self.device)
+        weights = self.network.initial(random_of(self.seed, "start"))
         self._names, self._shapes = list(weights), [w.shape for w in weights.values()]
         flat = np.concatenate([w.ravel() for w in weights.values()]).astype(np.float32)
         # One tensor for all weights: the optimiser takes a few large steps instead of many small ones.
@@ -169,7 +158,7 @@ class _Run:
             name: torch.tensor(w, dtype=torch.float32, device=self.device) for name, w in self.network.fixed().items()
         }
         self._optimiser = getattr(torch.optim, self.network.optimiser)([self._flat], lr=self.settings.rate)
-        self._validation = self._draws("validation", 0, max(1, VALIDATION // self.settings.batch))
+        self._validation = self._stream.draws("validation", 0, max(1, VALIDATION // self.settings.batch))
         self._probe = np.concatenate([part[0].double().cpu().numpy().ravel() for part in self._validation])
         self._checkpoint = checkpoint
         self.state = TrainingState(best=flat.copy())
@@ -190,27 +179,6 @@ class _Run:
             "device": self.device,
         }
 
-    def _rng(self, purpose: str, index: int = 0) -> np.random.Generator:
-        return np.random.default_rng([self.seed, ("start", "validation", "training", "cure").index(purpose), index])
-
-    def _draws(self, purpose: str, index: int, batches: int) -> tuple[Tensor, ...]:
-        """Fresh draws for so many batches; every batch holds all strata of the hyperparameters."""
-        torch = need_torch()
-        rng = self._rng(purpose, index)
-        exact = self.network.exact
-        strata = DENSE_STRATA if exact.family.name == "gp" else STRATA
-        each = -(-batches * self.settings.batch // strata)
-        parts = [
-            self.network.batch(np.broadcast_to(value, (each, len(value))), rng)
-            for value in stratified(exact.family, rng, strata)
-        ]
-        out = []
-        for columns in zip(*parts, strict=True):
-            mixed = np.stack(columns, axis=1).astype(np.float32)
-            flat = mixed.reshape(-1, *mixed.shape[2:])[: batches * self.settings.batch]
-            out.append(torch.from_numpy(flat).to(self.device))
-        return tuple(out)
-
     def _weights(self, flat: Tensor) -> dict[str, Tensor]:
         sizes = [int(np.prod(shape)) for shape in self._shapes]
         parts = flat.split(sizes)
@@ -228,7 +196,7 @@ class _Run:
                 losses = self._steps(ahead.result())
                 ahead = self._ahead(beside)
                 self.state.seconds = time.monotonic() - started
-                improved = self._note_validation(losses)
+                self._note_validation(losses)
                 try:
                     self.progress(95.0 * self.state.step / total, self._text())
                 except BaseException:
@@ -237,21 +205,20 @@ class _Run:
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     self._save()
                     saved = time.monotonic()
-                self.state.without = 0 if improved else self.state.without + 1
                 if self.state.without >= self.settings.patience:
                     break
 
     def _ahead(self, beside: ThreadPoolExecutor) -> Future[tuple[Tensor, ...]] | None:
-        batches = min(self.steps_a_chunk, self.settings.steps - self.state.step)
+        batches = min(self._stream.batches_at_once, self.settings.steps - self.state.step)
         if batches <= 0 or self.state.without >= self.settings.patience:
             return None
-        return beside.submit(self._draws, "training", self.state.step, batches)
+        return beside.submit(self._stream.draws, "training", self.state.step, batches)
 
     def _steps(self, data: tuple[Tensor, ...]) -> float:
         """Take one step a batch, and return the mean loss."""
         torch = need_torch()
         generator = torch.Generator(self.device)
-        generator.manual_seed(int(self._rng("training", self.state.step).integers(2**62)))
+        generator.manual_seed(int(random_of(self.seed, "noise", self.state.step).integers(2**62)))
         group = self._optimiser.param_groups[0]
         ratio = self.settings.last_rate / self.settings.rate
         total = torch.zeros((), device=self.device)
@@ -274,8 +241,8 @@ class _Run:
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=mixed):
             return self.network.loss(self._weights(flat), data, generator)
 
-    def _note_validation(self, training: float | None) -> bool:
-        """Measure on the validation set, keep a copy of the best weights, and say whether these are."""
+    def _note_validation(self, training: float | None) -> None:
+        """Measure on the validation set, and keep a copy of the weights if they are the best."""
         torch = need_torch()
         generator = torch.Generator(self.device)
         generator.manual_seed(self.seed % 2**63)
@@ -285,13 +252,12 @@ class _Run:
             raise ModelProblem(
                 f"The loss is not a number any more after {self.state.step} steps. Train with a smaller rate."
             )
-        better = loss < self.state.best_loss
-        improved = loss < self.state.best_loss - IMPROVEMENT * abs(self.state.best_loss)
-        if better or not self.state.losses:
+        improved = loss < self.state.best_loss * (1.0 - IMPROVEMENT)
+        self.state.without = 0 if improved else self.state.without + 1
+        if loss < self.state.best_loss:
             self.state.best = self._flat.detach().cpu().numpy().copy()
             self.state.best_loss, self.state.best_step = loss, self.state.step
         self.state.losses.append((self.state.step, training, loss))
-        return improved
 
     def _text(self) -> str:
         state, total = self.state, self.settings.steps
@@ -325,7 +291,7 @@ class _Run:
         self.progress(95.0, "Finishing the best weights")
         best = self._weights(torch.from_numpy(self.state.best).to(self.device))
         weights: Weights = {name: value.double().cpu().numpy() for name, value in best.items()}
-        kept, measured = self.network.finish(weights, self._rng("cure"))
+        kept, measured = self.network.finish(weights, random_of(self.seed, "cure"))
         trained = Trained({name: value.astype(np.float32) for name, value in kept.items()}, self._record(measured))
         if self._checkpoint is not None:
             self._checkpoint.remove()

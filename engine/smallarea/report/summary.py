@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from smallarea.results.fit_result import FitResult
 
 
+# What there is of an area before the model.
+_SEEN = {
+    "normal": "The survey has a direct estimate with its sampling variance",
+    "beta": "The survey has a direct estimate with its sampling variance",
+    "binomial": "There is a count with its trials",
+    "poisson": "There is a count",
+}
+
+
 def summary(result: FitResult, facts: ResponseFacts, checks: list[Check], of: str) -> list[str]:
     """Say what the report says of one response in a few sentences; ``of`` is what the checks were of."""
     n, estimated = len(facts.table), int(facts.has_estimate.sum())
@@ -23,7 +32,7 @@ def summary(result: FitResult, facts: ResponseFacts, checks: list[Check], of: st
     text = [
         "The model gives an estimate for "
         + (f"all {plural(n, 'area')}" if estimated == n else f"{count(estimated)} of {plural(n, 'area')}")
-        + ". The survey has a direct estimate with its sampling variance for "
+        + f". {_SEEN.get(str(result.model.get('likelihood', 'normal')), _SEEN['normal'])} for "
         + ("all of them." if sampled == n else f"{count(sampled)}.")
     ]
     if predicted:

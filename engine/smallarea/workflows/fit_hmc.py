@@ -34,6 +34,8 @@ Progress = Callable[[float, str], None]
 
 # Fewer effective draws than this leave visible Monte Carlo error in intervals (Vehtari et al. 2021).
 ENOUGH = 400
+# Values of rho between these quantiles of its posterior have to be within what the prior is certified for.
+PLAUSIBLE = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def fit_hmc(
         tables,
         _without_unused(specification, fit),
         {f"model: {stage}": took for stage, took in fit.seconds.items()},
-        (*_prior_warnings(prior), *_sampling_warnings(fit.diagnostics), *fit.notes),
+        (*_prior_warnings(prior, fit, graph), *_sampling_warnings(fit.diagnostics), *fit.notes),
         record={"form": fit.form, "chains": fit.chains, "warmup": settings.warmup, **_prior_record(prior)},
     )
 
@@ -196,12 +198,15 @@ def _prior_record(prior: SpatialPrior | None) -> dict[str, Any]:
     }
 
 
-def _prior_warnings(prior: SpatialPrior | None) -> tuple[str, ...]:
-    if prior is None:
+def _prior_warnings(prior: SpatialPrior | None, fit: HmcPosterior, graph: AreaGraph | None) -> tuple[str, ...]:
+    """Say where the learned prior was not proved to be what it stands for: over these values, on this map."""
+    if prior is None or graph is None:
         return ()
-    from smallarea.priors.certificate import gate_warning
+    from smallarea.priors.gate import gate_warning
 
-    warning = gate_warning(prior.certificate)
+    columns = [at for at, name in enumerate(fit.names) if name.startswith("rho")]
+    values = np.quantile(fit.hyperparameters[:, columns], PLAUSIBLE).tolist() if columns else None
+    warning = gate_warning(prior.certificate, values, graph.fingerprint)
     return (warning,) if warning else ()
 
 

@@ -117,7 +117,8 @@ def sample_hmc(
     observations : Observations
         The data, in the order of the graph's areas.
     specification : AreaLevelSpecification
-        The model; its method must be 'bayes'. Priors of standard deviations are on the scale of the linear predictor.
+        The model; its method must be 'hmc' or 'bayes'. Priors of standard deviations are on the scale of the linear
+        predictor.
     graph : AreaGraph, optional
         Neighbours; not needed for independent area effects.
     form : {'auto', 'density', 'filter', 'prior'}
@@ -167,7 +168,7 @@ def _check(
     warmup: int,
     draws: int,
 ) -> None:
-    if specification.method != "bayes":
+    if not specification.bayesian:
         raise ModelProblem(
             f"Hamiltonian Monte Carlo needs a Bayesian model; the specification has method {specification.method!r}."
         )
@@ -203,7 +204,9 @@ class _Setting:
             layout = tuple(parameter for parameter in layout if parameter.kind != "rho")
         k = len(specification.responses)
         trained = None
-        if decoder is not None and decoder.hyperparameters:
+        if self.form == "filter":
+            trained = (0.0, 1.0)  # the filter's table covers all of it
+        elif decoder is not None and decoder.hyperparameters:
             trained = (decoder.hyperparameters[0].lower, decoder.hyperparameters[0].upper)
         self.listed = coordinates(layout, specification.priors, k, trained)
         self._say_what_is_cut(specification)
