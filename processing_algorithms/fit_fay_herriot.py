@@ -22,12 +22,15 @@ from .model_checks import AUTO, ModelChoice, check_model, pairing
 from .parameters import ParameterMaker, key, parse_list, parse_priors, yes_no_value
 from .result_layers import show_layer
 from .table_input import TableAlgorithm
+from .train_spatial_prior import PRIOR_FILES
 
 _CHOICES = (
     "variance_type",
     "random_effect",
     "link",
     "method",
+    "likelihood",
+    "form",
     "contiguity",
     "islands",
     "solver",
@@ -38,7 +41,7 @@ _CHOICES = (
     "back_transformation",
     "mse",
 )
-_INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates")
+_INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates", "chains", "warmup")
 _DECIMALS = ("moe_level", "level")
 _FIELDS = ("direct", "variance", "covariance", "covariates", "n_eff")
 # Stands for the variance of a covariate that is known exactly.
@@ -134,6 +137,11 @@ class FitFayHerriot(TableAlgorithm):
                 "Method ybarra_lohr: sampling variances of the covariates",
                 more_help="Separate the fields by semicolons, for example poverty_var; 0.",
             ),
+            make.file("spatial_prior", "Method hmc: learned spatial prior", f"{PRIOR_FILES};;All files (*)"),
+            make.choice("form", "Method hmc: how the spatial effect is sampled"),
+            make.choice("likelihood", "Method hmc: likelihood"),
+            make.integer("chains", "Method hmc: chains"),
+            make.integer("warmup", "Method hmc: warm-up steps of each chain"),
             make.decimal("tuning", "Method robust: where influence is bounded"),
             make.choice("mse", "Methods robust and effect sar: mean squared errors"),
             make.integer("replicates", "Bootstrap replicates"),
@@ -257,7 +265,10 @@ class FitFayHerriot(TableAlgorithm):
             "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
             "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
             "reliability": absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
-            "graph": absolute_if_file(self.parameterAsFile(parameters, "GRAPH", context)) or None,
+            **{
+                name: absolute_if_file(self.parameterAsFile(parameters, key(name), context)) or None
+                for name in ("graph", "spatial_prior")
+            },
         }
         return {name: value for name, value in values.items() if value is not None}
 

@@ -11,6 +11,7 @@ from .inputs import InputProblem
 AUTO = ["auto"]
 _CHAINS = ("car", "leroux")
 _LIKELIHOOD = ("reml", "ml")
+_BAYESIAN = ("bayes", "hmc")
 # Orders of a chain are tried up to this many responses, as the engine has it.
 _MOST_TO_ORDER = 4
 # Shorter names occur in others by chance.
@@ -66,7 +67,7 @@ def check_model(choice: ModelChoice) -> None:
     _check_sampling(choice)
     _check_effect(choice)
     _check_order(choice)
-    if choice.draws_wanted and choice.method != "bayes":
+    if choice.draws_wanted and choice.method not in _BAYESIAN:
         raise InputProblem(f"The method '{choice.method}' has no posterior draws to write; 'bayes' has.")
 
 
@@ -139,7 +140,7 @@ def _check_sampling(choice: ModelChoice) -> None:
 
 def _check_effect(choice: ModelChoice) -> None:
     several, effect, method = len(choice.direct) > 1, choice.effect, choice.method
-    if method not in ("bayes", *_LIKELIHOOD) and (effect != "iid" or several):
+    if method not in (*_BAYESIAN, *_LIKELIHOOD) and (effect != "iid" or several):
         raise InputProblem(
             f"The method '{method}' fits one response with independent effects only. Choose 'iid' as area random "
             "effect and one direct estimate, or the method 'bayes', 'reml' or 'ml'."

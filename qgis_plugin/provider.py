@@ -39,6 +39,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.direct_estimates import DirectEstimates
         from ..processing_algorithms.engine_status import EngineStatus
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
+        from ..processing_algorithms.fit_counts import FitCounts
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
         from ..processing_algorithms.match_areas import MatchAreas
@@ -56,6 +57,7 @@ class SmallareaProvider(QgsProcessingProvider):
             PreparePublished,
             SmoothVariances,
             FitFayHerriot,
+            FitCounts,
             FitSpaceTime,
             CompareModels,
             ExceedanceAndRanks,

@@ -14,6 +14,7 @@ ALGORITHMS = {
     "checkareas",
     "buildadjacency",
     "fitfayherriot",
+    "fitcounts",
     "fitspacetime",
     "benchmarkestimates",
     "comparemodels",

@@ -14,6 +14,7 @@ TASKS = {
     "directestimates": "direct_estimates",
     "exceedanceandranks": "export",
     "fitfayherriot": "fit",
+    "fitcounts": "fit_counts",
     "fitspacetime": "fit_space_time",
     "matchtabletoareas": "match_areas",
     "preparepublished": "prepare_published",

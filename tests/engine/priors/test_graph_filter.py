@@ -31,7 +31,7 @@ def value_of(name, rho):
 
 
 def covariance(decoder, value):
-    rows = jax.vmap(lambda z: decoder.decode(z, value))(jnp.eye(decoder.latent_size))
+    rows = jax.jit(jax.vmap(lambda z: decoder.decode(z, value)))(jnp.eye(decoder.latent_size))
     return np.asarray(rows.T @ rows)
 
 
@@ -77,11 +77,12 @@ def test_derivatives_against_differences():
     rng = np.random.default_rng(5)
     z, weight = rng.standard_normal(decoder.latent_size), rng.standard_normal(decoder.n)
 
+    @jax.jit
     def target(z, rho):
         return jnp.sum(weight * jnp.tanh(decoder.decode(z, jnp.stack([rho]))))
 
     for rho in (0.3, 0.99):
-        along, by_rho = jax.grad(target, (0, 1))(jnp.asarray(z), jnp.asarray(rho))
+        along, by_rho = jax.jit(jax.grad(target, (0, 1)))(jnp.asarray(z), jnp.asarray(rho))
         step = rng.standard_normal(len(z))
         differences = (target(z + 1e-5 * step, rho) - target(z - 1e-5 * step, rho)) / 2e-5
         assert float(along @ step) == pytest.approx(float(differences), rel=1e-6)

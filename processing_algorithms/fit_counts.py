@@ -1,0 +1,196 @@
+"""Fit count model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
+
+from .areas_input import without_private
+from .build_adjacency import GRAPH_FILES
+from .fit_fay_herriot import listed
+from .inputs import InputProblem, Parameters, absolute_if_file, check_field, field_of, fields_of, source_of
+from .parameters import ParameterMaker, key, parse_list, parse_priors, yes_no_value
+from .result_layers import show_layer
+from .table_input import TableAlgorithm
+from .train_spatial_prior import PRIOR_FILES
+
+_CHOICES = (
+    "likelihood",
+    "random_effect",
+    "link",
+    "form",
+    "contiguity",
+    "islands",
+    "unmatched",
+    "missing_covariates",
+)
+_INTEGERS = ("draws", "chains", "warmup", "seed")
+_FIELDS = ("count", "trials", "exposure", "covariates")
+
+
+class FitCounts(TableAlgorithm):
+    """Fit a model of counts or shares and map its estimates."""
+
+    NAME = "fitcounts"
+    TITLE = "Fit count model"
+    GROUP = "Area-level models"
+    GROUP_ID = "arealevel"
+    TASK = "fit_counts"
+    TAGS = ("binomial", "poisson", "disease mapping", "rates", "shares", "counts", "car", "bym2", "spatial", "bayes")
+    SUMMARY = (
+        "Estimates probabilities or rates of all areas from counts: yes answers out of all answers (binomial), or "
+        "events with the population at risk (Poisson). Areas borrow strength from covariates and from their "
+        "neighbours, so that rates of small areas no longer jump with every single case; areas without a count get a "
+        "prediction.\n\n"
+        "The result is a polygon layer with estimate, standard error, coefficient of variation, interval and a "
+        "reliability flag, with maps of uncertainty and reliability stored in it (right-click the layer, Styles). The "
+        "report shows whether the model can be trusted.\n\n"
+        "The engine samples by Hamiltonian Monte Carlo and needs its extra 'learned'. A few hundred areas take a "
+        "minute, many thousands a quarter of an hour."
+    )
+    LAYER_OUTPUTS = ("output",)
+    FILE_OUTPUTS = ("report", "csv", "excel", "posterior")
+    NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
+        "N_AREAS": ("n_areas", "Number of areas"),
+        "N_SAMPLED": ("n_sampled", "Areas with a count"),
+        "N_ESTIMATED": ("n_estimated", "Areas with an estimate"),
+        "N_DROPPED": ("n_dropped", "Areas and rows left out"),
+        "MEDIAN_CV": ("median_cv", "Median CV of the model estimates"),
+        "ESS_MIN": ("ess_min", "Smallest effective sample size"),
+        "SECONDS": ("seconds", "Seconds that the engine took"),
+    }
+    TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FORMULA": ("formula", "Model")}
+
+    def add_parameters(self, make: ParameterMaker) -> None:
+        """Declare the parameters: what everybody has to say first, the rest under Advanced."""
+        self.add_areas(make)
+        self.add(
+            make.table(
+                "table",
+                "Table with the counts",
+                "Layer or table with the counts, one row for each area. Choose the polygon layer itself if they are "
+                "among its attributes.",
+            ),
+            self.table_id_parameter(make),
+            make.choice("likelihood", "What the counts are"),
+            make.field("count", "Counts", "table", many=True),
+            make.field("trials", "Binomial: trials", "table", many=True, optional=True),
+            make.field("exposure", "Poisson: exposure", "table", many=True, optional=True),
+            make.field("covariates", "Covariates", "table", many=True, optional=True),
+            make.choice("random_effect", "Area random effect"),
+        )
+        self._add_options(make)
+        self.add_areas_options(make)
+        polygons = QgsProcessing.SourceType.TypeVectorPolygon
+        self.add(
+            make.layer_output("output", "Estimates", polygons),
+            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
+        )
+        self.add_advanced(
+            make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
+            make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
+            make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
+        )
+
+    def _add_options(self, make: ParameterMaker) -> None:
+        self.add_advanced(
+            make.choice("link", "Several responses: how they hang together"),
+            make.text(
+                "order",
+                "Several responses: order of a chain",
+                more_help="Separate the names by semicolons, for example deaths; cases.",
+            ),
+            make.choice("form", "How the spatial effect is sampled"),
+            make.file("spatial_prior", "Learned spatial prior", f"{PRIOR_FILES};;All files (*)"),
+            make.yes_no_default("iid_part", "Independent effect beside the spatial one"),
+            make.boolean("intercept", "Include an intercept"),
+            make.text("priors", "Priors"),
+            make.decimal("level", "Coverage of the intervals"),
+            make.text("reliability", "Reliability preset"),
+            make.integer("draws", "Posterior draws"),
+            make.integer("chains", "Chains"),
+            make.integer("warmup", "Warm-up steps of each chain"),
+            make.integer("seed", "Seed"),
+            make.file("graph", "Saved adjacency graph", f"{GRAPH_FILES};;All files (*)"),
+            make.choice("contiguity", "Contiguity"),
+            make.choice("islands", "Areas without a neighbour"),
+            make.choice("unmatched", "Table rows that are not on the map"),
+            make.choice("missing_covariates", "Areas without a covariate value"),
+            make.boolean("repair", "Repair polygons"),
+        )
+
+    def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
+        """Check the values."""
+        super().check(parameters, context)
+        self._check_fields(parameters, context)
+        self.check_join(parameters, context)
+        if not 0.0 < self.parameterAsDouble(parameters, "LEVEL", context) < 1.0:
+            raise InputProblem(f"{self.label('level')}: a number between 0 and 1, without 0 and 1, is needed.")
+        try:
+            parse_priors(self.parameterAsString(parameters, "PRIORS", context))
+        except ValueError as error:
+            raise InputProblem(f"Priors: {error}. Separate several by semicolons.") from error
+
+    def _check_fields(self, parameters: Parameters, context: QgsProcessingContext) -> None:
+        table = source_of(self, parameters, "TABLE", context)
+        table_id = field_of(self, parameters, "TABLE_ID_FIELD", context)
+        if table_id:
+            check_field(table, table_id, self.label("table_id_field"))
+        chosen: dict[str, str] = {}
+        for name in _FIELDS:
+            for field in fields_of(self, parameters, key(name), context):
+                check_field(table, field, self.label(name), numeric=True)
+                if field in chosen:
+                    raise InputProblem(
+                        f"The field '{field}' is chosen for '{chosen[field]}' and for '{self.label(name)}'. "
+                        "Choose another field for one of them."
+                    )
+                chosen[field] = self.label(name)
+        binomial = self.parameterAsEnumString(parameters, "LIKELIHOOD", context) == "binomial"
+        trials, exposure = (fields_of(self, parameters, name, context) for name in ("TRIALS", "EXPOSURE"))
+        if binomial and not trials:
+            raise InputProblem("Binomial counts are out of a number of trials: choose their field.")
+        if exposure if binomial else trials:
+            wrong = self.label("exposure" if binomial else "trials")
+            raise InputProblem(f"'{wrong}' does not belong to the chosen kind of counts. Leave it empty.")
+
+    def job_parameters(
+        self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
+    ) -> dict[str, Any]:
+        """Return the job's parameters."""
+        fields = {name: fields_of(self, parameters, key(name), context) for name in _FIELDS}
+        wanted = list(dict.fromkeys(field for chosen in fields.values() for field in chosen))
+        areas = self.areas_job(parameters, context, feedback, folder, wanted if self.together else [])
+        names, table = areas["_names"], {}
+        if not self.together:
+            table, names = self.table_job(parameters, context, feedback, folder, wanted)
+        order = parse_list(self.parameterAsString(parameters, "ORDER", context))
+        return {
+            **without_private(areas),
+            **table,
+            **{name: [names[field] for field in chosen] for name, chosen in fields.items()},
+            "order": [names.get(field, field) for field in order],
+            **self._options(parameters, context),
+        }
+
+    def _options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
+            **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
+            "level": self.parameterAsDouble(parameters, "LEVEL", context),
+            "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
+            "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
+            "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
+            "reliability": absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
+            **{
+                name: absolute_if_file(self.parameterAsFile(parameters, key(name), context)) or None
+                for name in ("graph", "spatial_prior")
+            },
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
+        """Name the layer after what was estimated."""
+        show_layer(context, outputs, "OUTPUT", f"Estimates of {listed(fields_of(self, parameters, 'COUNT', context))}")
