@@ -20,6 +20,7 @@ PAGES = [
     ("direct-estimates.md", 3),
     ("published-estimates.md", 8),
     ("smoothing-variances.md", 12),
+    ("learned-priors.md", 15),
 ]
 
 

@@ -37,6 +37,7 @@ def trained(squares, tmp_path_factory):
     result = smallarea.train_prior(
         squares,
         id_field="code",
+        upper=0.5,
         draws=400,
         output=folder / "filter.safetensors",
         progress=lambda percent, text: told.append((percent, text)),
@@ -61,7 +62,7 @@ def test_training_writes_a_certified_prior(trained) -> None:
 def test_the_summary_says_what_it_is_and_whether_it_passed(trained) -> None:
     summary = trained[0].summary
     assert summary["architecture"] == "graph-filter"
-    assert summary["rho"] == "0 to 0.99, uniform"
+    assert summary["rho"] == "0 to 0.5, uniform"
     assert (summary["n_areas"], summary["n_islands"]) == (31, 1)
     assert (summary["certificate"], summary["passed"], summary["n_failures"]) == ("passed", True, 0)
     assert summary["serves"] == "any geography"
