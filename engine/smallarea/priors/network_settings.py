@@ -89,8 +89,8 @@ class BetaVaeSettings(_Settings):
     cure: str = "close"
     batch: int = 256
     steps: int = 20_000
-    rate: float = 1e-3
-    last_rate: float = 1e-7
+    rate: float = 1e-2
+    last_rate: float = 1e-5
     patience: int = 40
 
     architecture: ClassVar[str] = "beta-vae"

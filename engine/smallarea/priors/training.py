@@ -98,6 +98,18 @@ def train_network(
     if settings.architecture != architecture:
         raise PriorProblem(f"These are settings of {settings.architecture!r}, not of {architecture!r}.")
     network = VaeNetwork(exact, settings) if isinstance(settings, BetaVaeSettings) else DecoderNetwork(exact, settings)
+    return train(network, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+
+
+def train(
+    network: VaeNetwork | DecoderNetwork,
+    *,
+    seed: int,
+    device: str = "auto",
+    progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Trained:
+    """Train a network; parameters, result and errors are those of :func:`train_network`."""
     run = _Run(network, seed, chosen_device(device), progress or _silent)
     run.prepare(TrainingCheckpoint(checkpoint) if checkpoint is not None else None)
     run.train()
@@ -290,7 +302,7 @@ class _Run:
         torch = need_torch()
         self.progress(95.0, "Finishing the best weights")
         best = self._weights(torch.from_numpy(self.state.best).to(self.device))
-        weights: Weights = {name: value.double().cpu().numpy() for name, value in best.items()}
+        weights: Weights = {name: value.cpu().numpy() for name, value in best.items()}
         kept, measured = self.network.finish(weights, random_of(self.seed, "cure"))
         trained = Trained({name: value.astype(np.float32) for name, value in kept.items()}, self._record(measured))
         if self._checkpoint is not None:
