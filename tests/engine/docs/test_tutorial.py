@@ -37,7 +37,7 @@ def test_the_examples_of_the_page(page: str, least: int) -> None:
 def test_every_option_of_the_commands_of_the_page_exists(page: str) -> None:
     from smallarea.jobs.schema import TASKS
 
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = re.sub("```python\n.*?```\n", "", (DOCS / page).read_text(encoding="utf-8"), flags=re.S)
     blocks = " ".join(re.findall(r"```\n(.*?)```", text, flags=re.S))
     tasks = {"prior train": "train_prior", "prior verify": "verify_prior", "fit": "fit", "prior list": "list_priors"}
     commands = re.findall(r"smallarea (prior train|prior verify|prior list|fit) ((?:[^\n]*\\\n)*[^\n]*)", blocks)
