@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -201,12 +201,9 @@ class _Run:
         """Take steps until they are used up or nothing improves."""
         started, saved = time.monotonic() - self.state.seconds, time.monotonic()
         total = self.settings.steps
-        # The compiled kernels release the interpreter's lock, so the next draws are made beside the steps.
-        with ThreadPoolExecutor(1) as beside:
-            ahead = self._ahead(beside)
-            while ahead is not None:
-                losses = self._steps(ahead.result())
-                ahead = self._ahead(beside)
+        with closing(self._stream.chunks(self.state.step)) as chunks:
+            for data in chunks:
+                losses = self._steps(data)
                 self.state.seconds = time.monotonic() - started
                 self._note_validation(losses)
                 try:
@@ -219,12 +216,6 @@ class _Run:
                     saved = time.monotonic()
                 if self.state.without >= self.settings.patience:
                     break
-
-    def _ahead(self, beside: ThreadPoolExecutor) -> Future[tuple[Tensor, ...]] | None:
-        batches = min(self._stream.batches_at_once, self.settings.steps - self.state.step)
-        if batches <= 0 or self.state.without >= self.settings.patience:
-            return None
-        return beside.submit(self._stream.draws, "training", self.state.step, batches)
 
     def _steps(self, data: tuple[Tensor, ...]) -> float:
         """Take one step a batch, and return the mean loss."""

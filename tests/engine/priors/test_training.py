@@ -108,6 +108,17 @@ def test_draws_are_fresh_and_a_function_of_seed_and_step():
     assert len(torch.unique(first[:, 0])) == 64
 
 
+def test_several_makers_of_draws_make_the_same(monkeypatch):
+    stream = DrawStream(VaeNetwork(EXACT, VAE), 5, "cpu")
+    alone = [part[0] for part in stream.chunks(0)]
+    monkeypatch.setattr(DrawStream, "makers", 4)
+    together = [part[0] for part in stream.chunks(0)]
+    assert len(alone) == 3
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+    rest = [part[0] for part in stream.chunks(512)]
+    assert all(torch.equal(a, b) for a, b in zip(alone[1:], rest, strict=True))
+
+
 def test_draws_have_the_covariance_of_the_mixture():
     stream = DrawStream(VaeNetwork(EXACT, BetaVaeSettings()), 6, "cpu")
     x = torch.cat([stream.draws("training", k, 64)[0] for k in range(10)]).double().numpy()
