@@ -32,7 +32,7 @@ DRAWS = 4_096
 RHO_GRID = (0.0, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 0.999)
 RANGE_POINTS = 5
 # Fields of each of the two samples that are tested against each other, and numbers in one at most.
-TESTED_DRAWS = 800
+TESTED_DRAWS = 500
 TESTED_NUMBERS = 8_000_000
 # Above so many nodes, or for a network, the posterior check is made at three values of the grid and not at all.
 CHECKED_EVERYWHERE = 600

@@ -149,6 +149,19 @@ def _number(x: float) -> str:
     return f"{x:.3g}"
 
 
+def remedy(architecture: str) -> str:
+    """Say what helps a prior that does not pass.
+
+    Parameters
+    ----------
+    architecture : str
+        A key of ``ARCHITECTURES``.
+    """
+    if architecture == "graph-filter":
+        return "Raise its degree, or lower its cut so that more of the smooth modes are exact; or fit the exact prior."
+    return "Train it longer, take the architecture graph-filter, or fit the exact prior."
+
+
 def gate_warning(
     certificate: Mapping[str, Any] | None, values: Sequence[float] | None = None, fingerprint: str | None = None
 ) -> str | None:
@@ -187,7 +200,7 @@ def gate_warning(
             "The learned prior does not pass its fidelity gate; results may differ from those under the exact prior. "
             + " ".join(read.failures[:_SPELLED_OUT])
             + (f" There are {more} more failures in its certificate." if more > 0 else "")
-            + " Train it longer, take a graph-filter, or fit the exact prior."
+            + f" {remedy(read.architecture)}"
         )
     if fingerprint is not None and fingerprint != read.fingerprint:
         said.append("The learned prior was certified on another geography. Verify it on this one.")

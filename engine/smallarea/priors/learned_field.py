@@ -13,7 +13,7 @@ Vector = NDArray[np.float64]
 
 # Numbers in one block of fields; keeps what a network holds in between under a few hundred megabytes.
 NUMBERS_AT_ONCE = 1_000_000
-LARGEST_BLOCK = 256
+SMALLEST_BLOCK, LARGEST_BLOCK = 4, 256
 # A linear decoder adds up to rounding; a network with any bend misses this by many orders of magnitude.
 LINEAR_WITHIN = 1e-7
 
@@ -36,7 +36,8 @@ class LearnedField:
         self.conditional = bool(decoder.hyperparameters)
         self.decoder = decoder
         self.nodes = nodes
-        self._block = int(np.clip(NUMBERS_AT_ONCE // max(decoder.n, decoder.latent_size), 8, LARGEST_BLOCK))
+        most = int(np.clip(NUMBERS_AT_ONCE // max(decoder.n, decoder.latent_size), SMALLEST_BLOCK, LARGEST_BLOCK))
+        self._block = 2 ** (most.bit_length() - 1)
 
         def on_nodes(z: Any, values: Any) -> Any:
             return decoder.decode(z, values)[nodes]
@@ -90,11 +91,12 @@ class LearnedField:
         return np.asarray(value, dtype=float) if self.conditional else np.empty(0)
 
     def _blocks(self, compiled: Any, rows: Vector, width: int, *fixed: Vector) -> Vector:
-        """Call on equal blocks of rows, the last one filled up: another shape would be compiled anew."""
+        """Call on blocks of rows, filled up to a power of two: each other shape would be compiled anew."""
         out = np.empty((len(rows), width))
         for start in range(0, len(rows), self._block):
             block = rows[start : start + self._block]
-            filled = np.zeros((self._block, rows.shape[1]))
+            size = max(SMALLEST_BLOCK, 2 ** (len(block) - 1).bit_length())
+            filled = np.zeros((size, rows.shape[1]))
             filled[: len(block)] = block
             out[start : start + len(block)] = np.asarray(compiled(filled, *fixed))[: len(block)]
         return out

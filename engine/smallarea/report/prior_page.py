@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from smallarea.errors import PriorProblem
 from smallarea.priors.certificate_record import Certificate
 from smallarea.priors.families import DISTRIBUTIONS, FAMILY_NAMES
-from smallarea.priors.gate import GATE, failures_at
+from smallarea.priors.gate import GATE, failures_at, remedy
 from smallarea.priors.grid_point import GridPoint
 from smallarea.priors.prior import ARCHITECTURES, SpatialPrior
 from smallarea.priors.showcase import Showcase, make_showcase
@@ -48,9 +49,9 @@ _ERROR_TEXTS = ("below −0.1", "−0.1 to −0.02", "−0.02 to 0.02", "0.02 to
 
 
 def write_prior_report(
-    path: str,
+    path: str | os.PathLike[str],
     prior: SpatialPrior,
-    certificate: Certificate,
+    certificate: Certificate | None = None,
     areas: Areas | None = None,
     *,
     graph: AreaGraph | None = None,
@@ -60,12 +61,12 @@ def write_prior_report(
 
     Parameters
     ----------
-    path : str
+    path : path
         HTML file to write; it appears whole or not at all.
     prior : SpatialPrior
         The prior.
-    certificate : Certificate
-        Its certificate.
+    certificate : Certificate, optional
+        Its certificate; the one that is stored in it if not given.
     areas : Areas, optional
         Polygons of the certificate's geography, for maps.
     graph : AreaGraph, optional
@@ -78,10 +79,14 @@ def write_prior_report(
     OutputProblem
         If it cannot be written there.
     PriorProblem
-        If the certificate is of another geography than the graph.
+        If there is no certificate, or it is of another geography than the graph.
     """
+    if certificate is None:
+        if prior.certificate is None:
+            raise PriorProblem("This prior has no fidelity certificate to report. Certify it first.")
+        certificate = Certificate.from_json(prior.certificate)
     when = written or datetime.now().astimezone()
-    write_page(render_prior(prior, certificate, areas, graph=graph, written=when), path)
+    write_page(render_prior(prior, certificate, areas, graph=graph, written=when), os.fspath(path))
 
 
 def render_prior(
@@ -117,12 +122,13 @@ def render_prior(
     where = certificate.place_of(show.point)
     points = certificate.points
     return _template().render(
-        title=f"{FAMILY_NAMES[prior.family.name].split(',')[0]} by {prior.architecture}",
+        title=_title(prior),
         source=str(areas.source) if areas is not None else "",
         written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
         version=certificate.version,
         passed=certificate.passed,
         failures=list(certificate.failures),
+        remedy=remedy(prior.architecture),
         lead=_lead(prior, certificate),
         tiles=_tiles(points),
         facts=_facts(prior, certificate, graph),
@@ -146,6 +152,11 @@ def render_prior(
     )
 
 
+def _title(prior: SpatialPrior) -> str:
+    name = FAMILY_NAMES[prior.family.name].split(",")[0]
+    return f"{name[0].upper()}{name[1:]} by {prior.architecture}"
+
+
 def _geography(
     prior: SpatialPrior, certificate: Certificate, areas: Areas | None, graph: AreaGraph | None
 ) -> AreaGraph:
@@ -167,7 +178,7 @@ def _lead(prior: SpatialPrior, certificate: Certificate) -> list[str]:
     worst = max(points, key=lambda one: one.frobenius)
     at = f", at {certificate.place_of(worst)}" if certificate.place_of(worst) else ""
     said = [
-        f"This prior stands for {FAMILY_NAMES[prior.family.name]}. Its covariance is off by "
+        f"This prior stands for: {FAMILY_NAMES[prior.family.name]}. Its covariance is off by "
         f"{percent(worst.frobenius)} of the exact one's size where it is worst{at}."
     ]
     checks = [point.posterior for point in points if point.posterior is not None]
@@ -251,8 +262,8 @@ def _row(point: GridPoint, values: int) -> dict[str, Any]:
         "offset": fixed(point.offset, 3),
         "mmd": p_value(point.mmd_p),
         "contrasts": p_value(point.contrast_p),
-        "mean_max": fixed(check.mean_max, 3) if check else MISSING,
-        "mean_95": fixed(check.mean_95, 3) if check else MISSING,
+        "mean_max": _error(check.mean_max) if check else MISSING,
+        "mean_95": _error(check.mean_95) if check else MISSING,
         "sd": f"{fixed(check.sd_low, 3)} to {fixed(check.sd_high, 3)}" if check else MISSING,
         "failed": bool(failures_at(point, "", values)),
     }
