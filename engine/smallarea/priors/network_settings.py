@@ -103,7 +103,7 @@ class BetaVaeSettings(_Settings):
                 _whole(name, getattr(self, name))
         if self.beta is not None:
             _positive("beta", self.beta)
-        if self.cure not in CURES:
+        if not isinstance(self.cure, str) or self.cure not in CURES:
             raise PriorProblem(f"Unknown cure {self.cure!r}; there are {', '.join(CURES)}.")
 
     def sizes(self, n: int) -> tuple[int, int]:
@@ -164,7 +164,7 @@ class DecoderSettings(_Settings):
                 f"Polynomials of degree {self.degree} tell at most {self.degree + 1} matrices apart; got terms = "
                 f"{self.terms}."
             )
-        if self.start not in STARTS:
+        if not isinstance(self.start, str) or self.start not in STARTS:
             raise PriorProblem(f"Unknown start {self.start!r}; there are {', '.join(STARTS)}.")
 
     def polynomial(self, conditional: bool) -> tuple[int, int]:
