@@ -1,0 +1,1 @@
+"""Missing answers: imputing them, and carrying their uncertainty into estimates."""
