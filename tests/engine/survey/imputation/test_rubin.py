@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
 from smallarea.errors import TableProblem, VarianceProblem
 from smallarea.survey.imputation.rubin import combine
 
@@ -90,7 +89,8 @@ def test_estimates_without_a_variance_within():
     assert found.fraction_missing == pytest.approx(1.0)
     assert found.df == pytest.approx(1.0)
     nothing = combine([1.0, 1.0], [0.0, 0.0], 5.0)
-    assert nothing.variance == 0.0 and nothing.fraction_missing == 0.0
+    assert nothing.variance == 0.0
+    assert nothing.fraction_missing == 0.0
 
 
 def test_missing_in_one_table_is_missing_in_all():
