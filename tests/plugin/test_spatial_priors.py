@@ -47,11 +47,12 @@ def test_the_certificate_is_a_styled_layer(prior, grid, feedback, tmp_path):
     found = processing.run(
         "smallarea:priorcertificate",
         {"PRIOR": str(prior[1]), "AREAS": grid, "ID_FIELD": "code", "DRAWS": 300, "OUTPUT": str(tmp_path / "c.gpkg"),
-         "CERTIFIED": str(tmp_path / "c.safetensors")},
+         "CERTIFIED": str(tmp_path / "c.safetensors"), "REPORT": str(tmp_path / "c.html")},
         feedback=feedback,
     )  # fmt: skip
     assert (found["CERTIFICATE"], found["N_FAILURES"], found["ARCHITECTURE"]) == ("passed", 0, "graph-filter")
     assert Path(found["CERTIFIED"]).is_file()
+    assert "graph-filter" in Path(found["REPORT"]).read_text(encoding="utf-8")
     with closing(sqlite3.connect(found["OUTPUT"])) as connection:
         rows = connection.execute("SELECT code, variance_ratio, neighbour_error FROM prior_certificate").fetchall()
     assert len(rows) == 25

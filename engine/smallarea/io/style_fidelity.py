@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 # Classes are fixed, so that maps of two priors can be compared; the middle one is what a good prior stays in.
-RATIOS = (0.8, 0.9, 0.95, 1.05, 1.1, 1.25)
-ERRORS = (-0.1, -0.05, -0.02, 0.02, 0.05, 0.1)
+RATIOS = (0.5, 0.8, 0.95, 1.05, 1.25, 2.0)
+ERRORS = (-0.15, -0.05, -0.02, 0.02, 0.05, 0.15)
 # ColorBrewer's PuOr, safe for the common kinds of colour blindness: too little is purple, too much brown.
 COLOURS = ("#542788", "#998ec3", "#d8daeb", "#f7f7f7", "#fee0b6", "#f1a340", "#b35806")
 

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
 from smallarea.priors.exact import ExactPrior
-from smallarea.priors.families import Family
 from smallarea.priors.network_settings import BetaVaeSettings
+from smallarea.priors.reference_field import Reference, ReferenceAt, ReferenceMixture
 
 Vector = NDArray[np.float64]
-Weights = dict[str, NDArray[np.float64]]
+Weights = dict[str, NDArray[Any]]
 
-# Points of the rule over the hyperparameter, and fields that are encoded at each of them, so many at a time.
-POINTS = 32
+# Fields that are encoded at each point of the rule over the hyperparameter, and numbers at a time.
 ENCODED = 2_000
 NUMBERS_AT_ONCE = 8_000_000
 # Terms of Mehler's series; ELU is smooth but for its second derivative, so what is left of a variance is below 1e-6.
@@ -32,45 +31,9 @@ TERMS = 50
 NEGLIGIBLE = 1e-9
 
 
-def over_the_mixture(family: Family) -> tuple[Vector, Vector]:
-    """Gauss-Legendre rule over the quantiles of the training distribution.
-
-    Parameters
-    ----------
-    family : Family
-        The family.
-
-    Returns
-    -------
-    values : ndarray, shape (m, q)
-        Hyperparameters; one empty row where there are none.
-    weights : ndarray, shape (m,)
-        Their weights, which sum to 1.
-    """
-    if not family.hyperparameters:
-        return np.empty((1, 0)), np.ones(1)
-    (one,) = family.hyperparameters
-    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
-    return one.at(0.5 * (nodes + 1.0))[:, None], 0.5 * weights
-
-
-def mixture_covariance(exact: ExactPrior) -> Vector:
-    """Covariance of the field with its hyperparameters integrated out.
-
-    Parameters
-    ----------
-    exact : ExactPrior
-        The prior.
-
-    Returns
-    -------
-    ndarray, shape (n, n)
-        Mean of the covariance over the training distribution.
-    """
-    total = np.zeros((exact.n, exact.n))
-    for value, weight in zip(*over_the_mixture(exact.family), strict=True):
-        total += weight * exact.covariance(value)
-    return total
+def imitated(exact: ExactPrior) -> Reference:
+    """Return the field that an autoencoder learns: the prior with its hyperparameters integrated out."""
+    return ReferenceMixture(exact) if exact.family.hyperparameters else ReferenceAt(exact, np.empty(0))
 
 
 def aggregate_posterior(exact: ExactPrior, weights: Weights, rng: np.random.Generator) -> tuple[Vector, Vector]:
@@ -95,7 +58,7 @@ def aggregate_posterior(exact: ExactPrior, weights: Weights, rng: np.random.Gene
     latent = weights["mean_weight"].shape[1]
     total, squares, spread = np.zeros(latent), np.zeros((latent, latent)), np.zeros(latent)
     at_once = max(1, min(ENCODED, NUMBERS_AT_ONCE // exact.n))
-    for value, weight in zip(*over_the_mixture(exact.family), strict=True):
+    for weight, value in imitated(exact).components:
         for start in range(0, ENCODED, at_once):
             count = min(at_once, ENCODED - start)
             x = exact.draws(np.broadcast_to(value, (count, len(value))), rng)
@@ -204,7 +167,7 @@ def cured(
         The cure and relative Frobenius errors of the covariance against the mixture before and after it.
     """
     kept = {name: weights[name] for name in settings.shapes(exact.n)}
-    wanted = mixture_covariance(exact)
+    wanted = imitated(exact).covariance()
     errors = {"none": frobenius(decoded_moments(kept)[1], wanted)}
     if settings.cure != "none":
         mean, covariance = aggregate_posterior(exact, weights, rng)

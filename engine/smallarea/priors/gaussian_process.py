@@ -1,7 +1,7 @@
 """A Gaussian process averaged over polygons: covariances A K A' by integration points.
 
-The value of an area is the mean of a process of unit variance over its polygon, as in the aggregated processes of
-Zhu et al. (2024, arXiv 2210.11358, which sums). Areas are averaged here, so a large area varies less than a small one.
+The value of an area is the mean of a process of unit variance over its polygon, so a large area varies less than a
+small one. aggVAE (Semenova et al. 2023) takes sums over the points of a grid instead.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class BetaVaeSettings(_Settings):
     cure: str = "close"
     batch: int = 256
     steps: int = 20_000
-    rate: float = 1e-3
-    last_rate: float = 1e-7
+    rate: float = 1e-2
+    last_rate: float = 1e-5
     patience: int = 40
 
     architecture: ClassVar[str] = "beta-vae"
@@ -103,7 +103,7 @@ class BetaVaeSettings(_Settings):
                 _whole(name, getattr(self, name))
         if self.beta is not None:
             _positive("beta", self.beta)
-        if self.cure not in CURES:
+        if not isinstance(self.cure, str) or self.cure not in CURES:
             raise PriorProblem(f"Unknown cure {self.cure!r}; there are {', '.join(CURES)}.")
 
     def sizes(self, n: int) -> tuple[int, int]:
@@ -164,7 +164,7 @@ class DecoderSettings(_Settings):
                 f"Polynomials of degree {self.degree} tell at most {self.degree + 1} matrices apart; got terms = "
                 f"{self.terms}."
             )
-        if self.start not in STARTS:
+        if not isinstance(self.start, str) or self.start not in STARTS:
             raise PriorProblem(f"Unknown start {self.start!r}; there are {', '.join(STARTS)}.")
 
     def polynomial(self, conditional: bool) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import EngineUnavailable
-from smallarea.priors.aggregate import cured
+from smallarea.priors.aggregate import cured, imitated
 from smallarea.priors.coordinate import coordinate, values_at
 from smallarea.priors.exact import ExactPrior
 from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 Vector = NDArray[np.float64]
-Weights = dict[str, NDArray[np.float64]]
+Weights = dict[str, NDArray[Any]]
+
+NUMBERS_AT_ONCE = 1_000_000
 
 
 def need_torch() -> Any:
@@ -53,7 +55,7 @@ def need_torch() -> Any:
 class VaeNetwork:
     """Variational autoencoder of one hidden layer on either side.
 
-    Architecture and loss are those of Wang et al. (2025, arXiv 2503.14710): the mean over draws of
+    Architecture and loss are those of Wang, Parker and Holan (2025, arXiv 2503.14710): the mean over draws of
     ``sum_i (x_i - xhat_i)^2 + beta KL``.
 
     Attributes
@@ -72,7 +74,12 @@ class VaeNetwork:
     mixed_precision = True
 
     def initial(self, rng: np.random.Generator) -> Weights:
-        """Uniform within 1 / sqrt(inputs), as PyTorch starts linear layers."""
+        """Uniform within 1 / sqrt(inputs), as PyTorch starts linear layers, but for the encoder's variances.
+
+        These start at ``sigma^2 / lambda``, the posterior variance of probabilistic principal components (Tipping and
+        Bishop 1999) for noise sigma^2 = beta / 2 and a direction of the field's mean variance lambda. From variances
+        near 1 most latent variables first collapse, and come back slowly.
+        """
         n = self.exact.n
         latent, width = self.settings.sizes(n)
         layers = {"encoder": (n, width), "mean": (width, latent), "spread": (width, latent)}
@@ -82,7 +89,13 @@ class VaeNetwork:
             bound = inputs**-0.5
             weights[f"{name}_weight"] = rng.uniform(-bound, bound, (inputs, outputs))
             weights[f"{name}_bias"] = rng.uniform(-bound, bound, outputs)
+        field = float(imitated(self.exact).entries()[:n].mean())
+        weights["spread_bias"] += np.log(min(1.0, 0.5 * self._beta / field))
         return weights
+
+    @property
+    def _beta(self) -> float:
+        return self.settings.beta or 1.0 / self.settings.sizes(self.exact.n)[0]
 
     def fixed(self) -> Weights:
         """Weights that are not trained."""
@@ -99,9 +112,8 @@ class VaeNetwork:
         mean, log_variance = encode(weights, x)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         back = decode(weights, mean + torch.exp(0.5 * log_variance) * noise)
-        beta = self.settings.beta or 1.0 / mean.shape[1]
         divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0).float().sum(dim=1)
-        return ((x - back).float().square().sum(dim=1) + beta * divergence).mean()
+        return ((x - back).float().square().sum(dim=1) + self._beta * divergence).mean()
 
     def finish(self, weights: Weights, rng: np.random.Generator) -> tuple[Weights, dict[str, Any]]:
         """Cure the prior hole and keep what decodes; also return what the cure measured."""
@@ -159,7 +171,8 @@ class DecoderNetwork:
             mixing = np.zeros((coefficients, terms))
             mixing[:terms] = np.eye(terms)
             return {"matrices": rng.standard_normal((terms, latent, n)) / latent, "mixing": mixing}
-        roots = self._roots(coefficients) / np.exp(self._log_scales(coefficients))[:, None, None]
+        roots = self._roots(coefficients)
+        roots /= np.exp(self._log_scales(coefficients)).astype(np.float32)[:, None, None]
         return _separable(roots, terms)
 
     def fixed(self) -> Weights:
@@ -170,14 +183,14 @@ class DecoderNetwork:
     def _values(self, coefficients: int) -> Vector:
         return values_at(self.exact.family, _nodes(coefficients))
 
-    def _roots(self, coefficients: int) -> Vector:
+    def _roots(self, coefficients: int) -> NDArray[np.float32]:
         """Transposed roots at the Chebyshev nodes, shape (D + 1, latent, n), in single precision to save room."""
         identity = np.eye(self.exact.latent_size)
         values = self._values(coefficients)
         out = np.empty((coefficients, self.exact.latent_size, self.exact.n), dtype=np.float32)
         for k, value in enumerate(values):
             out[k] = self.exact.root(np.broadcast_to(value, (len(identity), values.shape[1])), identity)
-        return out  # type: ignore[return-value]
+        return out
 
     def _log_scales(self, coefficients: int) -> Vector:
         """Half the logarithm of the mean variance at the Chebyshev nodes."""
@@ -223,14 +236,18 @@ def _to_coefficients(size: int) -> Vector:
     return basis.T * np.where(np.arange(size) == 0, 1.0, 2.0)[:, None] / size
 
 
-def _separable(roots: Vector, terms: int) -> Weights:
+def _separable(roots: NDArray[np.float32], terms: int) -> Weights:
     """Best approximation of matrices at the nodes by so many, in the Frobenius norm summed over the nodes.
 
     This is the singular value decomposition of the table that has one matrix a row (Eckart and Young 1936), from the
     small Gram matrix of its rows.
     """
     rows = roots.reshape(len(roots), -1)
-    gram = np.array([[np.vdot(a, b) for b in rows] for a in rows], dtype=float)
+    gram = np.zeros((len(rows), len(rows)))
+    for start in range(0, rows.shape[1], NUMBERS_AT_ONCE):
+        # Small singular values are lost in a Gram matrix of single precision.
+        block = rows[:, start : start + NUMBERS_AT_ONCE].astype(float)
+        gram += block @ block.T
     _, vectors = np.linalg.eigh(gram)
     leading = vectors[:, ::-1][:, :terms]
     # Adam moves every number by about the same, so matrices of one size each are what it steers best.

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +25,7 @@ DRAWS = 16_384
 NUMBERS = 32_000_000
 # Factors cost more than solves, so many draws share one; dense factors cost more still.
 STRATA, DENSE_STRATA = 32, 8
+MOST_MAKERS = 8
 _PURPOSES = ("start", "validation", "training", "noise", "cure")
 
 
@@ -72,6 +79,54 @@ class DrawStream:
         exact = self.network.exact
         draws = min(DRAWS, NUMBERS // max(exact.n, exact.latent_size))
         return max(1, draws // self.network.settings.batch)
+
+    def chunks(self, start: int) -> Generator[tuple[Tensor, ...], None, None]:
+        """Yield the draws of the steps from ``start`` on; the next ones are made beside the steps.
+
+        Close it to stop early.
+        """
+        at, steps = start, self.network.settings.steps
+        waiting: deque[Future[tuple[Tensor, ...]]] = deque()
+        pool = ThreadPoolExecutor(self.makers)
+        # The work space of a factoriser serves one thread.
+        idle: SimpleQueue[DrawStream] = SimpleQueue()
+        for stream in (self, *(self._twin() for _ in range(self.makers - 1))):
+            idle.put(stream)
+
+        def make(index: int, batches: int) -> tuple[Tensor, ...]:
+            stream = idle.get()
+            try:
+                return stream.draws("training", index, batches)
+            finally:
+                idle.put(stream)
+
+        def order() -> None:
+            nonlocal at
+            while len(waiting) < self.makers and at < steps:
+                batches = min(self.batches_at_once, steps - at)
+                waiting.append(pool.submit(make, at, batches))
+                at += batches
+
+        try:
+            order()
+            while waiting:
+                data = waiting.popleft().result()
+                order()
+                yield data
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    @property
+    def makers(self) -> int:
+        """Threads that make draws: compiled kernels release the interpreter's lock, and a GPU outruns several."""
+        # Dense factors use all processors by themselves.
+        if self.device == "cpu" or self.network.exact.family.name == "gp":
+            return 1
+        return max(1, min(MOST_MAKERS, (os.cpu_count() or 1) // 2))
+
+    def _twin(self) -> DrawStream:
+        """Return the same stream for another thread."""
+        return replace(self, network=replace(self.network, exact=deepcopy(self.network.exact)))
 
     def draws(self, purpose: str, index: int, batches: int) -> tuple[Tensor, ...]:
         """Draw so many batches.

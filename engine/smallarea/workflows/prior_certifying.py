@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smallarea.errors import JobProblem
+from smallarea.errors import JobProblem, PriorProblem
 from smallarea.io import add_layer
 from smallarea.survey.prepared import layer_of
 from smallarea.workflows.prior_result import PriorResult
@@ -61,10 +61,25 @@ def certified(result: PriorResult, draws: int, seed: int, tell: Progress) -> Pri
 
 
 def write_report(path: Path, result: PriorResult) -> None:
-    """Write the report of the certificate; see :func:`smallarea.report.prior_page.write_prior_report`."""
+    """Write the report of a certificate.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        HTML file that is being prepared.
+    result : PriorResult
+        A prior and its certificate.
+
+    Raises
+    ------
+    PriorProblem
+        If there is no certificate.
+    """
     from smallarea.report.prior_page import write_prior_report
 
-    write_prior_report(path, result.prior, result.certificate, result.areas)
+    if result.certificate is None:
+        raise PriorProblem("The prior has no certificate to report. Compute one first ('smallarea prior verify').")
+    write_prior_report(str(path), result.prior, result.certificate, result.areas, graph=result.graph)
 
 
 def write_map(path: Path, result: PriorResult) -> None:

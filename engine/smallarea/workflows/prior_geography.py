@@ -54,13 +54,11 @@ def read_geography(
     GraphProblem
         If the graph cannot be read, is of other areas, or islands are refused.
     """
+    given = AreaGraph.load(graph) if graph is not None and not isinstance(graph, AreaGraph) else graph
+    if areas is None:
+        return None, given
     tell(0.0, "reading the geography")
-    polygons = None if areas is None else read_areas(areas, layer=layer, id_field=id_field, crs=crs, repair=repair)
-    if graph is None:
-        if polygons is None:
-            return None, None
+    polygons = read_areas(areas, layer=layer, id_field=id_field, crs=crs, repair=repair)
+    if given is None:
         return polygons, build_adjacency(polygons, contiguity, islands, progress=within(tell, 30.0, 100.0))
-    given = graph if isinstance(graph, AreaGraph) else AreaGraph.load(graph)
-    if polygons is not None and given.ids != polygons.ids:
-        given = given.reorder(polygons.ids)
-    return polygons, given
+    return polygons, given if given.ids == polygons.ids else given.reorder(polygons.ids)

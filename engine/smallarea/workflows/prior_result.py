@@ -12,12 +12,7 @@ from smallarea.priors import SpatialPrior
 from smallarea.priors.families import DISTRIBUTIONS, FAMILY_NAMES, Family
 
 if TYPE_CHECKING:
-    from smallarea.priors.certificate import Certificate
-
-_NOT_CERTIFIED = (
-    "The prior has no fidelity certificate, so nobody knows how close it is to what it imitates. Compute one "
-    "('smallarea prior verify') before you trust a fit with it."
-)
+    from smallarea.priors.certificate_record import Certificate
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class PriorResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """That the gate is missed, and where; or that there is no certificate."""
-        return prior_warnings(None if self.certificate is None else self.certificate.to_json())
+        return prior_warnings(self.certificate)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -92,7 +87,7 @@ def stored_certificate(prior: SpatialPrior) -> Certificate | None:
     """
     if prior.certificate is None:
         return None
-    from smallarea.priors.certificate import Certificate
+    from smallarea.priors.certificate_record import Certificate
 
     found = Certificate.from_json(prior.certificate)
     of = (prior.architecture, prior.family, prior.fingerprint)
@@ -110,17 +105,18 @@ def verdict(certificate: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"certificate": "passed" if passed else "not passed", "passed": passed, "n_failures": len(failures)}
 
 
-def prior_warnings(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:
+def prior_warnings(certificate: Certificate | None) -> tuple[str, ...]:
     """Say loudly that a prior misses the gate of its certificate, or has none."""
     if certificate is None:
-        return (_NOT_CERTIFIED,)
-    if certificate.get("passed", False):
+        from smallarea.priors.gate import gate_warning
+
+        return (str(gate_warning(None)),)
+    if certificate.passed:
         return ()
-    failures = [str(one) for one in certificate.get("failures", ())]
     return (
-        f"THIS PRIOR DOES NOT PASS ITS CERTIFICATE ({len(failures)} of its bars are missed). A fit with it is not a "
-        "fit with the prior that it imitates.",
-        *failures,
+        f"THIS PRIOR DOES NOT PASS ITS CERTIFICATE ({len(certificate.failures)} of its bars are missed). A fit with it "
+        "is not a fit with the prior that it imitates.",
+        *certificate.failures,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ PAGES = [
     ("direct-estimates.md", 3),
     ("published-estimates.md", 8),
     ("smoothing-variances.md", 12),
+    ("learned-priors.md", 15),
+    ("tutorial-learned-prior.md", 10),
 ]
 
 
@@ -28,3 +31,17 @@ def test_the_examples_of_the_page(page: str, least: int) -> None:
     results = doctest.testfile(str(DOCS / page), module_relative=False)
     assert results.attempted > least
     assert results.failed == 0
+
+
+@pytest.mark.parametrize("page", ["learned-priors.md", "tutorial-learned-prior.md"])
+def test_every_option_of_the_commands_of_the_page_exists(page: str) -> None:
+    from smallarea.jobs.schema import TASKS
+
+    text = re.sub("```python\n.*?```\n", "", (DOCS / page).read_text(encoding="utf-8"), flags=re.S)
+    blocks = " ".join(re.findall(r"```\n(.*?)```", text, flags=re.S))
+    tasks = {"prior train": "train_prior", "prior verify": "verify_prior", "fit": "fit", "prior list": "list_priors"}
+    commands = re.findall(r"smallarea (prior train|prior verify|prior list|fit) ((?:[^\n]*\\\n)*[^\n]*)", blocks)
+    assert commands
+    for command, words in commands:
+        known = {f"--{name.replace('_', '-')}" for name in TASKS[tasks[command]].model_fields}
+        assert set(re.findall(r"--[a-z][a-z-]+", words)) <= known

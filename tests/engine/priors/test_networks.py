@@ -14,7 +14,7 @@ from smallarea.priors.aggregate import (
     decoded_moments,
     elu,
     frobenius,
-    mixture_covariance,
+    imitated,
     nearest_map,
 )
 from smallarea.priors.coordinate import coordinate, values_at
@@ -185,7 +185,7 @@ def test_mixture_covariance_is_the_mean_over_the_training_distribution(name):
     grid = (np.arange(2000) + 0.5) / 2000
     points = np.column_stack([values[0].at(grid)]) if values else np.empty((1, 0))
     brute = np.mean([exact.covariance(v) for v in points], axis=0)
-    assert frobenius(mixture_covariance(exact), brute) < 1e-4
+    assert frobenius(imitated(exact).covariance(), brute) < 1e-4
 
 
 def test_aggregate_posterior_of_a_linear_encoder():
@@ -200,7 +200,7 @@ def test_aggregate_posterior_of_a_linear_encoder():
         "spread_bias": np.full(30, -1.0),
     }
     mean, covariance = aggregate_posterior(exact, w, np.random.default_rng(9))
-    expected = mixture_covariance(exact) + np.exp(-1.0) * np.eye(30)
+    expected = imitated(exact).covariance() + np.exp(-1.0) * np.eye(30)
     assert np.abs(mean - 1.0).max() < 5.0 * np.sqrt(np.diag(expected).max() / 50_000)
     assert frobenius(covariance, expected) < 0.03
 
@@ -216,7 +216,7 @@ def test_cures_change_the_weights_and_nothing_else(cure):
     mean, covariance = decoded_moments(kept)
     if cure == "close":
         np.testing.assert_allclose(mean, 0.0, atol=1e-10)
-        assert frobenius(covariance, mixture_covariance(exact)) < 1e-6
+        assert frobenius(covariance, imitated(exact).covariance()) < 1e-6
     if cure == "none":
         np.testing.assert_array_equal(kept["hidden_weight"], weights["hidden_weight"])
 

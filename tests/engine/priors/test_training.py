@@ -8,7 +8,7 @@ import torch
 from graphs import planar_graph
 from smallarea.errors import Cancelled, EngineUnavailable, ModelProblem, OutputProblem, PriorProblem
 from smallarea.priors import SpatialPrior, exact_prior, family
-from smallarea.priors.aggregate import decoded_moments, frobenius, mixture_covariance
+from smallarea.priors.aggregate import decoded_moments, frobenius, imitated
 from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings
 from smallarea.priors.networks import VaeNetwork
 from smallarea.priors.stream import DrawStream
@@ -65,7 +65,7 @@ def test_training_learns_and_says_how(settings):
     trained = train_network(EXACT, settings.architecture, settings, seed=1)
     record = trained.record
     # What a network that always says 0 loses, which is where random weights start; noise alone costs the rest.
-    nothing = np.trace(mixture_covariance(EXACT)) if settings is VAE else 1.0
+    nothing = np.trace(imitated(EXACT).covariance()) if settings is VAE else 1.0
     assert record["start_loss"] > nothing
     assert record["best_loss"] < 0.9 * nothing
     assert record["draws"] == 1400 * 32
@@ -82,7 +82,7 @@ def test_the_cure_makes_second_moments_exact():
     trained = train_network(EXACT, "beta-vae", VAE, seed=1)
     mean, covariance = decoded_moments(trained.weights)
     assert np.abs(mean).max() < 1e-5
-    assert frobenius(covariance, mixture_covariance(EXACT)) < 1e-4
+    assert frobenius(covariance, imitated(EXACT).covariance()) < 1e-4
     errors = trained.record["covariance_errors"]
     assert errors["none"] > errors["aggregate"] > errors["close"]
 
@@ -108,10 +108,21 @@ def test_draws_are_fresh_and_a_function_of_seed_and_step():
     assert len(torch.unique(first[:, 0])) == 64
 
 
+def test_several_makers_of_draws_make_the_same(monkeypatch):
+    stream = DrawStream(VaeNetwork(EXACT, VAE), 5, "cpu")
+    alone = [part[0] for part in stream.chunks(0)]
+    monkeypatch.setattr(DrawStream, "makers", 4)
+    together = [part[0] for part in stream.chunks(0)]
+    assert len(alone) == 3
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+    rest = [part[0] for part in stream.chunks(512)]
+    assert all(torch.equal(a, b) for a, b in zip(alone[1:], rest, strict=True))
+
+
 def test_draws_have_the_covariance_of_the_mixture():
     stream = DrawStream(VaeNetwork(EXACT, BetaVaeSettings()), 6, "cpu")
     x = torch.cat([stream.draws("training", k, 64)[0] for k in range(10)]).double().numpy()
-    wanted = mixture_covariance(EXACT)
+    wanted = imitated(EXACT).covariance()
     variances = np.diag(wanted)
     # Standard errors of covariances from the fourth moments, which the mixture makes larger than those of a Gaussian.
     spread = np.sqrt(((x.T**2 @ x**2) / len(x) - wanted**2) / len(x))
