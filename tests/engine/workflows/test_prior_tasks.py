@@ -214,6 +214,18 @@ def test_each_mistake_has_its_message_and_leaves_nothing(squares, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_library_that_cannot_be_made_is_said_before_the_training(squares, tmp_path) -> None:
+    (tmp_path / "library").write_text("a file")
+    told = []
+    with pytest.raises(OutputProblem, match="Cannot make the library"):
+        smallarea.train_prior(
+            squares, id_field="code", keep=True, library=tmp_path / "library", output=tmp_path / "p.safetensors",
+            progress=lambda percent, text: told.append(percent),
+        )  # fmt: skip
+    assert told == []
+    assert [path.name for path in tmp_path.iterdir()] == ["library"]
+
+
 def test_a_network_refuses_another_geography(trained, squares, tmp_path) -> None:
     pytest.importorskip("torch")
     smallarea.train_prior(
