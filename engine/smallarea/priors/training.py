@@ -28,7 +28,8 @@ Progress = Callable[[float, str], None]
 DEVICES = ("auto", "cpu", "cuda")
 VALIDATION = 4_096
 CLIP = 1.0
-SECONDS_BETWEEN_CHECKPOINTS = 30.0
+# Between checkpoints, and as a multiple of what the last one took to write.
+SECONDS_BETWEEN_CHECKPOINTS, TIMES_ITS_WRITING = 30.0, 20.0
 CURVE = 100
 # An improvement of the validation loss that is smaller than this does not count.
 IMPROVEMENT = 1e-5
@@ -173,8 +174,9 @@ class _Run:
         self._validation = self._stream.draws("validation", 0, max(1, VALIDATION // self.settings.batch))
         self._probe = np.concatenate([part[0].double().cpu().numpy().ravel() for part in self._validation])
         self._checkpoint = checkpoint
-        self.state = TrainingState(best=flat.copy())
-        found = checkpoint.load(self._identity, self._probe) if checkpoint else None
+        self.state = TrainingState()
+        self._best = self._flat.detach().clone()
+        found = checkpoint.load(self._identity, self._probe, len(flat)) if checkpoint else None
         if found is None:
             self._note_validation(training=None)
             self.state.start_loss = self.state.best_loss
@@ -199,7 +201,8 @@ class _Run:
 
     def train(self) -> None:
         """Take steps until they are used up or nothing improves."""
-        started, saved = time.monotonic() - self.state.seconds, time.monotonic()
+        started = time.monotonic() - self.state.seconds
+        next_save = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         total = self.settings.steps
         with closing(self._stream.chunks(self.state.step)) as chunks:
             for data in chunks:
@@ -211,9 +214,9 @@ class _Run:
                 except BaseException:
                     self._save()
                     raise
-                if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                    self._save()
-                    saved = time.monotonic()
+                if time.monotonic() > next_save:
+                    spent = self._save()
+                    next_save = time.monotonic() + max(SECONDS_BETWEEN_CHECKPOINTS, TIMES_ITS_WRITING * spent)
                 if self.state.without >= self.settings.patience:
                     break
 
@@ -258,7 +261,7 @@ class _Run:
         improved = loss < self.state.best_loss * (1.0 - IMPROVEMENT)
         self.state.without = 0 if improved else self.state.without + 1
         if loss < self.state.best_loss:
-            self.state.best = self._flat.detach().cpu().numpy().copy()
+            self._best.copy_(self._flat.detach())
             self.state.best_loss, self.state.best_step = loss, self.state.step
         self.state.losses.append((self.state.step, training, loss))
 
@@ -271,29 +274,31 @@ class _Run:
             f"(best {state.best_loss:.5g}), at most {left:.0f} s left"
         )
 
-    def _save(self) -> None:
-        if self._checkpoint is None:
-            return
-        stored = self._optimiser.state_dict()["state"].get(0, {})
-        self.state.weights = self._flat.detach().cpu().numpy().copy()
-        self.state.optimiser = {name: value.cpu().numpy().copy() for name, value in stored.items()}
-        self._checkpoint.save(self.state, self._identity, self._probe)
+    def _save(self) -> float:
+        """Write the checkpoint, if there is to be one, and return the seconds that it took."""
+        start = time.monotonic()
+        if self._checkpoint is not None:
+            stored = self._optimiser.state_dict()["state"].get(0, {})
+            self.state.best = self._best.cpu().numpy()
+            self.state.weights = self._flat.detach().cpu().numpy()
+            self.state.optimiser = {name: value.cpu().numpy() for name, value in stored.items()}
+            self._checkpoint.save(self.state, self._identity, self._probe)
+        return time.monotonic() - start
 
     def _restore(self, found: TrainingState) -> None:
         torch = need_torch()
         self.state = found
         with torch.no_grad():
             self._flat.copy_(torch.from_numpy(found.weights))
+            self._best.copy_(torch.from_numpy(found.best))
         content = self._optimiser.state_dict()
         content["state"] = {0: {name: torch.from_numpy(value) for name, value in found.optimiser.items()}}
         self._optimiser.load_state_dict(content)
 
     def finish(self) -> Trained:
         """Go back to the best weights, finish them, and write the record."""
-        torch = need_torch()
         self.progress(95.0, "Finishing the best weights")
-        best = self._weights(torch.from_numpy(self.state.best).to(self.device))
-        weights: Weights = {name: value.cpu().numpy() for name, value in best.items()}
+        weights: Weights = {name: value.cpu().numpy() for name, value in self._weights(self._best).items()}
         kept, measured = self.network.finish(weights, random_of(self.seed, "cure"))
         trained = Trained({name: value.astype(np.float32) for name, value in kept.items()}, self._record(measured))
         if self._checkpoint is not None:
@@ -303,6 +308,7 @@ class _Run:
     def _record(self, measured: dict[str, Any]) -> dict[str, Any]:
         state, torch = self.state, need_torch()
         every = -(-len(state.losses) // CURVE)
+        shown = sorted({*range(0, len(state.losses), every), len(state.losses) - 1})
         return {
             "seed": self.seed,
             "device": torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
@@ -316,7 +322,7 @@ class _Run:
             "start_loss": state.start_loss,
             "best_loss": state.best_loss,
             "best_step": state.best_step,
-            "losses": [list(row) for row in state.losses[::every]],
+            "losses": [list(state.losses[k]) for k in shown],
             "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
             **measured,
         }

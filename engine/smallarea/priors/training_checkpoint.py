@@ -26,12 +26,10 @@ class TrainingState:
 
     Attributes
     ----------
-    best : ndarray of float32
-        Copy of the best weights, all in one vector.
-    weights : ndarray of float32
-        The present weights.
+    best, weights : ndarray of float32
+        The best and the present weights, all in one vector; set when the state is written.
     optimiser : dict of str to ndarray
-        State of the optimiser.
+        State of the optimiser; set when the state is written.
     step : int
         Steps taken.
     seconds : float
@@ -46,7 +44,7 @@ class TrainingState:
         Step, mean training loss since the check before, validation loss.
     """
 
-    best: NDArray[np.float32]
+    best: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
     weights: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
     optimiser: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     step: int = 0
@@ -70,7 +68,7 @@ class TrainingCheckpoint:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
 
-    def load(self, identity: Mapping[str, Any], probe: NDArray[np.float64]) -> TrainingState | None:
+    def load(self, identity: Mapping[str, Any], probe: NDArray[np.float64], size: int) -> TrainingState | None:
         """Read the state.
 
         Parameters
@@ -79,6 +77,8 @@ class TrainingCheckpoint:
             Settings, family and seed of the training, JSON types.
         probe : ndarray
             First draw of its validation set, which tells geographies apart.
+        size : int
+            Number of its weights.
 
         Returns
         -------
@@ -100,6 +100,7 @@ class TrainingCheckpoint:
             numbers["losses"] = [(int(step), training, float(loss)) for step, training, loss in head["losses"]]
             fits = head["format"] == _FORMAT and head["identity"] == json.loads(json.dumps(dict(identity)))
             theirs, best, weights = arrays.pop("probe"), arrays.pop("best"), arrays.pop("weights")
+            fits = fits and best.shape == weights.shape == (size,)
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise OutputProblem(
                 f"{self._path} is not a checkpoint of a training, or is damaged. Name another file, or delete it to "

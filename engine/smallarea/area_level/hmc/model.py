@@ -11,16 +11,19 @@ that of the model as written (derivations: ``docs/methods/counts.md``):
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.area_level.hmc.adjacency import neighbour_sum
 from smallarea.area_level.hmc.coordinates import Coordinate
 from smallarea.area_level.hmc.likelihoods import cell_log_density
 from smallarea.area_level.hmc.natural import Natural, natural
 from smallarea.area_level.hmc.observations import Observations
-from smallarea.area_level.hmc.unit_fields import UnitField, neighbour_sum
+from smallarea.area_level.hmc.unit_fields import UnitField
+from smallarea.area_level.hmc.whitening import Pull
 
 if TYPE_CHECKING:
     from jax import Array
@@ -28,6 +31,41 @@ if TYPE_CHECKING:
     from smallarea.areas import AreaGraph
 
 Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Generalised least squares of the cells' centres on the design, with fixed weights.
+
+    Attributes
+    ----------
+    beta : ndarray, shape (P,)
+        Estimate.
+    root : ndarray, shape (P, P)
+        Cholesky factor of its covariance.
+    gain : ndarray, shape (P, N, K)
+        Its derivatives in the centres.
+    """
+
+    beta: Vector
+    root: Vector
+    gain: Vector
+
+
+def steer(observations: Observations, weights: Vector) -> Steering:
+    """Regress the cells' centres on the design.
+
+    Parameters
+    ----------
+    observations : Observations
+        The data.
+    weights : ndarray, shape (N, K)
+        Inverse variances; zero where not observed.
+    """
+    x = observations.design
+    covariance = np.linalg.inv(np.einsum("nkp,nk,nkq->pq", x, weights, x))
+    gain = np.einsum("pq,nkq,nk->pnk", covariance, x, weights)
+    return Steering(np.einsum("pnk,nk->p", gain, observations.working[0]), np.linalg.cholesky(covariance), gain)
 
 
 class Draw(NamedTuple):
@@ -56,9 +94,8 @@ class HmcModel:
         Neighbours, which a chain needs.
     iid_part : bool
         Whether delta is there.
-    weights : ndarray, shape (N, K)
-        Inverse variances of each cell around ``X beta`` for the generalised least squares that steer beta; zero where
-        not observed.
+    steering : Steering
+        Where beta is moved around.
     """
 
     def __init__(
@@ -70,7 +107,7 @@ class HmcModel:
         graph: AreaGraph | None,
         *,
         iid_part: bool,
-        weights: Vector,
+        steering: Steering,
     ) -> None:
         self.observations = observations
         self.listed = listed
@@ -83,12 +120,8 @@ class HmcModel:
         self._times_neighbours = neighbour_sum(len(graph.ids), graph.edges) if graph is not None and order else None
         centre, variance = observations.working
         self._centre, self._precision = centre, np.where(observations.observed, 1.0 / variance, 0.0)
-        x = observations.design
-        information = np.einsum("nkp,nk,nkq->pq", x, weights, x)
-        covariance = np.linalg.inv(information)
-        self._gain = np.einsum("pq,nkq,nk->pnk", covariance, x, weights)
-        self.least_squares = np.einsum("pnk,nk->p", self._gain, centre)
-        self._beta_root = np.linalg.cholesky(covariance)
+        self._residual = np.where(observations.observed, centre - observations.design @ steering.beta, 0.0)
+        self.steering = steering
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -117,29 +150,44 @@ class HmcModel:
 
     def draw(self, unknowns: dict[str, Any], key: Any) -> Draw:
         """Natural quantities at a point; theta is on the linear scale."""
-        given, _, beta, regression, linear = self._predictor(unknowns)
-        if self.iid_part and self.integrates_delta:
-            linear = linear + self._drawn_delta(linear, given, key)
-        return Draw(given.values, beta, linear, regression)
+        import jax
+        import jax.numpy as jnp
 
-    def _predictor(self, unknowns: dict[str, Any]) -> tuple[Natural, Array, Array, Array, Array]:
-        """Hyperparameters, log density of effects, beta, X beta, and the linear predictor (normal: without delta)."""
+        first, second = jax.random.split(key)
+        given, _, beta, psi, linear = self._predictor(unknowns)
+        if self.iid_part and self.integrates_delta:
+            linear = linear + self._drawn_delta(linear, given, first)
+        removed = self.field.removed(psi, given, second) if self.field is not None else None
+        if removed is not None:
+            beta = self._without(beta, removed, given)
+        return Draw(given.values, beta, linear, jnp.asarray(self.observations.design @ beta))
+
+    def _without(self, beta: Any, removed: Any, given: Natural) -> Array:
+        """Coefficients less what belongs to the effect; ``removed`` is on the unit scale, shape (K, p)."""
+        moved = (given.sd_phi[:, None] * given.root) @ removed
+        for k, at in enumerate(self.observations.terms):
+            beta = beta.at[at].add(-moved[k])
+        return beta
+
+    def _predictor(self, unknowns: dict[str, Any]) -> tuple[Natural, Array, Array, Array | None, Array]:
+        """Hyperparameters, log density of effects, beta, unit fields, linear predictor (normal: without delta)."""
         import jax.numpy as jnp
 
         given = self.natural(unknowns)
         log_density = jnp.zeros(())
-        beta = self.least_squares + self._beta_root @ unknowns["beta"]
-        phi = None
+        beta = self.steering.beta + self.steering.root @ unknowns["beta"]
+        psi = None
+        linear = jnp.zeros(self.observations.shape)
         if self.field is not None:
-            psi, log_density = self.field.unit(unknowns["field"], given)
-            phi = self._effect(psi, given)
-            beta = beta - jnp.tensordot(self._gain, phi, axes=2)
-        regression = self.observations.design @ beta
-        linear = regression if phi is None else regression + phi
+            weights = self._precision / (1.0 + self._precision * self._iid_variance(given))
+            psi, log_density = self.field.unit(unknowns["field"], given, Pull(weights, self._residual))
+            linear = self._effect(psi, given)
+            beta = beta - jnp.tensordot(self.steering.gain, linear, axes=2)
+        linear = linear + self.observations.design @ beta
         if self.iid_part and not self.integrates_delta:
             delta, own = self._delta(unknowns["own"], linear, given)
             linear, log_density = linear + delta, log_density + own
-        return given, log_density, beta, regression, linear
+        return given, log_density, beta, psi, linear
 
     def _effect(self, psi: Any, given: Natural) -> Array:
         """Spatial effect of each response from fields of unit scale, shape (N, K)."""

@@ -13,8 +13,9 @@ from smallarea.area_level.build import effect_nodes
 from smallarea.area_level.drawn import DOUBLE_PRECISION_UP_TO, Progress
 from smallarea.area_level.hmc.coordinates import Coordinate, coordinates
 from smallarea.area_level.hmc.diagnostics import Diagnostics, convergence
-from smallarea.area_level.hmc.model import HmcModel
+from smallarea.area_level.hmc.model import HmcModel, steer
 from smallarea.area_level.hmc.observations import Observations
+from smallarea.area_level.hmc.projection import Directions
 from smallarea.area_level.hmc.sampler import TREE_DEPTH, Chains, need_numpyro, run_chains
 from smallarea.area_level.hmc.start import first_guess, starts
 from smallarea.area_level.hmc.unit_fields import DecodedField, UnitField, density_field
@@ -219,6 +220,7 @@ class _Setting:
             spatial=specification.spatial,
             iid_part=specification.iid_part,
         )
+        self.steering = steer(observations, self.guess.weights)
         self.model = HmcModel(
             observations,
             self.listed,
@@ -226,7 +228,7 @@ class _Setting:
             self._field(specification, graph, decoder),
             graph,
             iid_part=specification.iid_part,
-            weights=self.guess.weights,
+            steering=self.steering,
         )
 
     def _decoder(
@@ -274,11 +276,20 @@ class _Setting:
             raise GraphProblem(f"A {specification.random_effect!r} random effect needs a graph of neighbours.")
         nodes, edges = effect_nodes(specification, graph)
         lowest = min(c.lower for c in self.listed if c.parameter.kind == "rho")
-        return density_field(specification.random_effect, nodes, edges, len(graph.ids), k, UNIT_SHARE, lowest)
+        directions = self._directions(specification)
+        return density_field(specification.random_effect, nodes, edges, len(graph.ids), k, lowest, directions)
 
-
-# How much of the scale is taken out of the unknowns of the density (measured: docs/methods/counts.md).
-UNIT_SHARE = 0.5
+    def _directions(self, specification: AreaLevelSpecification) -> Directions | None:
+        """Designs that can take over from the effect: its mixing of responses must keep their span."""
+        terms, x = self.observations.terms, self.observations.design
+        if specification.link in ("chain", "time"):
+            return None
+        designs = [x[:, k, at] for k, at in enumerate(terms)]
+        alike = all(np.array_equal(designs[0], other) for other in designs[1:])
+        if not alike and (specification.link == "separable" or len({d.shape[1] for d in designs}) > 1):
+            return None
+        gains = [self.steering.gain[at, :, k] for k, at in enumerate(terms)]
+        return Directions(np.stack(designs), np.stack(gains))
 
 
 def chosen_form(specification: AreaLevelSpecification, form: str, prior: SpatialPrior | None) -> str:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from smallarea.area_level.hmc.coordinates import Coordinate
 from smallarea.area_level.hmc.model import HmcModel
 from smallarea.area_level.hmc.observations import Observations
-from smallarea.area_level.hmc.unit_fields import DensityField
-from smallarea.gmrf import factoriser
 
 Vector = NDArray[np.float64]
 
@@ -21,6 +19,8 @@ EFFECT_SHARE = 0.5
 START_RHO = 0.9
 # Spread of the chains' starts in coordinates of the hyperparameters.
 SPREAD = 0.3
+# Of coordinates that are about N(0, 1).
+FIELD_SPREAD = 0.5
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,8 @@ def starts(model: HmcModel, guess: Guess, chains: int, rng: np.random.Generator)
         noise = rng.standard_normal((chains, *shape))
         if name == "hyper":
             out[name] = middle + SPREAD * noise
-        elif name == "field" and isinstance(model.field, DensityField):
-            out[name] = _field_draws(model, model.field, guess, noise)
         else:
-            out[name] = 0.3 * noise
+            out[name] = FIELD_SPREAD * noise
     return out
 
 
@@ -103,30 +101,3 @@ def _wanted(coordinate: Coordinate, guess: Guess) -> float:
         values = getattr(guess, kind)
         return float(np.mean(values[list(responses)] if responses else values))
     return {"rho": START_RHO, "rho_time": 0.5}.get(kind, 0.0)
-
-
-def _field_draws(model: HmcModel, field: DensityField, guess: Guess, noise: Vector) -> Vector:
-    """Draw each response's effect given the data at the guess, as if it were alone; noise has shape (chains, M, K).
-
-    A field of zeros would tempt sd_phi to zero before the field has moved.
-    """
-    out = np.empty_like(noise)
-    centre, _ = model.observations.working
-    residual = centre - model.observations.design @ model.least_squares
-    rho = float(np.mean([_rho(coordinate) for coordinate in model.listed if coordinate.parameter.kind == "rho"]))
-    solver = factoriser(field.precision.pattern)
-    for k, sd in enumerate(guess.sd_phi):
-        weight = guess.weights[field.nodes, k]
-        factor = solver.factor(
-            field.precision.diagonal(rho) / sd**2 + weight, field.precision.off_diagonal(rho) / sd**2
-        )
-        mean = factor.solve(weight * residual[field.nodes, k])
-        for chain in range(len(noise)):
-            out[chain, :, k] = (mean + factor.half_solve(noise[chain, :, k])) / sd**field.unit_share
-    return out
-
-
-def _rho(coordinate: Coordinate) -> float:
-    """Return a starting value of rho, inside its range."""
-    low, high = coordinate.lower, coordinate.upper
-    return low if coordinate.fixed else min(max(START_RHO, low + 0.02 * (high - low)), high - 0.02 * (high - low))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+from smallarea.area_level.hmc.adjacency import neighbour_sum
+from smallarea.area_level.hmc.projection import Directions, Projection
+from smallarea.area_level.hmc.whitening import Pull, Whitening
 from smallarea.errors import ModelProblem
 from smallarea.gmrf import CarPrecision, LerouxPrecision
 from smallarea.gmrf.precision import EIGENVALUE_LIMIT, NEAREST_TO_ONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jax import Array
 
     from smallarea.area_level.hmc.natural import Natural
@@ -35,105 +39,91 @@ class UnitField(Protocol):
     def shape(self) -> tuple[int, int]:
         """Shape of the unknowns."""
 
-    def unit(self, unknowns: Any, natural: Natural) -> tuple[Array, Array]:
+    def unit(self, unknowns: Any, natural: Natural, pull: Pull) -> tuple[Array, Array]:
         """Fields on all areas, shape (N, K), and the log density of the unknowns."""
 
-
-def neighbour_sum(n: int, edges: Nodes) -> Callable[[Any], Array]:
-    """Product with the adjacency matrix as a JAX function of an array of shape (n, m).
-
-    Parameters
-    ----------
-    n : int
-        Number of nodes.
-    edges : ndarray of int, shape (E, 2)
-        Neighbour pairs.
-
-    Returns
-    -------
-    callable
-        Its derivative is itself, because the matrix is symmetric: no scattered additions, which are slow.
-    """
-    import jax
-    import jax.numpy as jnp
-
-    directed = np.concatenate([edges, edges[:, ::-1]])
-    directed = directed[np.argsort(directed[:, 0], kind="stable")]
-    degrees = np.bincount(directed[:, 0], minlength=n)
-    widest = int(degrees.max(initial=0))
-    if widest * n <= 4 * max(len(directed), 1):
-        # Padded lists of neighbours; the padding points to a row of zeros.
-        lists = np.full((n, widest), n)
-        column = np.arange(len(directed)) - np.repeat(np.cumsum(degrees) - degrees, degrees)
-        lists[directed[:, 0], column] = directed[:, 1]
-
-        def product(x: Any) -> Array:
-            padded = jnp.concatenate([x, jnp.zeros((1, *x.shape[1:]), dtype=x.dtype)])
-            total = padded[lists[:, 0]]
-            for place in range(1, widest):
-                total = total + padded[lists[:, place]]
-            return total
-    else:
-
-        def product(x: Any) -> Array:
-            return jax.ops.segment_sum(x[directed[:, 1]], directed[:, 0], n, indices_are_sorted=True)
-
-    wrapped = jax.custom_vjp(product)
-    wrapped.defvjp(lambda x: (product(x), None), lambda _, g: (product(g),))
-    return wrapped
+    def removed(self, fields: Any, natural: Natural, key: Any) -> Array | None:
+        """Draw what the fields lack along the design, shape (K, p); None if they lack nothing."""
 
 
-@dataclass(frozen=True)
 class DensityField:
     """CAR or Leroux by the density of ``N(0, Q(rho)^{-1})``: a product with W and a determinant known in advance.
 
-    The unknowns are ``chi = psi R' diag(sd_phi)^(1 - a)`` for psi of unit scale, R the root of the correlation between
-    responses (the identity where there is none) and a the ``unit_share``: with a = 0 they are the effect itself
-    (centred), with a = 1 they have unit scale. Data that say much about the effect want the first, data that say
-    little the second.
+    The unknowns are those of :class:`smallarea.area_level.hmc.whitening.Whitening`.
+
+    Parameters
+    ----------
+    precision : CarPrecision or LerouxPrecision
+        Q on M nodes.
+    nodes : ndarray of int, shape (M,)
+        Area of each node.
+    areas, responses : int
+        N and K.
+    logdet : callable
+        ``logdet(rho, 1 - rho)`` for rho of shape (K,).
+    projection : Projection or None
+        Directions of the effect that the coefficients of the regression take over.
     """
 
-    precision: CarPrecision | LerouxPrecision
-    nodes: Nodes
-    areas: int
-    responses: int
-    unit_share: float
-    times_neighbours: Callable[[Any], Array]
-    logdet: Callable[[Any, Any], Array]
+    def __init__(
+        self,
+        precision: CarPrecision | LerouxPrecision,
+        nodes: Nodes,
+        areas: int,
+        responses: int,
+        logdet: Callable[[Any, Any], Array],
+        projection: Projection | None,
+    ) -> None:
+        self.precision = precision
+        self.nodes = nodes
+        self._responses = responses
+        # Row of each area among the nodes; the row after the last one for areas without a node.
+        self._places = np.full(areas, len(nodes))
+        self._places[nodes] = np.arange(len(nodes))
+        self._logdet = logdet
+        self._projection = projection
+        self._times_neighbours = neighbour_sum(len(nodes), precision.pattern.edges)
+        self._whitening = Whitening(precision, logdet)
 
     @property
     def shape(self) -> tuple[int, int]:
-        return len(self.nodes), self.responses
+        return len(self.nodes), self._responses
 
-    def unit(self, unknowns: Any, natural: Natural) -> tuple[Array, Array]:
-        import jax.numpy as jnp
-        from jax.scipy.linalg import solve_triangular
-
-        scale = natural.sd_phi ** (1.0 - self.unit_share)
-        psi = unknowns / scale
-        if natural.correlated:
-            psi = solve_triangular(natural.root, psi.T, lower=True).T
-        energy = self._energy(psi, natural.rho, natural.rho_complement)
-        half = 0.5 * jnp.sum(self.logdet(natural.rho, natural.rho_complement))
-        jacobian = -len(self.nodes) * (jnp.sum(jnp.log(scale)) + jnp.sum(jnp.log(jnp.diag(natural.root))))
-        full = psi
-        if len(self.nodes) < self.areas:
-            full = jnp.zeros((self.areas, self.responses)).at[self.nodes].set(psi)
-        return full, half + jacobian - 0.5 * energy
-
-    def _energy(self, psi: Any, rho: Any, complement: Any) -> Array:
-        """Sum over responses of psi' Q(rho) psi."""
+    def unit(self, unknowns: Any, natural: Natural, pull: Pull) -> tuple[Array, Array]:
         import jax.numpy as jnp
 
-        own, near = psi * psi, psi * self.times_neighbours(psi)
-        weighted = jnp.sum(own * self.precision.degrees[:, None], axis=0)
+        gain = natural.sd_phi[:, None] * natural.root
+        here = Pull(pull.weights[self.nodes], pull.residual[self.nodes])
+        psi, log_density, flatness = self._whitening(unknowns, natural.rho, gain, here)
+        applied = self.times_precision(psi, natural)
+        log_density = log_density + 0.5 * jnp.sum(self._logdet(natural.rho, natural.rho_complement))
+        log_density = log_density - 0.5 * jnp.sum(psi * applied)
+        if self._projection is not None:
+            base = flatness * self._whitening.base
+            psi, log_density = self._projection.integrated_out(psi, log_density, natural, base)
+            return psi[self._places], log_density
+        return jnp.concatenate([psi, jnp.zeros((1, self._responses))])[self._places], log_density
+
+    def removed(self, fields: Any, natural: Natural, key: Any) -> Array | None:
+        return None if self._projection is None else self._projection.draw(fields[self.nodes], natural, key)
+
+    def times_precision(self, psi: Any, natural: Natural) -> Array:
+        """Q(rho) psi for each response, shape (M, K)."""
+        near = self._times_neighbours(psi)
+        degrees = self.precision.degrees[:, None]
         if isinstance(self.precision, CarPrecision):
-            return jnp.sum(weighted - rho * jnp.sum(near, axis=0))
-        return jnp.sum(rho * (weighted - jnp.sum(near, axis=0)) + complement * jnp.sum(own, axis=0))
+            return degrees * psi - natural.rho * near
+        return natural.rho * (degrees * psi - near) + natural.rho_complement * psi
 
 
 def density_field(
-    effect: str, nodes: Nodes, edges: Nodes, areas: int, responses: int, unit_share: float, smallest_rho: float
+    effect: str,
+    nodes: Nodes,
+    edges: Nodes,
+    areas: int,
+    responses: int,
+    smallest_rho: float,
+    directions: Directions | None,
 ) -> DensityField:
     """Set up a field by its density.
 
@@ -147,10 +137,10 @@ def density_field(
         Neighbours among the nodes.
     areas, responses : int
         N and K.
-    unit_share : float
-        How much of the scale is taken out of the unknowns, 0 to 1.
     smallest_rho : float
         Lower end of the range of rho.
+    directions : Directions or None
+        Designs that may take over from the effect; None to leave the effect as it is.
 
     Returns
     -------
@@ -162,6 +152,12 @@ def density_field(
     ModelProblem
         If rho may be negative on a map that is too large for all eigenvalues.
     """
+    # Neighbours that are close in memory are read fastest (Cuthill and McKee).
+    pairs = np.concatenate([edges, edges[:, ::-1]])
+    pattern = sp.csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(nodes), len(nodes)))
+    order = reverse_cuthill_mckee(pattern, symmetric_mode=True)
+    rank = np.argsort(order)
+    nodes, edges = nodes[order], np.sort(rank[edges], axis=1)
     precision = CarPrecision(len(nodes), edges) if effect == "car" else LerouxPrecision(len(nodes), edges)
     if len(nodes) <= EIGENVALUE_LIMIT:
         logdet = _logdet_from_eigenvalues(precision)
@@ -172,7 +168,10 @@ def density_field(
         )
     else:
         logdet = _logdet_from_table(precision)
-    return DensityField(precision, nodes, areas, responses, unit_share, neighbour_sum(len(nodes), edges), logdet)
+    projection = None
+    if directions is not None and len(nodes) == areas:
+        projection = Projection(precision, Directions(directions.x[:, nodes], directions.gain[:, :, nodes]))
+    return DensityField(precision, nodes, areas, responses, logdet, projection)
 
 
 def _logdet_from_eigenvalues(precision: CarPrecision | LerouxPrecision) -> Callable[[Any, Any], Array]:
@@ -225,10 +224,13 @@ class DecodedField:
     def shape(self) -> tuple[int, int]:
         return self.decoder.latent_size, self.responses
 
-    def unit(self, unknowns: Any, natural: Natural) -> tuple[Array, Array]:
+    def unit(self, unknowns: Any, natural: Natural, pull: Pull) -> tuple[Array, Array]:  # noqa: ARG002 - non-centred
         import jax
         import jax.numpy as jnp
 
         values = natural.rho[:, None] if self.decoder.hyperparameters else jnp.zeros((self.responses, 0))
         fields = jax.vmap(self.decoder.decode, in_axes=(1, 0), out_axes=1)(unknowns, values)
         return fields, -0.5 * jnp.sum(unknowns**2)
+
+    def removed(self, fields: Any, natural: Natural, key: Any) -> Array | None:  # noqa: ARG002 - lacks nothing
+        return None
