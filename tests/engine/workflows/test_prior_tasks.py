@@ -67,6 +67,9 @@ def test_the_summary_says_what_it_is_and_whether_it_passed(trained) -> None:
     assert (summary["n_areas"], summary["n_islands"]) == (31, 1)
     assert (summary["certificate"], summary["passed"], summary["n_failures"]) == ("passed", True, 0)
     assert summary["serves"] == "any geography"
+    assert summary["settings"] == {"degree": 16, "cut": 0.95}
+    assert 0.0 < summary["covariance_error"] < 0.01
+    assert 0.0 < summary["posterior_difference"] < 0.05
 
 
 def test_the_same_call_gives_the_same_file(squares, tmp_path) -> None:
