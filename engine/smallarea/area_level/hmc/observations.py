@@ -426,7 +426,7 @@ def _table(areas: Sequence[str], covariates: Vector | None, names: Sequence[str]
     table = np.repeat(table[:, None], k, axis=1) if table.ndim == 2 else table
     if table.shape != (n, k, len(names)):
         raise TableProblem(
-            f"The covariates have shape {np.shape(covariates)}; {n} areas, {k} responses and {len(names)} names were "
+            f"The covariates have shape {table.shape}; {n} areas, {k} responses and {len(names)} names were "
             "given."
         )
     bad = ~np.isfinite(table).all(axis=2)

@@ -244,8 +244,9 @@ class _Setting:
         if prior is None:
             from smallarea.priors.graph_filter import standard_filter
 
-            whole = {} if specification.random_effect == "icar" else {"lower": 0.0, "upper": NEAREST_RHO}
-            prior = standard_filter(family(specification.random_effect, **whole), graph)
+            effect = specification.random_effect
+            whole = family(effect) if effect == "icar" else family(effect, lower=0.0, upper=NEAREST_RHO)
+            prior = standard_filter(whole, graph)
         elif prior.family.name != specification.random_effect:
             raise PriorProblem(
                 f"The spatial prior imitates {prior.family.name!r} effects, but the model has "
