@@ -7,6 +7,7 @@ between tables is what missing answers add. Both have covariances between indica
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ def imputed_area_estimates(
     found = np.stack([_column(one, "direct", shape) for one in tables])
     complete = np.mean([_column(one, "df", shape) for one in tables], axis=0)
     combined = combine(found, np.stack([one.covariances for one in tables]), complete)
-    total, df = _usable(combined, complete, (found == found[0]).all(axis=0))
+    combined = _nothing_missing(combined, (found == found[0]).all(axis=0), complete)
+    total, df = _usable(combined, complete)
     finished = []
     for k, variable in enumerate(completed[0]):
         numbers = _numbers(tables, names[k], combined, total, df, k)
@@ -95,7 +97,16 @@ def _column(estimates: DirectEstimates, measure: str, shape: tuple[int, int]) ->
     return estimates.table[measure].to_numpy(dtype=np.float64).reshape(shape[::-1]).T
 
 
-def _usable(combined: Combined, complete: Vector, same: NDArray[np.bool_]) -> tuple[Vector, Vector]:
+def _nothing_missing(combined: Combined, same: NDArray[np.bool_], complete: Vector) -> Combined:
+    """Say where all tables agree what one of them says.
+
+    The formulas' limits differ from it a little: they allow for a finite number of tables.
+    """
+    fraction = np.where(same, 0.0, combined.fraction_missing)
+    return replace(combined, fraction_missing=fraction, df=np.where(same, complete, combined.df))
+
+
+def _usable(combined: Combined, complete: Vector) -> tuple[Vector, Vector]:
     """Return total covariances and degrees of freedom.
 
     A variance of zero within (one sampling unit, respondents who are all alike) says nothing of sampling. What lies
@@ -103,8 +114,7 @@ def _usable(combined: Combined, complete: Vector, same: NDArray[np.bool_]) -> tu
     """
     unknown = ~(np.einsum("dkk->dk", combined.within) > 0.0)
     total = np.where(unknown[:, :, None] | unknown[:, None, :], combined.within, combined.variance)
-    # With nothing imputed the formula's limit is a little less than the design's; nothing asks for that here.
-    return total, np.where(same | unknown, complete, combined.df)
+    return total, np.where(unknown, complete, combined.df)
 
 
 def _numbers(
