@@ -1,1 +1,1 @@
-"""Missing answers: imputing them, and carrying their uncertainty into estimates."""
+"""Missing answers of a survey: models of the answers together, and draws of the missing ones given the observed."""
