@@ -6,6 +6,7 @@ import pyogrio
 import pytest
 import smallarea
 from smallarea.errors import JobProblem, OutputProblem, SmallareaError, TableProblem
+from smallarea.report.imputation import missing_by_area, render_imputation
 from smallarea.survey.imputation import impute as engine
 
 
@@ -306,3 +307,18 @@ def test_a_real_model_carries_areas_to_the_estimates():
     assert abs(found["y"][5] - 50.0) < 1.0
     assert found["fmi_y"][5] > 0.05
     assert (found["fmi_y"][:5] < 0.01).all()
+
+
+@pytest.mark.usefixtures("noise")
+def test_the_report_says_what_was_missing(survey, tmp_path):
+    survey.loc[survey["job"] == "craft", "job"] = "<script>alert(1)</script>"
+    result = impute(survey, report=tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert f"<td class=\"num\">{survey['income'].isna().sum()}</td>" in page
+    assert "Observed and imputed" in page
+    assert "By area" in page
+    assert "<script" not in page
+    by_area = missing_by_area(result)
+    assert by_area["imputed"].sum() == result.summary["n_imputed"]
+    assert by_area["respondents"].sum() == len(survey)
+    assert render_imputation(result) == render_imputation(result)
