@@ -127,7 +127,7 @@ class GridPoint:
                 plain[name] = math.nan if plain[name] is None else float(plain[name])
             plain["value"] = None if plain["value"] is None else float(plain["value"])
             plain["method"] = str(plain["method"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PriorProblem(f"The fidelity certificate of a spatial prior is malformed ({error}).") from error
         return cls(**plain)
 

@@ -63,7 +63,7 @@ def degree_chart(certificate: Certificate, shown: float | None) -> Picture:
     for point in certificate.points:
         x = [one.degree for one in point.by_degree]
         y = [one.ratio for one in point.by_degree]
-        seen += y
+        seen += [ratio for ratio in y if np.isfinite(ratio)]
         own = point.value == shown
         axes.plot(
             x,
@@ -92,7 +92,7 @@ def error_chart(certificate: Certificate) -> Picture | None:
     Picture or None
         None with a single point.
     """
-    points = certificate.points
+    points = [point for point in certificate.points if np.isfinite(point.frobenius + point.frobenius_se)]
     if len(points) < 2:
         return None
     figure, axes = square()

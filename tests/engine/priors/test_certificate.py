@@ -106,6 +106,9 @@ def test_areas_show_their_worst_value():
         {"family": {"name": "no such"}},
         {"points": None},
         {"nodes": "many"},
+        {"nodes": float("inf")},
+        {"points": []},
+        {"points": ["rho"]},
     ],
 )
 def test_a_damaged_certificate_is_refused(damage):
