@@ -123,7 +123,7 @@ class TrainPrior(Certifying):
     checkpoint: str | None = Field(
         None,
         description="decoder and beta-vae: file to keep the state of the training in; a run that finds it there goes "
-        "on from it and ends as if it had not been interrupted.",
+        "on from it and ends as if it had not been interrupted. It is removed at the end.",
         json_schema_extra=OUT,
     )
     certify: bool = Field(

@@ -147,6 +147,9 @@ def train_prior(
     _check_call(call)
     own = {name: call[name] for name in _SETTINGS if call[name] is not None}
     imitated = make_family(family, lower=lower, upper=upper, distribution=distribution)
+    kept = PriorLibrary.at(library)
+    if keep:
+        kept.make_folder()  # better said now than after an hour of training
     with AtomicOutputs() as outputs:
         file = outputs.path(output) if output is not None else None
         page = outputs.path(report) if report is not None else None
@@ -169,8 +172,6 @@ def train_prior(
         if page is not None:
             write_report(page, result)
         if keep:
-            kept = PriorLibrary.at(library)
-            kept.make_folder()
             write_prior(outputs.path(kept.path_of(result.prior)), result.prior)
     tell(100.0, "done")
     return result
