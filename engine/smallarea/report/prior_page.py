@@ -146,7 +146,7 @@ def render_prior(
         loss=loss_chart(prior.training.get("losses") or []),
         covariance_maps=_row_maps(shapes, show),
         draw_maps=_draw_maps(shapes, show),
-        fidelity_maps=_fidelity_maps(shapes, certificate),
+        fidelity_maps=_fidelity_maps(shapes, certificate, graph.ids),
         training=_training(prior),
         settings=[(name, setting(value)) for name, value in prior.settings.items()],
         gate=GATE,
@@ -291,11 +291,15 @@ def _draw_maps(shapes: maps.MapShapes | None, show: Showcase) -> list[tuple[Pict
     return [(maps.draw_map(shapes, one), one.legend) for one in (exact, learned)]
 
 
-def _fidelity_maps(shapes: maps.MapShapes | None, certificate: Certificate) -> list[tuple[Picture, Any]]:
+def _fidelity_maps(
+    shapes: maps.MapShapes | None, certificate: Certificate, ids: tuple[str, ...]
+) -> list[tuple[Picture, Any]]:
     if shapes is None or certificate.areas is None:
         return []
-    ratio = classes_at(certificate.areas.variance_ratio, RATIO_BREAKS, _RATIO_TEXTS)
-    error = classes_at(certificate.areas.neighbour_error, ERROR_BREAKS, _ERROR_TEXTS)
+    # The certificate may have been computed with the areas in another order.
+    table = certificate.areas_table().set_index("area").loc[list(ids)]
+    ratio = classes_at(table["variance_ratio"].to_numpy(), RATIO_BREAKS, _RATIO_TEXTS)
+    error = classes_at(table["neighbour_error"].to_numpy(), ERROR_BREAKS, _ERROR_TEXTS)
     return [(maps.draw_map(shapes, one), one.legend) for one in (ratio, error)]
 
 
