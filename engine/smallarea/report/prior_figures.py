@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from smallarea.priors.certificate_record import Certificate
 from smallarea.priors.gate import GATE
-from smallarea.report.classes import DIVERGING, NO_VALUE, Classes, LegendItem, classes_by_breaks
+from smallarea.report.classes import NO_VALUE, Classes, LegendItem, classes_by_breaks
 from smallarea.report.drawing import BLUE, GRID, MUTED, RED, cloud, diagonal, labels, log_axis, square
 from smallarea.report.encoding import Picture, as_svg
 from smallarea.report.formatting import significant
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
+# Brown below, blue above; what is as it should be has a colour of its own, since most of a good map has it.
+_AROUND = ("#8c510a", "#d8b365", "#d3e2d6", "#7fb8c9", "#1f6089")
 RATIO_BREAKS = (0.8, 0.95, 1.05, 1.25)
 ERROR_BREAKS = (-0.1, -0.02, 0.02, 0.1)
 # Errors below this are rounding.
@@ -193,6 +195,6 @@ def classes_at(values: FloatArray, breaks: Sequence[float], texts: Sequence[str]
     index = np.where(np.isfinite(values), np.searchsorted(breaks, np.nan_to_num(values), side="right"), -1)
     items = [
         LegendItem(colour, text, int(np.count_nonzero(index == k)))
-        for k, (colour, text) in enumerate(zip(DIVERGING, texts, strict=True))
+        for k, (colour, text) in enumerate(zip(_AROUND, texts, strict=True))
     ]
     return Classes(index.astype(np.int64), (*items, *_without(index)))

@@ -137,6 +137,7 @@ def render_prior(
         parameter=certificate.parameter,
         rows=[_row(point, len(points)) for point in points],
         where=where,
+        worst=show.point is max(points, key=lambda one: one.frobenius) and len(points) > 1,
         centre=graph.ids[show.centre],
         follows=bool(np.nanmax(np.abs(show.exact_draw - show.learned_draw)) < np.nanstd(show.exact_draw)),
         scatter=covariance_chart(show.exact_points, show.learned_points),
@@ -278,7 +279,8 @@ def _row_maps(shapes: maps.MapShapes | None, show: Showcase) -> list[tuple[Pictu
         return []
     marked = np.zeros(len(show.exact_row), dtype=bool)
     marked[show.centre] = True
-    exact, learned = common_classes(show.exact_row, show.learned_row)
+    # Differences that no fit would notice get no colours of their own.
+    exact, learned = common_classes(np.round(show.exact_row, 2), np.round(show.learned_row, 2))
     return [(maps.draw_map(shapes, one, marked), one.legend) for one in (exact, learned)]
 
 

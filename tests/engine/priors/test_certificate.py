@@ -53,6 +53,12 @@ def test_a_prior_that_is_not_normal_or_not_centred_does_not_pass():
     assert any("distribution" in text for text in skewed.failures)
 
 
+def test_the_joint_test_alone_can_fail_a_prior_on_a_long_grid():
+    grid = np.linspace(0.5, 0.9, 9).tolist()
+    found = certified("white", posterior_check=False, grid=grid)
+    assert sum("joint distribution" in text for text in found.failures) >= 5
+
+
 def test_without_a_posterior_check_nothing_passes():
     found = certified(posterior_check=False)
     assert found.failures == ("The posterior check was not made. Certify the prior with it.",)
