@@ -270,7 +270,7 @@ def test_without_jax_a_filter_is_made_but_not_proved(squares, tmp_path, monkeypa
         lambda: smallarea.train_prior(squares, id_field="code", output=tmp_path / "q.safetensors"),
         lambda: smallarea.verify_prior(tmp_path / "p.safetensors", certified=tmp_path / "q.safetensors"),
     ):
-        with pytest.raises(EngineUnavailable, match=r'pip install "smallarea\[learned\]"'):
+        with pytest.raises(EngineUnavailable, match=r'pip install "smallarea\[hmc\]"'):
             call()
     assert [path.name for path in tmp_path.iterdir()] == ["p.safetensors"]
 
