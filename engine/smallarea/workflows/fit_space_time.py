@@ -135,8 +135,8 @@ def fit_space_time(
         The model; see :func:`smallarea.area_level.specify_space_time`. The method is by default ``bayes``, with
         ``stfh`` ``reml``.
     form, spatial_prior, chains, warmup
-        For method ``hmc``: how the spatial effect enters the sampler, a learned spatial prior (file, name in the library,
-        or :class:`smallarea.priors.SpatialPrior`), chains, warm-up steps of each.
+        For method ``hmc``: how the spatial effect enters the sampler, a learned spatial prior (file, name in the
+        library, or :class:`smallarea.priors.SpatialPrior`), chains, warm-up steps of each.
     replicates : int
         Of the bootstrap, which gives ``stfh`` its standard errors.
     graph : path, AreaGraph or None
