@@ -75,8 +75,8 @@ class TrainPrior(Certifying):
     )
     upper: float | None = Field(
         None,
-        description="Upper end of the hyperparameter's range: of rho 0.99 if not given, of the range of a Gaussian "
-        "process 0.5 of the map's diameter.",
+        description="Upper end of the hyperparameter's range: of rho 0.99 if not given (graph-filter: 0.9999), of the "
+        "range of a Gaussian process 0.5 of the map's diameter.",
     )
     distribution: Literal["uniform", "closeness"] | None = Field(
         None,

@@ -16,7 +16,6 @@ from smallarea.priors.gate import GATE
 from smallarea.report.classes import NO_VALUE, Classes, LegendItem, classes_by_breaks
 from smallarea.report.drawing import BLUE, GRID, MUTED, RED, cloud, diagonal, labels, log_axis, square
 from smallarea.report.encoding import Picture, as_svg
-from smallarea.report.formatting import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +62,7 @@ def degree_chart(certificate: Certificate, shown: float | None) -> Picture:
     for point in certificate.points:
         x = [one.degree for one in point.by_degree]
         y = [one.ratio for one in point.by_degree]
-        seen += y
+        seen += [ratio for ratio in y if np.isfinite(ratio)]
         own = point.value == shown
         axes.plot(
             x,
@@ -92,7 +91,7 @@ def error_chart(certificate: Certificate) -> Picture | None:
     Picture or None
         None with a single point.
     """
-    points = certificate.points
+    points = [point for point in certificate.points if np.isfinite(point.frobenius + point.frobenius_se)]
     if len(points) < 2:
         return None
     figure, axes = square()
@@ -105,7 +104,7 @@ def error_chart(certificate: Certificate) -> Picture | None:
     log_axis(axes.yaxis, (float(y.min()), max(GATE.frobenius, float(upper.max()))))
     axes.set_ylim(float(y.min()) / 2.0, 2.0 * max(GATE.frobenius, float(upper.max())))
     _powers(axes)
-    axes.set_xticks(x, [significant(point.value, 3).rstrip("0").rstrip(".") or "0" for point in points])
+    axes.set_xticks(x, [f"{point.value:.3g}" for point in points])
     axes.tick_params(axis="x", labelsize=8)
     labels(axes, "Hyperparameter", "Relative Frobenius error")
     return as_svg(figure)

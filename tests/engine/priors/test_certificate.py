@@ -106,6 +106,9 @@ def test_areas_show_their_worst_value():
         {"family": {"name": "no such"}},
         {"points": None},
         {"nodes": "many"},
+        {"nodes": float("inf")},
+        {"points": []},
+        {"points": ["rho"]},
     ],
 )
 def test_a_damaged_certificate_is_refused(damage):
@@ -204,6 +207,11 @@ def test_numbers_that_are_not_numbers_pass_no_bar():
     assert sum("Frobenius" in text or "joint" in text for text in broken.failures) == 2
     read = Certificate.from_json(broken.to_json())
     assert read.failures == broken.failures
+    checked = certified(grid=[0.5])
+    bad = dataclasses.replace(checked.points[0].posterior, mean_max=float("nan"), sd_high=float("nan"))
+    lost = dataclasses.replace(checked, points=(dataclasses.replace(checked.points[0], posterior=bad),))
+    assert sum("posterior" in text for text in lost.failures) == 2
+    assert Certificate.from_json(lost.to_json()).failures == lost.failures
 
 
 def test_bars_are_those_of_the_documentation(request):

@@ -112,6 +112,16 @@ def test_a_filter_that_serves_another_geography_shows_that_one(good):
     assert "12 areas" in page
 
 
+def test_maps_of_areas_do_not_depend_on_the_order_of_the_certificate(bad, areas):
+    prior, certificate = bad
+    mixed = build_adjacency(areas).reorder(tuple(np.random.default_rng(1).permutation(areas.ids).tolist()))
+    other = certify(prior, mixed, grid=[0.0, 0.9, 0.99], draws=300)
+    pages = [render_prior(prior, one, areas) for one in (certificate, other)]
+    pictures = [re.findall(r"data:image[^\"]*", page.split("Area by area</h2>")[1])[:2] for page in pages]
+    assert pictures[0] == pictures[1]
+    assert len(pictures[0]) == 2
+
+
 def test_rows_and_points_of_the_pictures_are_those_of_dense_algebra(good, areas):
     prior, certificate = good
     graph = build_adjacency(areas)

@@ -270,7 +270,7 @@ def test_without_jax_a_filter_is_made_but_not_proved(squares, tmp_path, monkeypa
         lambda: smallarea.train_prior(squares, id_field="code", output=tmp_path / "q.safetensors"),
         lambda: smallarea.verify_prior(tmp_path / "p.safetensors", certified=tmp_path / "q.safetensors"),
     ):
-        with pytest.raises(EngineUnavailable, match=r'pip install "smallarea\[learned\]"'):
+        with pytest.raises(EngineUnavailable, match=r'pip install "smallarea\[hmc\]"'):
             call()
     assert [path.name for path in tmp_path.iterdir()] == ["p.safetensors"]
 
@@ -297,3 +297,20 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(trained, tmp_path) -> No
     rest = smallarea.train_prior(**call, checkpoint=tmp_path / "c.npz")
     for name, weight in whole.prior.weights.items():
         np.testing.assert_array_equal(rest.prior.weights[name], weight)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"losses": "<script>"}, {"losses": [[1, 2]]}, {"losses": [[1, None, {}]]}, {"losses": {"a": 1}}, {"seconds": "1"},
+     {"device": "<script>"}, {"<img src=x>": "<b>", "versions": {"<script>": 1}, "steps": ["<script>"]}],
+)  # fmt: skip
+def test_a_hostile_record_is_refused_or_shown_as_text(trained, tmp_path, record) -> None:
+    save_prior(tmp_path / "x.safetensors", dataclasses.replace(trained[0].prior, training=record))
+    page = tmp_path / "r.html"
+    try:
+        smallarea.show_prior(tmp_path / "x.safetensors", report=page)
+    except PriorProblem:
+        assert not page.exists()
+        return
+    assert "<script" not in page.read_text(encoding="utf-8")
+    assert "<img src=x>" not in page.read_text(encoding="utf-8")

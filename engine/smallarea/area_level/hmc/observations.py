@@ -426,8 +426,7 @@ def _table(areas: Sequence[str], covariates: Vector | None, names: Sequence[str]
     table = np.repeat(table[:, None], k, axis=1) if table.ndim == 2 else table
     if table.shape != (n, k, len(names)):
         raise TableProblem(
-            f"The covariates have shape {table.shape}; {n} areas, {k} responses and {len(names)} names were "
-            "given."
+            f"The covariates have shape {table.shape}; {n} areas, {k} responses and {len(names)} names were given."
         )
     bad = ~np.isfinite(table).all(axis=2)
     _refuse(areas, bad, TableProblem, "A covariate is missing or not finite in {}. Fill it in.")
