@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST = 100
 _BINS = 24
+_MEASURES = ("mean", "standard deviation", "lower quartile", "median", "upper quartile")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -162,19 +163,18 @@ def _compared(result: ImputationResult, variable: Variable) -> dict[str, Any]:
             for category, a, b in zip(variable.categories, *shares, strict=True)
         ]
         return {"name": variable.name, "rows": rows, "picture": None}
-    measures = {
-        "mean": np.mean,
-        "standard deviation": np.std,
-        "lower quartile": lambda x: np.quantile(x, 0.25),
-        "median": np.median,
-        "upper quartile": lambda x: np.quantile(x, 0.75),
-    }
     rows = [
-        {"what": name, "observed": significant(of(observed), 4), "imputed": significant(of(imputed), 4)}
-        for name, of in measures.items()
-        if len(imputed)
+        {"what": name, "observed": significant(a, 4), "imputed": significant(b, 4)}
+        for name, a, b in zip(_MEASURES, _measured(observed), _measured(imputed), strict=True)
     ]
     return {"name": variable.name, "rows": rows, "picture": _overlay(observed, imputed) if len(imputed) else None}
+
+
+def _measured(values: FloatArray) -> list[float]:
+    """Return the numbers that `_MEASURES` names."""
+    if not len(values):
+        return [np.nan] * len(_MEASURES)
+    return [float(values.mean()), float(values.std()), *np.quantile(values, [0.25, 0.5, 0.75]).tolist()]
 
 
 def _overlay(observed: FloatArray, imputed: FloatArray) -> Picture:

@@ -314,7 +314,7 @@ def test_the_report_says_what_was_missing(survey, tmp_path):
     survey.loc[survey["job"] == "craft", "job"] = "<script>alert(1)</script>"
     result = impute(survey, report=tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert f"<td class=\"num\">{survey['income'].isna().sum()}</td>" in page
+    assert f'<td class="num">{survey["income"].isna().sum()}</td>' in page
     assert "Observed and imputed" in page
     assert "By area" in page
     assert "<script" not in page
