@@ -110,7 +110,9 @@ def pairwise_correlation(values: Matrix, weight: Matrix | None = None) -> Matrix
     """
     seen = np.isfinite(values)
     w = np.ones(len(values)) if weight is None else np.asarray(weight, dtype=float)
-    centre = np.nansum(np.where(seen, values, 0.0) * w[:, None], axis=0) / np.maximum((seen * w[:, None]).sum(axis=0), 1e-300)
+    centre = np.nansum(np.where(seen, values, 0.0) * w[:, None], axis=0) / np.maximum(
+        (seen * w[:, None]).sum(axis=0), 1e-300
+    )
     x = np.where(seen, values - centre, 0.0)
     s = seen.astype(float)
     sw, xw = s * w[:, None], x * w[:, None]

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.survey.imputation.network_table import NetworkTable
 from smallarea.survey.imputation.networks import need_torch
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 Matrix = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 # Rows at once: what a sweep touches stays in the cache.
 CHUNK = 16_384
@@ -52,20 +52,6 @@ class LatentModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """Limits of observed cells that are known up to an interval: categories on their latent scale.
-
-    Attributes
-    ----------
-    lower, upper : ndarray, shape (n, p)
-        Limits; NaN for cells that are known exactly or missing.
-    """
-
-    lower: Matrix
-    upper: Matrix
-
-
-@dataclass(frozen=True)
 class ConditionalDraw:
     """One draw.
 
@@ -83,12 +69,10 @@ class ConditionalDraw:
 
 def draw_missing(
     model: LatentModel,
-    values: Matrix,
-    observed: Mask,
+    table: NetworkTable,
     *,
     sweeps: int,
     rng: np.random.Generator,
-    intervals: Intervals | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> ConditionalDraw:
     """Draw the missing cells of a table from their distribution given the observed ones.
@@ -97,61 +81,49 @@ def draw_missing(
     ----------
     model : LatentModel
         The model.
-    values : ndarray, shape (n, p)
-        Standardised values.
-    observed : ndarray of bool, shape (n, p)
-        Which of them are known; the others are drawn.
+    table : NetworkTable
+        Standardised values; cells that are NaN but not structural are drawn.
     sweeps : int
         Length of the chain; its last state is the draw.
     rng : numpy.random.Generator
         Source of randomness.
-    intervals : Intervals, optional
-        Cells that are known up to an interval; theirs in ``values`` is where the chain starts.
     progress : callable, optional
         Called with percent and text; may raise to cancel.
 
     Returns
     -------
     ConditionalDraw
-        Observed cells as given, missing ones drawn.
+        Observed cells as given, missing ones drawn, structural ones NaN.
     """
     torch = need_torch()
-    rows = np.flatnonzero(~observed.all(axis=1))
-    drawn, accepted = values.copy(), 0.0
+    rows = np.flatnonzero(table.missing.any(axis=1))
+    drawn, accepted = table.values.copy(), 0.0
     generator = torch.Generator()
     generator.manual_seed(int(rng.integers(2**62)))
     with torch.no_grad():
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
-            chain = _Chain(model, values[part], observed[part], _part(intervals, part), generator)
-            cells, share = chain.run(sweeps)
-            drawn[part] = np.where(observed[part], values[part], cells)
+            own = table.rows(part)
+            cells, share = _Chain(model, own, generator).run(sweeps)
+            drawn[part] = np.where(own.missing, cells, own.values)
             accepted += share * len(part)
             if progress is not None:
                 progress(100.0 * (start + len(part)) / len(rows), f"Drawing missing answers of {len(rows):,} rows")
     return ConditionalDraw(drawn, accepted / len(rows) if len(rows) else float("nan"))
 
 
-def _part(intervals: Intervals | None, rows: NDArray[np.int64]) -> Intervals | None:
-    if intervals is None:
-        return None
-    found = Intervals(intervals.lower[rows], intervals.upper[rows])
-    return found if np.isfinite(found.lower).any() or np.isfinite(found.upper).any() else None
-
-
 class _Chain:
     """Chains of some rows, side by side."""
 
-    def __init__(
-        self, model: LatentModel, values: Matrix, observed: Mask, intervals: Intervals | None, generator: Generator
-    ) -> None:
+    def __init__(self, model: LatentModel, table: NetworkTable, generator: Generator) -> None:
         torch = need_torch()
         self.model, self.generator = model, generator
-        self.values = torch.from_numpy(np.where(observed, values, 0.0).astype(np.float32))
-        self.observed = torch.from_numpy(observed.astype(np.float32))
-        self.limits = None if intervals is None else _Limits(intervals, generator)
-        # What the target looks at: all cells if the encoder sees the drawn ones, else the observed ones alone.
-        self.counted = torch.ones_like(self.observed) if model.needs_complete_rows else self.observed
+        self.values = torch.from_numpy(np.where(table.observed, table.values, 0.0).astype(np.float32))
+        self.observed = torch.from_numpy(table.observed.astype(np.float32))
+        self.missing = torch.from_numpy(table.missing)
+        self.limits = _Limits(table, generator) if table.within.any() else None
+        # What the target looks at: drawn cells too if the encoder sees them, else the observed ones alone.
+        self.counted = self.observed + self.missing if model.needs_complete_rows else self.observed
 
     def run(self, sweeps: int) -> tuple[Matrix, float]:
         mean, log_variance = self.model.encode(self.values, self.observed)
@@ -173,7 +145,7 @@ class _Chain:
         mean, log_variance = self.decoded
         sd = (0.5 * log_variance).exp()
         known = self.values if self.limits is None else self.limits.draw(self.values, mean, sd)
-        return torch.where(self.observed > 0.0, known, mean + sd * self._noise(mean))
+        return torch.where(self.missing, mean + sd * self._noise(mean), known)
 
     def _propose_by_encoder(self, x: Tensor) -> float:
         mean, log_variance = self.model.encode(x, self.observed)
@@ -209,13 +181,11 @@ class _Chain:
 class _Limits:
     """Cells within intervals, drawn by inversion of the normal distribution function."""
 
-    def __init__(self, intervals: Intervals, generator: Generator) -> None:
+    def __init__(self, table: NetworkTable, generator: Generator) -> None:
         torch = need_torch()
-        inside = ~(np.isnan(intervals.lower) & np.isnan(intervals.upper))
-        lower = np.where(np.isnan(intervals.lower), -np.inf, intervals.lower)
-        upper = np.where(np.isnan(intervals.upper), np.inf, intervals.upper)
+        inside = table.within
         self.row, self.column = (torch.from_numpy(place) for place in np.nonzero(inside))
-        self.lower, self.upper = (torch.from_numpy(limit[inside]) for limit in (lower, upper))
+        self.lower, self.upper = (torch.from_numpy(limit[inside]) for limit in (table.lower, table.upper))
         self.generator = generator
 
     def draw(self, values: Tensor, mean: Tensor, sd: Tensor) -> Tensor:

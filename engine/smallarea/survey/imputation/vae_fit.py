@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
 from smallarea.survey.imputation.fit_quality import as_correlation
-from smallarea.survey.imputation.latent_sampling import ConditionalDraw, Intervals, draw_missing
+from smallarea.survey.imputation.latent_sampling import ConditionalDraw, draw_missing
 from smallarea.survey.imputation.network_moments import generated_moments
 from smallarea.survey.imputation.network_settings import NetworkSettings
+from smallarea.survey.imputation.network_table import NetworkTable
 from smallarea.survey.imputation.network_training import FEWEST_ROWS, TrainedNetwork, train_network
 from smallarea.survey.imputation.networks import MaskAwareNetwork, NumericNetwork
 
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Progress = Callable[[float, str], None]
-
-NETWORK_METHODS = ("vae", "vae-masked", "vae-mean")
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class FittedNetworks:
     ----------
     trained : tuple of TrainedNetwork
         The networks; every draw takes one at random.
-    values : ndarray, shape (n, p)
-        Standardised values, NaN where missing.
-    intervals : Intervals or None
-        Limits of cells that are categories.
+    table : NetworkTable
+        The table, q columns.
+    answers : int
+        The first so many columns are answers, the others what is known of every row.
     sweeps : int
         Length of the Markov chain of a draw.
     seed : int
@@ -45,40 +44,34 @@ class FittedNetworks:
     """
 
     trained: tuple[TrainedNetwork, ...]
-    values: Matrix
-    intervals: Intervals | None
+    table: NetworkTable
+    answers: int
     sweeps: int
     seed: int
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: dict[str, Any]
 
     def draw(self, rng: np.random.Generator) -> Matrix:
         """Draw one completed table, shape (n, p)."""
-        return self.draw_with_acceptance(rng).values
+        return self.draw_with_acceptance(rng).values[:, : self.answers]
 
     def draw_with_acceptance(self, rng: np.random.Generator) -> ConditionalDraw:
-        """Draw one completed table, with the share of proposals that the chain accepted."""
+        """Draw one completed table of all columns, with the share of proposals that the chain accepted."""
         chosen = self.trained[int(rng.integers(len(self.trained)))]
-        observed = ~np.isnan(self.values)
-        return draw_missing(chosen, self.values, observed, sweeps=self.sweeps, rng=rng, intervals=self.intervals)
-
-    def covariance(self) -> Matrix:
-        """Covariances of the columns that the networks generate, on the standardised scale."""
-        return np.asarray(
-            np.mean([generated_moments(one, seed=self.seed)[1] for one in self.trained], axis=0), dtype=float
-        )
+        return draw_missing(chosen, self.table, sweeps=self.sweeps, rng=rng)
 
     def correlation(self) -> Matrix:
-        """Correlations of the columns that the networks generate."""
-        return as_correlation(self.covariance())
+        """Correlations of the answers that the networks generate, shape (p, p)."""
+        covariances = [generated_moments(one, seed=self.seed)[1] for one in self.trained]
+        return as_correlation(np.mean(covariances, axis=0)[: self.answers, : self.answers])
 
 
 def fit_networks(
     method: str,
-    values: Matrix,
+    table: NetworkTable,
     settings: NetworkSettings,
     *,
     seed: int,
-    intervals: Intervals | None = None,
+    answers: int | None = None,
     network: NumericNetwork | None = None,
     progress: Progress | None = None,
 ) -> FittedNetworks:
@@ -88,14 +81,14 @@ def fit_networks(
     ----------
     method : {'vae', 'vae-masked', 'vae-mean'}
         Which rows and cells the network learns from.
-    values : ndarray, shape (n, p)
-        Standardised values, NaN where missing.
+    table : NetworkTable
+        The table.
     settings : NetworkSettings
         Settings.
     seed : int
         Seed.
-    intervals : Intervals, optional
-        Limits of cells that are categories.
+    answers : int, optional
+        How many columns are answers; by default all.
     network : NumericNetwork, optional
         Another network than the method's own.
     progress : callable, optional
@@ -113,31 +106,30 @@ def fit_networks(
     EngineUnavailable
         If PyTorch is not installed.
     """
+    columns = table.values.shape[1]
     if network is None:
-        make = MaskAwareNetwork if method == "vae-masked" else NumericNetwork
-        network = make(values.shape[1], settings)
-    x, counted = _training_table(method, values)
+        network = (MaskAwareNetwork if method == "vae-masked" else NumericNetwork)(columns, settings)
     rng = np.random.default_rng(seed)
+    x, counted = _training_table(method, table, table.spread(rng))
     trained = []
     for k in range(settings.networks):
         rows = np.arange(len(x)) if settings.networks == 1 else rng.integers(len(x), size=len(x))
-        own = int(rng.integers(2**62))
         report = None if progress is None else _part_of(progress, k, settings.networks)
+        own = int(rng.integers(2**62))
         trained.append(train_network(network, x[rows], counted[rows], seed=own, progress=report))
-    record = {"method": method, "training_rows": len(x), "networks": [one.record for one in trained]}
-    return FittedNetworks(tuple(trained), values, intervals, settings.sweeps, seed, record)
+    record = {"method": method, "rows": len(x), "networks": [one.record for one in trained]}
+    return FittedNetworks(tuple(trained), table, columns if answers is None else answers, settings.sweeps, seed, record)
 
 
-def _training_table(method: str, values: Matrix) -> tuple[Matrix, Mask]:
+def _training_table(method: str, table: NetworkTable, values: Matrix) -> tuple[Matrix, Mask]:
     """Rows that a method learns from, and which of their cells count."""
-    observed = ~np.isnan(values)
+    observed = table.observed
     if method == "vae-masked":
         kept = observed.any(axis=1)
         return values[kept], observed[kept]
     if method == "vae-mean":
-        mean = np.nanmean(values, axis=0)
-        return np.where(observed, values, mean), np.ones_like(observed)
-    complete = observed.all(axis=1)
+        return np.where(table.missing, np.nanmean(values, axis=0), values), ~table.structural
+    complete = ~table.missing.any(axis=1)
     if int(complete.sum()) < FEWEST_ROWS:
         raise ModelProblem(
             f"The method vae learns from complete rows, and only {int(complete.sum())} of {len(values)} rows are "
