@@ -115,8 +115,8 @@ def overimpute(
     -------
     Overimputation
         Scores of every variable. Hidden answers to which a draw says "not asked", because it was drawn together with
-        the question before, are left out. The scores hold for answers missing completely at random; what is missing for a reason
-        may be harder to impute.
+        the question before, are left out. The scores hold for answers missing completely at random; what is
+        missing for a reason may be harder to impute.
 
     Raises
     ------
