@@ -79,7 +79,9 @@ def test_every_kind_of_column_is_completed_within_its_rules(frame, variables, me
 
 def test_imputed_answers_follow_the_observed_ones(frame, variables):
     settings = QUICK | {"epochs": 80, "patience": 10}
-    found = impute_table(frame, variables[:-1], method="vae-masked", imputations=6, area="area", seed=1, settings=settings)
+    found = impute_table(
+        frame, variables[:-1], method="vae-masked", imputations=6, area="area", seed=1, settings=settings
+    )
     gaps = frame["score"].isna().to_numpy()
     seen = ~gaps & frame["health"].notna().to_numpy()
     observed = frame[seen].groupby(frame["health"][seen] >= 3)["score"].mean()
