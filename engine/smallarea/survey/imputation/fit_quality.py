@@ -87,9 +87,25 @@ def srmr(model: Matrix, reference: Matrix) -> float:
     TableProblem
         If the shapes differ or a variance is not above 0.
     """
-    residuals = correlation_residuals(model, reference)
-    p = len(residuals)
-    return float(np.sqrt(np.sum(residuals[np.tril_indices(p)] ** 2) / (p * (p + 1) / 2)))
+    return srmr_of_residuals(correlation_residuals(model, reference))
+
+
+def srmr_of_residuals(residuals: Matrix) -> float:
+    """Summarise residual correlations in one number.
+
+    Parameters
+    ----------
+    residuals : ndarray, shape (p, p)
+        Residual correlations, 0 on the diagonal; NaN for pairs that cannot be compared, which are left out.
+
+    Returns
+    -------
+    float
+        See :func:`srmr`; NaN if nothing can be compared.
+    """
+    lower = residuals[np.tril_indices(len(residuals))]
+    lower = lower[np.isfinite(lower)]
+    return float(np.sqrt(np.mean(lower**2))) if len(lower) else float("nan")
 
 
 def pairwise_correlation(values: Matrix, weight: Matrix | None = None) -> Matrix:
