@@ -202,7 +202,12 @@ class DecoderNetwork:
         z = rng.standard_normal((len(values), self.exact.latent_size))
         return z, self.exact.root(values, z), coordinate(self.exact.family, values, np)
 
-    def loss(self, weights: Mapping[str, Tensor], data: tuple[Tensor, ...], generator: Generator) -> Tensor:  # noqa: ARG002
+    def loss(
+        self,
+        weights: Mapping[str, Tensor],
+        data: tuple[Tensor, ...],
+        generator: Generator,  # noqa: ARG002
+    ) -> Tensor:
         """Mean squared error of a batch, each field in units of its scale."""
         torch = need_torch()
         z, x, t = data

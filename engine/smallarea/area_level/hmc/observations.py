@@ -173,6 +173,7 @@ def binomial_observations(
     covariate_names: Sequence[str] = (),
     *,
     intercept: bool = True,
+    common: bool = False,
 ) -> Observations:
     """Take counts out of a number of trials.
 
@@ -182,12 +183,14 @@ def binomial_observations(
         Area ids.
     counts, trials : ndarray, shape (N,) or (N, K)
         Whole numbers, counts no larger than trials; a cell where either is NaN, or with no trial, is missing.
-    covariates : ndarray, shape (N, p), optional
-        Covariates of every response, finite everywhere.
+    covariates : ndarray, shape (N, p) or (N, K, p), optional
+        Covariates, the same for every response or each with its own, finite everywhere.
     covariate_names : sequence of str
         Their names.
     intercept : bool
         Whether the model has an intercept.
+    common : bool
+        Whether all responses have the same coefficients, as periods of one quantity have.
 
     Returns
     -------
@@ -211,7 +214,9 @@ def binomial_observations(
         "There are more counts than trials in {}. Exchange the two fields, or mend the table.",
     )
     seen = np.isfinite(y) & np.isfinite(n) & (np.nan_to_num(n) > 0.0)
-    return _assemble("binomial", areas, y, seen, n, np.zeros_like(y), covariates, covariate_names, intercept)
+    return _assemble(
+        "binomial", areas, y, seen, n, np.zeros_like(y), covariates, covariate_names, intercept=intercept, common=common
+    )
 
 
 def poisson_observations(
@@ -222,6 +227,7 @@ def poisson_observations(
     covariate_names: Sequence[str] = (),
     *,
     intercept: bool = True,
+    common: bool = False,
 ) -> Observations:
     """Take counts of events with their exposure: population, person-years, or expected counts.
 
@@ -234,7 +240,7 @@ def poisson_observations(
     exposure : ndarray, shape (N,) or (N, K), optional
         Positive numbers; 1 everywhere if not given. The rate is per unit of exposure. Where a count is missing the
         exposure does not matter.
-    covariates, covariate_names, intercept
+    covariates, covariate_names, intercept, common
         As in :func:`binomial_observations`.
 
     Returns
@@ -260,7 +266,18 @@ def poisson_observations(
         "Exposure must be positive where there is a count; it is not in {}. Set the counts there to missing (NULL), or "
         "mend the exposure.",
     )
-    return _assemble("poisson", areas, y, seen, given, np.zeros_like(y), covariates, covariate_names, intercept)
+    return _assemble(
+        "poisson",
+        areas,
+        y,
+        seen,
+        given,
+        np.zeros_like(y),
+        covariates,
+        covariate_names,
+        intercept=intercept,
+        common=common,
+    )
 
 
 def beta_observations(
@@ -271,6 +288,7 @@ def beta_observations(
     covariate_names: Sequence[str] = (),
     *,
     intercept: bool = True,
+    common: bool = False,
 ) -> Observations:
     """Take direct estimates of proportions with known sampling variances.
 
@@ -284,7 +302,7 @@ def beta_observations(
         Area ids.
     proportions, variances : ndarray, shape (N,) or (N, K)
         Direct estimates between 0 and 1 and their variances; a cell where either is NaN is missing.
-    covariates, covariate_names, intercept
+    covariates, covariate_names, intercept, common
         As in :func:`binomial_observations`.
 
     Returns
@@ -326,7 +344,9 @@ def beta_observations(
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = y * (1.0 - y) / v - 1.0
-    return _assemble("beta", areas, y, seen, precision, v, covariates, covariate_names, intercept)
+    return _assemble(
+        "beta", areas, y, seen, precision, v, covariates, covariate_names, intercept=intercept, common=common
+    )
 
 
 def _columns(areas: Sequence[str], values: Vector, what: str, like: Vector | None = None) -> Vector:
@@ -364,33 +384,25 @@ def _assemble(
     variance: Vector,
     covariates: Vector | None,
     names: Sequence[str],
+    *,
     intercept: bool,
+    common: bool,
 ) -> Observations:
     if size.shape != y.shape:
         raise TableProblem(f"Arrays differ in shape: {y.shape} and {size.shape}. Give one number for each of both.")
-    n, k = y.shape
-    table = np.empty((n, 0)) if covariates is None else np.asarray(covariates, dtype=float)
-    if table.ndim != 2 or table.shape != (n, len(names)):
-        raise TableProblem(f"The covariates have shape {table.shape}; {n} areas and {len(names)} names were given.")
-    _refuse(areas, ~np.isfinite(table), TableProblem, "A covariate is missing or not finite in {}. Fill it in.")
+    k = y.shape[1]
+    table = _table(areas, covariates, names, k)
     p = len(names) + int(intercept)
     if p == 0:
         raise ModelProblem("The model has neither an intercept nor a covariate. Add one of them.")
-    few = np.flatnonzero(seen.sum(axis=0) <= p + 1)
-    if len(few):
+    groups = [seen.any(axis=1)] if common else list(seen.T)
+    few = [number for number, rows in enumerate(groups) if rows.sum() <= p + 1]
+    if few:
         raise ModelProblem(
-            f"Response {int(few[0]) + 1} is observed in {int(seen[:, few[0]].sum())} areas, too few for {p} "
-            f"coefficients and a model variance: at least {p + 2} are needed."
+            f"Response {few[0] + 1} is observed in {int(groups[few[0]].sum())} areas, too few for {p} coefficients and "
+            f"a model variance: at least {p + 2} are needed."
         )
-    design = np.zeros((n, k, k * p))
-    ends = list(range(0, k * p + 1, p))
-    terms = tuple(slice(start, end) for start, end in pairwise(ends))
-    locations, scales = [], []
-    for response, at in enumerate(terms):
-        x, location, scale = standardised_design(table, names, seen[:, response], intercept)
-        design[:, response, at] = x
-        locations.append(location)
-        scales.append(scale)
+    design, terms, locations, scales = _designs(table, names, seen, intercept, common)
     return Observations(
         likelihood,
         tuple(areas),
@@ -401,7 +413,38 @@ def _assemble(
         np.where(seen, size, 1.0),
         np.zeros(k),
         np.ones(k),
-        tuple(locations),
-        tuple(scales),
+        locations,
+        scales,
         intercept,
     )
+
+
+def _table(areas: Sequence[str], covariates: Vector | None, names: Sequence[str], k: int) -> Vector:
+    """Covariates of each response, shape (N, K, p)."""
+    n = len(areas)
+    table = np.empty((n, 0)) if covariates is None else np.asarray(covariates, dtype=float)
+    table = np.repeat(table[:, None], k, axis=1) if table.ndim == 2 else table
+    if table.shape != (n, k, len(names)):
+        raise TableProblem(
+            f"The covariates have shape {table.shape}; {n} areas, {k} responses and {len(names)} names were given."
+        )
+    bad = ~np.isfinite(table).all(axis=2)
+    _refuse(areas, bad, TableProblem, "A covariate is missing or not finite in {}. Fill it in.")
+    return table
+
+
+def _designs(
+    table: Vector, names: Sequence[str], seen: NDArray[np.bool_], intercept: bool, common: bool
+) -> tuple[Vector, tuple[slice, ...], tuple[Vector, ...], tuple[Vector, ...]]:
+    """Standardise, responses one by one, or all together where they have the same coefficients."""
+    n, k = seen.shape
+    p = len(names) + int(intercept)
+    if common:
+        x, location, scale = standardised_design(table.reshape(n * k, -1), names, seen.ravel(), intercept)
+        return x.reshape(n, k, p), (slice(0, p),) * k, (location,) * k, (scale,) * k
+    design = np.zeros((n, k, k * p))
+    terms = tuple(slice(start, end) for start, end in pairwise(range(0, k * p + 1, p)))
+    found = [standardised_design(table[:, each], names, seen[:, each], intercept) for each in range(k)]
+    for each, at in enumerate(terms):
+        design[:, each, at] = found[each][0]
+    return design, terms, tuple(one[1] for one in found), tuple(one[2] for one in found)

@@ -38,6 +38,8 @@ FORMS: Mapping[str, str] = {
     "prior": "white noise through a learned spatial prior",
 }
 FEWEST_DRAWS = 8
+# Where the filter's range of rho ends; beyond it no data tell one rho from another.
+NEAREST_RHO = 1.0 - 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +244,9 @@ class _Setting:
         if prior is None:
             from smallarea.priors.graph_filter import standard_filter
 
-            prior = standard_filter(family(specification.random_effect), graph)
+            effect = specification.random_effect
+            whole = family(effect) if effect == "icar" else family(effect, lower=0.0, upper=NEAREST_RHO)
+            prior = standard_filter(whole, graph)
         elif prior.family.name != specification.random_effect:
             raise PriorProblem(
                 f"The spatial prior imitates {prior.family.name!r} effects, but the model has "
@@ -258,7 +262,8 @@ class _Setting:
     def _say_what_is_cut(self, specification: AreaLevelSpecification) -> None:
         for coordinate in self.listed:
             low, high = specification.priors[coordinate.parameter.name].support
-            if coordinate.parameter.kind == "rho" and (coordinate.lower, coordinate.upper) != (low, high):
+            cut = max(coordinate.lower - low, min(high, NEAREST_RHO) - coordinate.upper)
+            if coordinate.parameter.kind == "rho" and cut > 0.0:
                 self.notes.append(
                     f"The prior of {coordinate.parameter.name} is truncated to {coordinate.lower:g} to "
                     f"{coordinate.upper:g}, the range that the spatial prior knows."

@@ -72,9 +72,10 @@ class Projection:
             np.zeros_like(self._x) if car else self._x,
         )
         self._squares = tuple(np.einsum("knp,knq->kpq", self._x, part) for part in self._parts)
-        self._n = n
+        base = precision.degrees if car else np.ones(n)
+        self._base_root = np.linalg.cholesky(np.einsum("knp,n,knq->kpq", self._x, base, self._x))
 
-    def integrated_out(self, psi: Any, log_density: Any, natural: Natural, base: Any) -> tuple[Array, Array]:
+    def integrated_out(self, psi: Any, log_density: Any, natural: Natural, flatness: Any) -> tuple[Array, Array]:
         """Fields without the directions, and the log density of all unknowns.
 
         Parameters
@@ -85,8 +86,8 @@ class Projection:
             Log density of their unknowns under the prior with the directions.
         natural : Natural
             Hyperparameters.
-        base : array, shape (N, K)
-            Precision, by area, of the normal variable that takes the place of f.
+        flatness : array, shape (K,)
+            Precision, relative to B, of the normal variable that takes the place of f.
         """
         import jax.numpy as jnp
 
@@ -94,10 +95,10 @@ class Projection:
         root = jnp.linalg.cholesky(matrix)
         white = _solve(root, along)
         instead = jnp.einsum("kpn,nk->kp", jnp.asarray(self._gain), psi)
-        other = jnp.linalg.cholesky(jnp.einsum("knp,nk,knq->kpq", self._x, base, self._x))
-        moved = jnp.einsum("kqp,kq->kp", other, instead)
+        moved = jnp.einsum("kqp,kq->kp", self._base_root, instead)
         log_density = log_density + 0.5 * jnp.sum(white**2) - _half_logdet(root)
-        log_density = log_density - 0.5 * jnp.sum(moved**2) + _half_logdet(other)
+        log_density = log_density - 0.5 * jnp.sum(flatness * jnp.sum(moved**2, axis=1))
+        log_density = log_density + 0.5 * self._x.shape[2] * jnp.sum(jnp.log(flatness))
         return psi - jnp.einsum("knp,kp->nk", self._x, instead), log_density
 
     def draw(self, fields: Any, natural: Natural, key: Any) -> Array:
@@ -108,7 +109,7 @@ class Projection:
         along, matrix = self._along(fields, natural)
         root = jnp.linalg.cholesky(matrix)
         noise = jax.random.normal(key, along.shape)
-        return jnp.linalg.solve(root.swapaxes(1, 2), (noise - _solve(root, along))[..., None])[..., 0]
+        return _solve(root, noise - _solve(root, along), transposed=True)
 
     def _along(self, psi: Any, natural: Natural) -> tuple[Array, Array]:
         """X' Q psi, shape (K, p), and X' Q X, shape (K, p, p)."""
@@ -121,10 +122,11 @@ class Projection:
         return along, square[0] + rho[:, None, None] * square[1] + left[:, None, None] * square[2]
 
 
-def _solve(root: Any, b: Any) -> Array:
-    import jax.numpy as jnp
+def _solve(root: Any, b: Any, transposed: bool = False) -> Array:
+    """Solve with lower triangular matrices, or their transposes, on the leading axis."""
+    from jax.lax.linalg import triangular_solve
 
-    return jnp.linalg.solve(root, b[..., None])[..., 0]
+    return triangular_solve(root, b[..., None], left_side=True, lower=True, transpose_a=transposed)[..., 0]
 
 
 def _half_logdet(root: Any) -> Array:

@@ -69,8 +69,7 @@ def need_numpyro() -> Any:
         import numpyro
     except ImportError as error:
         raise EngineUnavailable(
-            "Hamiltonian Monte Carlo runs on NumPyro, which is not installed. Install it: "
-            'pip install "smallarea[learned]"'
+            'Hamiltonian Monte Carlo runs on NumPyro, which is not installed. Install it: pip install "smallarea[hmc]"'
         ) from error
     return numpyro
 

@@ -99,8 +99,7 @@ class DensityField:
         log_density = log_density + 0.5 * jnp.sum(self._logdet(natural.rho, natural.rho_complement))
         log_density = log_density - 0.5 * jnp.sum(psi * applied)
         if self._projection is not None:
-            base = flatness * self._whitening.base
-            psi, log_density = self._projection.integrated_out(psi, log_density, natural, base)
+            psi, log_density = self._projection.integrated_out(psi, log_density, natural, flatness)
             return psi[self._places], log_density
         return jnp.concatenate([psi, jnp.zeros((1, self._responses))])[self._places], log_density
 

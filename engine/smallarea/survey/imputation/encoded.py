@@ -79,6 +79,8 @@ class EncodedTable:
         Cells that stay empty: not asked, or of no meaning in a chain.
     lost : ndarray of bool, shape (n, V)
         `missing` by variables.
+    unsure : ndarray of bool, shape (n, V)
+        Cells to impute of which it depends on another missing answer whether the question was put.
     context : Context
         Areas, covariates, weights and strata.
     skips : Skips
@@ -92,6 +94,7 @@ class EncodedTable:
     missing: Mask
     structural: Mask
     lost: Mask
+    unsure: Mask
     context: Context
     skips: Skips
 
@@ -155,7 +158,8 @@ class EncodedTable:
         categories = [self.columns[k].category for k in columns]
         last = (set(range(len(variable.categories))) - set(categories)).pop()
         first = np.argmax(answered, axis=1)
-        return np.where(answered.any(axis=1), np.array([*categories], dtype=float)[first], float(last))
+        found = np.where(answered.any(axis=1), np.array([*categories], dtype=float)[first], float(last))
+        return np.where(np.isnan(working[:, 0]), np.nan, found)
 
 
 def encode_table(
@@ -201,7 +205,7 @@ def encode_table(
     numbers = np.column_stack([_numbers(frame[v.name], v, rules) for v in variables])
     coded = np.column_stack([frame[v.name].isin(list(rules.not_asked.get(v.name, ()))) for v in variables])
     skips = work_out(rules, frame, variables)
-    structural = structural_cells(skips, numbers, variables, coded)
+    structural, unsure = structural_cells(skips, numbers, variables, coded)
     lost = np.isnan(numbers) & ~structural
     columns: list[Column] = []
     parts: list[Vector] = []
@@ -220,6 +224,7 @@ def encode_table(
         missing,
         np.isnan(values) & ~missing,
         lost,
+        unsure & lost,
         make_context(frame, area=area, covariates=covariates, weight=weight, strata=strata),
         skips,
     )

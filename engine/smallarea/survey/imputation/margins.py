@@ -12,12 +12,10 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 Vector = NDArray[np.float64]
 
-# More knots than this do not show in a decoded number.
-_KNOTS = 2001
 # A value that so large a share of the answers have is one on its own, as an income of zero.
 _ATOM = 0.01
 
@@ -70,12 +68,13 @@ class Quantiles:
     whole: bool
 
     def encode(self, values: Vector) -> Vector:
-        """See `Margin`: an atom gets the middle of its scores."""
+        """See `Margin`: an atom gets the mean of a standard normal variable between its scores."""
         knots, first = np.unique(self.values, return_index=True)
         last = len(self.values) - 1 - np.unique(self.values[::-1], return_index=True)[1]
-        return np.where(
-            np.isnan(values), np.nan, np.interp(values, knots, 0.5 * (self.scores[first] + self.scores[last]))
-        )
+        low, high = self.scores[first], self.scores[last]
+        share = ndtr(high) - ndtr(low)
+        mean = np.divide(_density(low) - _density(high), share, out=low.copy(), where=share > 0.0)
+        return np.where(np.isnan(values), np.nan, np.interp(values, knots, mean))
 
     def decode(self, working: Vector) -> Vector:
         """See `Margin`."""
@@ -112,7 +111,7 @@ class Thresholds:
 
     def decode(self, working: Vector) -> Vector:
         """See `Margin`: category numbers."""
-        return np.searchsorted(self.cuts, working, side="left").astype(float)
+        return np.where(np.isnan(working), np.nan, np.searchsorted(self.cuts, working, side="left"))
 
     def interval(self, working: Vector) -> tuple[Vector, Vector]:
         """Return the ends of the intervals in which working values lie, infinite where the value is NaN."""
@@ -154,10 +153,6 @@ def quantile_margin(values: Vector, lower: float | None, upper: float | None) ->
     v, u = (np.concatenate([pair[k] for pair in [*knots, *ends]]) for k in (0, 1))
     order = np.lexsort((u, v))
     v, u = v[order], np.maximum.accumulate(u[order])
-    if len(v) > _KNOTS:
-        atoms = np.flatnonzero(np.isin(v, distinct[atom]))
-        kept = np.union1d(np.unique(np.round(np.linspace(0, len(v) - 1, _KNOTS)).astype(int)), atoms)
-        v, u = v[kept], u[kept]
     return Quantiles(ndtri(u), v, bool(np.all(values == np.round(values))))
 
 
@@ -171,7 +166,10 @@ def threshold_margin(counts: Sequence[float] | NDArray) -> Thresholds:
     """
     shares = np.asarray(counts, dtype=float) / np.sum(counts)
     cuts = ndtri(np.cumsum(shares)[:-1])
-    density = np.exp(-0.5 * cuts**2) / np.sqrt(2.0 * np.pi)
-    edges = np.concatenate([[0.0], density, [0.0]])
+    edges = np.concatenate([[0.0], _density(cuts), [0.0]])
     scores = np.divide(edges[:-1] - edges[1:], shares, out=np.zeros(len(shares)), where=shares > 0.0)
     return Thresholds(cuts, scores)
+
+
+def _density(scores: Vector) -> Vector:
+    return np.exp(-0.5 * scores**2) / np.sqrt(2.0 * np.pi)

@@ -61,13 +61,17 @@ class Skips:
     Attributes
     ----------
     order : tuple of int
-        Variables with rules, each after those that it depends on.
+        All variables, each after those that its rules read.
     gates : dict of int to tuple of Gate
-        The conditions of each.
+        The conditions of the variables that have any.
     """
 
     order: tuple[int, ...]
     gates: dict[int, tuple[Gate, ...]]
+
+    def of(self, variable: int) -> tuple[Gate, ...]:
+        """Conditions of a variable."""
+        return self.gates.get(variable, ())
 
     def asked(self, numbers: Vector, variable: int) -> Mask:
         """Whether the question was put, shape (n,), given a table without gaps in what is read."""
@@ -115,12 +119,11 @@ def work_out(rules: Rules, frame: pd.DataFrame, variables: Sequence[Variable]) -
         for name in names
         if rules.of(name)
     }
-    order = tuple(names.index(name) for name in rules.order(names) if rules.of(name))
-    return Skips(order, gates)
+    return Skips(tuple(names.index(name) for name in rules.order(names)), gates)
 
 
-def structural_cells(skips: Skips, numbers: Vector, variables: Sequence[Variable], coded: Mask) -> Mask:
-    """Return the cells which stay empty because the question was not put, shape (n, V).
+def structural_cells(skips: Skips, numbers: Vector, variables: Sequence[Variable], coded: Mask) -> tuple[Mask, Mask]:
+    """Return the cells which stay empty because the question was not put, and those for which that is open, (n, V).
 
     Parameters
     ----------
@@ -139,7 +142,8 @@ def structural_cells(skips: Skips, numbers: Vector, variables: Sequence[Variable
         If a question was answered although the rules say that it was not put.
     """
     structural = coded.copy()
-    for variable in skips.order:
+    unsure = np.zeros_like(coded)
+    for variable in (place for place in skips.order if skips.of(place)):
         asked = skips.asked(numbers, variable)
         open_ = skips.open_gates(numbers, variable, structural)
         against = ~asked & ~open_ & ~np.isnan(numbers[:, variable])
@@ -150,14 +154,16 @@ def structural_cells(skips: Skips, numbers: Vector, variables: Sequence[Variable
                 f"hold: rows {named(np.flatnonzero(against))}. Correct the answers or the rule."
             )
         structural[:, variable] |= ~asked & ~open_
-    return structural
+        unsure[:, variable] = open_
+    return structural, unsure
 
 
 def keep_skips(skips: Skips, numbers: Vector, lost: Mask, rng: np.random.Generator) -> None:
     """Make a completed table obey its skip patterns, in place.
 
     An imputed answer that would close a question which was answered is replaced by that of a random respondent for
-    whom the condition holds; answers to questions that turn out not to have been put are taken out.
+    whom the conditions hold. Answers to questions that turn out not to have been put are taken out; a question that
+    turns out to have been put, and has no answer, gets that of a random respondent.
 
     Parameters
     ----------
@@ -176,19 +182,48 @@ def keep_skips(skips: Skips, numbers: Vector, lost: Mask, rng: np.random.Generat
         If nobody's answer fulfils a condition.
     """
     answered = ~lost & ~np.isnan(numbers)
-    for variable in reversed(skips.order):
-        for gate in skips.gates[variable]:
-            if gate.known is not None:
-                continue
-            holds = gate.holds(numbers)
-            wrong = answered[:, variable] & ~holds & lost[:, gate.variable]
-            if wrong.any():
-                donors = numbers[holds & answered[:, gate.variable], gate.variable]
-                if not len(donors):
-                    raise TableProblem(f"Nobody's answer fulfils {str(gate.condition)!r}. Correct the rule.")
-                numbers[wrong, gate.variable] = rng.choice(donors, int(wrong.sum()))
+    needed = answered.copy()
+    for place in reversed(skips.order):
+        readers = [variable for variable in skips.order if any(gate.variable == place for gate in skips.of(variable))]
+        if readers:
+            _open(skips, numbers, place, readers, needed, answered, lost, rng)
+            needed[:, place] |= needed[:, readers].any(axis=1)
     for variable in skips.order:
-        numbers[~skips.asked(numbers, variable), variable] = np.nan
+        if skips.of(variable):
+            asked = skips.asked(numbers, variable)
+            numbers[~asked, variable] = np.nan
+            unanswered = asked & lost[:, variable] & np.isnan(numbers[:, variable])
+            given = numbers[answered[:, variable], variable]
+            numbers[unanswered, variable] = rng.choice(given, int(unanswered.sum()))
+
+
+def _open(
+    skips: Skips,
+    numbers: Vector,
+    place: int,
+    readers: Sequence[int],
+    needed: Mask,
+    answered: Mask,
+    lost: Mask,
+    rng: np.random.Generator,
+) -> None:
+    """Redraw imputed answers that would close questions which were answered."""
+    wanted, group = np.unique(needed[:, readers], axis=0, return_inverse=True)
+    for number, mask in enumerate(wanted):
+        gates = [g for variable in np.array(readers)[mask] for g in skips.of(variable) if g.variable == place]
+        if not gates:
+            continue
+        holds = np.logical_and.reduce([gate.holds(numbers) for gate in gates])
+        wrong = (group == number) & ~holds & lost[:, place]
+        if not wrong.any():
+            continue
+        donors = numbers[holds & answered[:, place], place]
+        if not len(donors):
+            conditions = named(str(gate.condition) for gate in gates)
+            raise TableProblem(
+                f"Nobody's answer fulfils {conditions}, as rows {named(np.flatnonzero(wrong))} need. Correct the rules."
+            )
+        numbers[wrong, place] = rng.choice(donors, int(wrong.sum()))
 
 
 def _gate(condition: Condition, frame: pd.DataFrame, variables: Sequence[Variable], names: Sequence[str]) -> Gate:
