@@ -86,6 +86,7 @@ class ImputeSurveyAnswers(SurveyTableAlgorithm):
         self.add_advanced(
             make.choice("missing_design", "Rows without a weight or stratum"),
             make.text("settings", "Settings of the method (name=value, separated by semicolons)"),
+            make.decimal("overimputation_share", "Report: share of known answers to hide and check"),
             make.integer("seed", "Seed"),
             make.text("imputation_field", "Name of the column that numbers the tables"),
         )
@@ -107,7 +108,7 @@ class ImputeSurveyAnswers(SurveyTableAlgorithm):
 
     def _add_polygons(self, make: ParameterMaker) -> None:
         self.add_advanced(
-            make.polygons("areas", "Polygons with figures of the areas", optional=True),
+            make.polygons("areas", "Polygons", optional=True),
             make.field("id_field", "Polygons: field with the area ids", "areas", optional=True),
             make.field("area_covariates", "Polygons: figures that tell about the answers", "areas", many=True,
                        optional=True),
@@ -124,8 +125,12 @@ class ImputeSurveyAnswers(SurveyTableAlgorithm):
             for field in figures:
                 check_field(source_of(self, parameters, "AREAS", context), field, self.label("area_covariates"),
                             numeric=True)  # fmt: skip
-            if not figures:
-                raise InputProblem(f"{self.label('area_covariates')}: choose the polygons' figures, or no polygons.")
+            if not figures and not parameters.get("REPORT"):
+                raise InputProblem(
+                    f"{self.label('area_covariates')}: choose the polygons' figures, or ask for a report."
+                )
+            if "area_field" not in self.named_fields(parameters, context):
+                raise InputProblem(f"{self.label('area_field')}: polygons need the areas of the respondents.")
         self.check_survey_table(parameters, context)
         if "variables" not in self.named_fields(parameters, context):
             name = "variables" if parameters.get("TABLE") else "file_variables"
@@ -165,6 +170,7 @@ class ImputeSurveyAnswers(SurveyTableAlgorithm):
             **{name: value for name, value in pairs.items() if value},
             **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
             **{name: self.parameterAsInt(parameters, key(name), context) for name in ("imputations", "seed")},
+            "overimputation_share": self.parameterAsDouble(parameters, "OVERIMPUTATION_SHARE", context),
             "skips": parse_list(self.parameterAsString(parameters, "SKIPS", context)),
             "imputation_field": self.parameterAsString(parameters, "IMPUTATION_FIELD", context).strip(),
         }

@@ -155,7 +155,7 @@ def test_polygons_without_figures(provider, survey, grid):
     values = {"TABLE": survey, **OF_LAYER, "OUTPUT": "TEMPORARY_OUTPUT", "AREAS": grid, "ID_FIELD": "code"}
     ok, message = algorithm.checkParameterValues(values, QgsProcessingContext())
     assert not ok
-    assert "choose the polygons' figures" in message
+    assert "ask for a report" in message
 
 
 def test_the_engines_words_reach_the_dialog(run):

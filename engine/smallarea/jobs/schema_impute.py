@@ -27,8 +27,8 @@ class Impute(ReadingTable, ReadingPolygons):
 
     areas: str | None = Field(
         None,
-        description="Polygon layer with the areas: the path of any vector file that GDAL reads. Needed for "
-        "area_covariates only.",
+        description="Polygon layer with the areas: the path of any vector file that GDAL reads. For area_covariates, "
+        "and for the map of missing answers in the report.",
         json_schema_extra=IN,
     )
     variables: FieldNames = Field(
@@ -103,6 +103,13 @@ class Impute(ReadingTable, ReadingPolygons):
         "error",
         description="Respondents whose area is not on the map, where there are area_covariates: stop, or give them the "
         "mean of all respondents as those without an area.",
+    )
+    overimputation_share: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the known answers to hide and impute again, so that the report can say how close imputed "
+        "answers come and how often their intervals hold the true one. Takes another fit; 0: not done.",
     )
     seed: int = Field(1, ge=0, description="Seed: the same seed gives the same imputations.")
     imputation_field: str = Field(

@@ -14,6 +14,7 @@ from smallarea.io.survey_table import read_survey
 from smallarea.io.table_output import check_table_output, write_table
 from smallarea.survey.imputation.impute import impute_table
 from smallarea.survey.imputation.method import METHODS
+from smallarea.survey.imputation.overimputation import overimpute
 from smallarea.survey.imputation.variables import describe_variables
 from smallarea.workflows.area_rows import read_polygons
 from smallarea.workflows.direct_call import listed
@@ -30,6 +31,8 @@ PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
 
 LAYER = "imputed"
+# So that an interval of 95 % lies between the second and the last but one of the draws.
+_HIDDEN_DRAWS = 79
 
 
 def impute(
@@ -60,6 +63,7 @@ def impute(
     strata: str | Sequence[str] = (),
     missing_design: Literal["error", "drop"] = "error",
     unmatched: Literal["error", "keep"] = "error",
+    overimputation_share: float = 0.0,
     seed: int = 1,
     imputation_field: str = "imputation",
     output: PathLike | None = None,
@@ -72,7 +76,7 @@ def impute(
     Parameters
     ----------
     areas : path, GeoDataFrame or None
-        Polygons, for `area_covariates`.
+        Polygons, for `area_covariates` and the map in the report.
     layer, id_field, crs, repair
         How to read them; see :func:`smallarea.areas.read_areas`.
     table : path or DataFrame
@@ -109,6 +113,9 @@ def impute(
         Rows without a weight or stratum.
     unmatched : {'error', 'keep'}
         Respondents whose area is not on the map.
+    overimputation_share : float
+        Share of the known answers to hide and impute again, for the report; see
+        :func:`smallarea.survey.imputation.overimputation.overimpute`.
     seed : int
         Same seed, same imputations.
     imputation_field : str
@@ -162,13 +169,28 @@ def impute(
         frame, names, kinds=dict(kinds or {}), ranges=parse_ranges(ranges or {}), structural=rules.codes
     )
     tell(5.0, "Fitting the model of the answers")
+    options: dict[str, Any] = {
+        "method": method, "area": known.area, "covariates": known.covariates, "weight": weight,
+        "strata": known.strata, "rules": rules, "seed": seed, "settings": _values(settings or {}),
+    }  # fmt: skip
+    share = 0.4 if overimputation_share else 0.8
     imputed = impute_table(
-        frame, described, method=method, imputations=imputations, area=known.area, covariates=known.covariates,
-        weight=weight, strata=known.strata, rules=rules, seed=seed, settings=_values(settings or {}),
-        progress=lambda percent, text: tell(5.0 + 0.8 * percent, text),
-    )  # fmt: skip
+        frame, described, imputations=imputations, progress=lambda done, text: tell(5.0 + share * done, text), **options
+    )
+    hidden = None
+    if overimputation_share:
+        hidden = overimpute(
+            frame,
+            described,
+            lambda masked: impute_table(
+                masked, described, imputations=_HIDDEN_DRAWS,
+                progress=lambda done, text: tell(45.0 + share * done, f"Hidden answers: {text}"), **options,
+            ),
+            codes=rules.codes, share=overimputation_share, seed=seed,
+        )  # fmt: skip
     result = ImputationResult(
         imputed,
+        hidden,
         survey,
         imputation_field,
         area_field,
@@ -202,11 +224,17 @@ def _check_call(call: Mapping[str, Any], names: Sequence[str], has_areas: bool) 
             f"{named(both)} is both a variable and an area, covariate or part of the design. What is a variable may "
             "have gaps and tells about the others anyway: name it once."
         )
+    if not 0.0 <= call["overimputation_share"] < 1.0:
+        raise JobProblem(f"overimputation_share is a number from 0 to below 1; got {call['overimputation_share']!r}.")
+    if call["overimputation_share"] and call["report"] is None:
+        raise JobProblem("overimputation_share is for the report: name one, or leave it out.")
     wanted = bool(listed(call["area_covariates"]))
-    if has_areas != wanted:
-        raise JobProblem("areas and area_covariates belong together: name polygons and their fields, or neither.")
-    if wanted and call["area_field"] is None:
-        raise JobProblem("area_covariates need the field of the survey with the area ids (area_field).")
+    if wanted and not has_areas:
+        raise JobProblem("area_covariates are fields of polygons: name these (areas).")
+    if has_areas and not wanted and call["report"] is None:
+        raise JobProblem("areas say nothing here without area_covariates or a report. Leave them out.")
+    if has_areas and call["area_field"] is None:
+        raise JobProblem("Polygons need the field of the survey with the area ids (area_field).")
 
 
 def _values(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,8 +287,11 @@ def _write(
             tell(93.0, "Writing one completed table")
             write_table(result.completed(0), outputs.path(single), LAYER)
         if report is not None:
-            from smallarea.report.imputation import write_imputation
+            from smallarea.report.imputation_page import write_imputation_report
 
             tell(96.0, "Writing the report")
-            write_imputation(result, str(outputs.path(report)))
+            write_imputation_report(
+                str(outputs.path(report)), result.imputed, areas=result.areas, overimputation=result.hidden,
+                settings=result.settings, warnings=result.warnings, notes=result.notes, title=f"Missing answers of {result.survey.source}",
+            )  # fmt: skip
         tell(100.0, "Done")

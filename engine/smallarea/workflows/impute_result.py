@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from smallarea.areas import Areas
     from smallarea.io.survey_table import SurveyTable
     from smallarea.survey.imputation.impute import Imputed
+    from smallarea.survey.imputation.overimputation import Overimputation
 
 IMPUTED = "imputed_"
 
@@ -28,6 +29,8 @@ class ImputationResult:
     ----------
     imputed : Imputed
         The imputations and the model.
+    hidden : Overimputation or None
+        How well known answers are imputed that were hidden.
     survey : SurveyTable
         The respondents, as they were read.
     imputation_field : str
@@ -43,6 +46,7 @@ class ImputationResult:
     """
 
     imputed: Imputed
+    hidden: Overimputation | None
     survey: SurveyTable
     imputation_field: str
     area_field: str | None

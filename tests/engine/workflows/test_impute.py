@@ -6,7 +6,6 @@ import pyogrio
 import pytest
 import smallarea
 from smallarea.errors import JobProblem, OutputProblem, SmallareaError, TableProblem
-from smallarea.report.imputation import missing_by_area, render_imputation
 from smallarea.survey.imputation import impute as engine
 
 
@@ -216,7 +215,9 @@ def test_one_table_alone_is_warned_of(survey, tmp_path):
         ({"skips": "hours if works"}, JobProblem, "cannot be read"),
         ({"skips": ["hours asked if works = 1", "hours asked if works = 0"]}, JobProblem, "Contradictory rules"),
         ({"skips": "hours asked if works = 0"}, TableProblem, "answer 'hours' although"),
-        ({"area_covariates": "x1"}, JobProblem, "belong together"),
+        ({"area_covariates": "x1"}, JobProblem, "fields of polygons"),
+        ({"overimputation_share": 0.1}, JobProblem, "is for the report"),
+        ({"overimputation_share": 1.0, "report": "r.html"}, JobProblem, "from 0 to below 1"),
         ({"weight": "weights"}, TableProblem, "weights"),
         ({"area_field": "district"}, TableProblem, "district"),
         ({"imputation_field": "note"}, JobProblem, "column 'note' already"),
@@ -310,15 +311,20 @@ def test_a_real_model_carries_areas_to_the_estimates():
 
 
 @pytest.mark.usefixtures("noise")
-def test_the_report_says_what_was_missing(survey, tmp_path):
+def test_the_report_says_what_was_missing_where(survey, make_map, tmp_path):
     survey.loc[survey["job"] == "craft", "job"] = "<script>alert(1)</script>"
-    result = impute(survey, report=tmp_path / "report.html")
+    survey.loc[2, "dist"] = None
+    impute(survey, areas=make_map(2, 4), id_field="code", report=tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert f'<td class="num">{survey["income"].isna().sum()}</td>' in page
-    assert "Observed and imputed" in page
-    assert "By area" in page
+    assert "Map of the share" in page
     assert "<script" not in page
-    by_area = missing_by_area(result)
-    assert by_area["imputed"].sum() == result.summary["n_imputed"]
-    assert by_area["respondents"].sum() == len(survey)
-    assert render_imputation(result) == render_imputation(result)
+
+
+@pytest.mark.usefixtures("noise")
+def test_hidden_answers_are_scored(survey, tmp_path):
+    result = impute(survey, overimputation_share=0.2, report=tmp_path / "report.html")
+    scores = result.hidden.scores.set_index("variable")
+    assert set(scores.index) == set(CALL["variables"])
+    pd.testing.assert_frame_equal(result.table, impute(survey).table)  # the imputations are those without it
+    assert "hidden" in (tmp_path / "report.html").read_text().lower()

@@ -119,8 +119,8 @@ class HotDeck:
     """Random hot deck within cells of area, stratum and covariates.
 
     Cells are the finest division with enough donors: by area, stratum and quarters of the covariates; by area and
-    stratum; by area; by stratum; by covariates; all rows. A row takes all its missing answers from one donor, so that they fit
-    together; rows with rare combinations of gaps take them one by one.
+    stratum; by area; by stratum; by covariates; all rows. A row takes all its missing answers from one donor, so that
+    they fit together; rows with rare combinations of gaps take them one by one.
 
     Attributes
     ----------

@@ -77,7 +77,7 @@ def sample_normal(values: Vector, *, draws: int, warmup: int, shape: float, seed
         import numpyro
     except ImportError as problem:
         raise EngineUnavailable(
-            'posterior="nuts" needs NumPyro: pip install "smallarea[learned]". Or use posterior="gibbs".'
+            'posterior="nuts" needs NumPyro: pip install "smallarea[hmc]". Or use posterior="gibbs".'
         ) from problem
     statistics = pattern_statistics(values)
     size = len(statistics[0]) * values.shape[1] ** 2
