@@ -291,7 +291,13 @@ def _write(
 
             tell(96.0, "Writing the report")
             write_imputation_report(
-                str(outputs.path(report)), result.imputed, areas=result.areas, overimputation=result.hidden,
-                settings=result.settings, warnings=result.warnings, notes=result.notes, title=f"Missing answers of {result.survey.source}",
-            )  # fmt: skip
+                str(outputs.path(report)),
+                result.imputed,
+                areas=result.areas,
+                overimputation=result.hidden,
+                settings=result.settings,
+                warnings=result.warnings,
+                notes=result.notes,
+                title=f"Missing answers of {result.survey.source}",
+            )
         tell(100.0, "Done")
