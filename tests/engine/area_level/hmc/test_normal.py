@@ -29,7 +29,6 @@ def compare(specification, data, graph, agree, **options) -> None:
     ("effect", "form", "islands"),
     [
         ("car", "density", 0),
-        ("car", "density", 1),
         ("leroux", "density", 1),
         ("car", "filter", 1),
         ("bym2", "filter", 1),
