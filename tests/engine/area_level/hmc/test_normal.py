@@ -108,7 +108,7 @@ def test_what_does_not_fit_together_is_refused(planar_graph, stacked) -> None:
         sample_hmc(data, specify(["x1", "x2"]))
     with pytest.raises(JobProblem, match="multiple"):
         sample_hmc(data, specify(["x1", "x2"]), graph, draws=41)
-    with pytest.raises(JobProblem, match="form"):
+    with pytest.raises(JobProblem, match="belong together"):
         sample_hmc(data, specify(["x1", "x2"]), graph, form="prior")
 
 
