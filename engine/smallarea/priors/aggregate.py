@@ -120,8 +120,8 @@ def nearest_map(covariance: Vector, wanted: Vector) -> Vector:
     """Symmetric T with T C T = wanted that moves a field of covariance C least in the mean square.
 
     Between Gaussians it is the optimal transport, ``C^{-1/2} (C^{1/2} S C^{1/2})^{1/2} C^{-1/2}`` (Olkin and
-    Pukelsheim 1982). Directions in which C has less than a hundredth of the wanted variance are left as they are: what a
-    network has there are its bends, and stretched they would be outliers and not a field.
+    Pukelsheim 1982). Directions in which C has less than a hundredth of the wanted variance are left as they are: what
+    a network has there are its bends, and stretched they would be outliers and not a field.
 
     Parameters
     ----------

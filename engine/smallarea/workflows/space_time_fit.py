@@ -15,8 +15,8 @@ from smallarea.area_level import (
     standardise,
 )
 from smallarea.area_level import fit_space_time as fit_eblup_in_time
-from smallarea.area_level.sar import graph_weights
 from smallarea.area_level.hmc import normal_observations
+from smallarea.area_level.sar import graph_weights
 from smallarea.errors import named
 from smallarea.results.space_time_result import in_time
 from smallarea.results.stfh_tables import stfh_tables

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smallarea.area_level.build import effect_nodes
-from smallarea.area_level.hmc.coordinates import coordinates
+from smallarea.area_level.hmc.coordinates import DEPENDENCE, coordinates
 from smallarea.area_level.hmc.model import HmcModel, steer
 from smallarea.area_level.hmc.observations import Observations
 from smallarea.area_level.hmc.projection import Directions
@@ -50,7 +50,7 @@ class Setting:
         layout = specification.layout
         decoder = self._decoder(specification, graph, prior)
         if decoder is not None and not decoder.hyperparameters:
-            layout = tuple(parameter for parameter in layout if parameter.kind != "rho")
+            layout = tuple(parameter for parameter in layout if parameter.kind not in DEPENDENCE)
         k = len(specification.responses)
         trained = None
         if self.form == "filter":
@@ -108,7 +108,7 @@ class Setting:
         for coordinate in self.listed:
             low, high = specification.priors[coordinate.parameter.name].support
             cut = max(coordinate.lower - low, min(high, NEAREST_RHO) - coordinate.upper)
-            if coordinate.parameter.kind == "rho" and cut > 0.0:
+            if coordinate.parameter.kind in DEPENDENCE and cut > 0.0:
                 self.notes.append(
                     f"The prior of {coordinate.parameter.name} is truncated to {coordinate.lower:g} to "
                     f"{coordinate.upper:g}, the range that the spatial prior knows."
@@ -162,7 +162,12 @@ def chosen_form(specification: AreaLevelSpecification, form: str, prior: Spatial
         return "iid"
     has_density = specification.random_effect in ("car", "leroux")
     if form == "auto":
-        return "prior" if prior is not None else "density" if has_density else "filter"
+        form = "prior" if prior is not None else "density" if has_density else "filter"
+    if specification.random_effect == "gp" and form != "prior":
+        raise ModelProblem(
+            "A 'gp' effect is known through a learned prior only. Train one for this map (architecture 'decoder', "
+            "family 'gp') and give it as spatial_prior."
+        )
     if form == "density" and not has_density:
         raise ModelProblem(
             f"A {specification.random_effect!r} effect has no sparse density of full rank. Choose form 'filter'."
