@@ -40,7 +40,7 @@ w_it = rho_time w_i,t-1 + N(0, sd_time^2), stationary"""
 
 @dataclass(frozen=True)
 class SpaceTimeFit:
-    """Tables with a period in each row, the model as it is printed, seconds by stage, what to warn of, what to record."""
+    """Tables with a period in each row, the printed model, seconds by stage, what to warn of, what to record."""
 
     tables: FitTables
     formula: str
