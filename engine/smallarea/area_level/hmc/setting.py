@@ -130,7 +130,7 @@ class Setting:
         return density_field(specification.random_effect, nodes, edges, len(graph.ids), k, lowest, directions)
 
     def _directions(self, specification: AreaLevelSpecification) -> Directions | None:
-        """Designs that can take over from the effect: its mixing of responses must keep their span."""
+        """Designs of which the effect may have columns: its mixing of responses must keep their span."""
         terms, x = self.observations.terms, self.observations.design
         if specification.link in ("chain", "time"):
             return None
@@ -138,8 +138,7 @@ class Setting:
         alike = all(np.array_equal(designs[0], other) for other in designs[1:])
         if not alike and (specification.link == "separable" or len({d.shape[1] for d in designs}) > 1):
             return None
-        gains = [self.steering.gain[at, :, k] for k, at in enumerate(terms)]
-        return Directions(np.stack(designs), np.stack(gains))
+        return Directions(np.stack(designs), self.guess.weights.T)
 
 
 def chosen_form(specification: AreaLevelSpecification, form: str, prior: SpatialPrior | None) -> str:
