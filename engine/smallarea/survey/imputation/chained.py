@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ class FittedChain:
         """
         chain = _chain(self.encoded, self.rows, self.neighbours, rng)
         chain.data = pd.DataFrame(self.start.copy(), columns=chain.data.columns)
-        chain.update_all(self.cycles)
+        _turn(chain, self.cycles)
         return self._whole(chain.data.to_numpy(dtype=float), rng)
 
     def correlation(self) -> Vector:
@@ -130,10 +131,19 @@ class ChainedEquations:
         for cycle in range(self.warmup):
             if progress is not None:
                 progress(100.0 * cycle / self.warmup, f"Chained equations, round {cycle + 1} of {self.warmup}")
-            chain.update_all(1)
+            _turn(chain, 1)
         facts = {"method": "chained", "rows": len(rows), "columns": table.shape[1], "neighbours": neighbours}
         start = chain.data.to_numpy(dtype=float)
         return FittedChain(encoded, start, rows, neighbours, self.cycles, seed, facts)
+
+
+def _turn(chain: MICEData, cycles: int) -> None:
+    """Go through all columns; regressions on collinear columns take the smallest solution, which predicts the same."""
+    from statsmodels.tools.sm_exceptions import SingularMatrixWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        chain.update_all(cycles)
 
 
 def _chain(encoded: EncodedTable, rows: NDArray[np.int64], neighbours: int, rng: np.random.Generator) -> MICEData:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.errors import JobProblem, ModelProblem
+from smallarea.errors import JobProblem, ModelProblem, named
 from smallarea.survey.imputation.encoded import EncodedTable
 from smallarea.survey.imputation.method import Progress
-from smallarea.survey.imputation.normal_em import normal_mode
+from smallarea.survey.imputation.normal_em import RIDGE, NormalMode, normal_mode
 from smallarea.survey.imputation.normal_gibbs import NormalModel, Parameters, normal_model
 
 Vector = NDArray[np.float64]
@@ -20,6 +20,9 @@ Vector = NDArray[np.float64]
 # Draws of area means are kept up to so many numbers.
 _MOST_KEPT = 30_000_000
 _START_BETWEEN = 0.1
+# Smallest eigenvalue of a correlation matrix, and the part of a column in its eigenvector, that count as collinear.
+_SINGULAR = 1e-9
+_PART = 0.05
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class MultivariateNormal:
         Raises
         ------
         ModelProblem
-            If there are too few rows for the number of columns.
+            If there are too few rows for the number of columns, or a column follows exactly from others.
         JobProblem
             If ``nuts`` is asked for with areas, covariates or categories.
         """
@@ -188,6 +191,7 @@ def _start(model: NormalModel) -> tuple[Parameters, Vector, int]:
     """Start at the mode of the model without areas and covariates."""
     values = model.encoded.values
     mode = normal_mode(values, model.groups)
+    _check_independent(model, mode)
     p = values.shape[1]
     areas = max(len(model.encoded.context.areas), 1)
     between = _START_BETWEEN * np.eye(p) if model.has_areas else np.zeros((p, p))
@@ -196,6 +200,20 @@ def _start(model: NormalModel) -> tuple[Parameters, Vector, int]:
         mode.mean, np.zeros((q, p)), mode.covariance, np.tile(mode.mean, (areas, 1)), between, np.ones(p)
     )
     return parameters, np.where(np.isnan(values), mode.mean, values), mode.steps
+
+
+def _check_independent(model: NormalModel, mode: NormalMode) -> None:
+    """Refuse columns that are exact linear combinations of each other; the prior of the mode is taken out first."""
+    n = len(model.encoded.values)
+    likelihood = mode.covariance + (mode.covariance - np.eye(len(mode.mean))) * RIDGE / n
+    spread = np.sqrt(np.diag(likelihood))
+    sizes, vectors = np.linalg.eigh(likelihood / np.outer(spread, spread))
+    if sizes[0] < _SINGULAR:
+        guilty = np.flatnonzero(np.abs(vectors[:, 0]) > _PART)
+        raise ModelProblem(
+            f"Of {named(model.encoded.columns[k].name for k in guilty)} one follows exactly from the others. "
+            "Leave it out, and work it out again after imputation."
+        )
 
 
 def _facts(model: NormalModel) -> dict[str, Any]:

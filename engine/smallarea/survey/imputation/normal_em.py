@@ -11,7 +11,7 @@ from smallarea.survey.imputation.pattern_groups import PatternGroups, expect_mis
 
 Vector = NDArray[np.float64]
 
-_RIDGE = 1.0
+RIDGE = 1.0
 _TOLERANCE = 1e-5
 
 
@@ -27,7 +27,7 @@ def normal_mode(
     values: Vector,
     groups: PatternGroups,
     *,
-    ridge: float = _RIDGE,
+    ridge: float = RIDGE,
     tolerance: float = _TOLERANCE,
     most_steps: int = 100,
 ) -> NormalMode:
