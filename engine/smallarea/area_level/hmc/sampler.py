@@ -79,6 +79,7 @@ def run_chains(
     model: HmcModel,
     start: dict[str, Vector],
     *,
+    covariance: Vector | None,
     warmup: int,
     draws: int,
     seed: int,
@@ -92,6 +93,8 @@ def run_chains(
         The model.
     start : dict
         Unknowns by name, with a leading axis of chains.
+    covariance : ndarray, shape (d, d), or None
+        Rough covariance of the hyperparameters' coordinates, for the first mass matrix.
     warmup, draws : int
         Steps of each chain.
     seed : int
@@ -115,6 +118,7 @@ def run_chains(
         target_accept_prob=ACCEPTANCE,
         max_tree_depth=TREE_DEPTH,
         dense_mass=[block],
+        inverse_mass_matrix=_first_mass(start, block, covariance),
     )
     clock = time.perf_counter()
     keys = jax.random.split(jax.random.PRNGKey(seed), chains)
@@ -150,6 +154,20 @@ def run_chains(
         out.take(begin, [np.asarray(part) for part in kept])
         tell.said(warmup + min(begin + length, draws), "drawing")
     return out.finish({"warm-up": warmed - clock, "drawing": time.perf_counter() - warmed})
+
+
+def _first_mass(
+    start: dict[str, Vector], block: tuple[str, ...], covariance: Vector | None
+) -> dict[tuple[str, ...], Vector] | None:
+    """Inverse mass matrix at the start: effects and coefficients have coordinates of scale 1."""
+    if covariance is None:
+        return None
+    coefficients = start["beta"].shape[1]
+    dense = np.eye(coefficients + len(covariance))
+    dense[coefficients:, coefficients:] = covariance
+    rest = tuple(sorted(set(start) - set(block)))
+    sizes = sum(int(np.prod(start[name].shape[1:])) for name in rest)
+    return {block: dense} | ({rest: np.ones(sizes)} if rest else {})
 
 
 class _Teller:
