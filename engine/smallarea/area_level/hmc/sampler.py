@@ -20,6 +20,10 @@ Vector = NDArray[np.float64]
 SECONDS_BETWEEN_WORDS = 2.0
 LARGEST_CHUNK = 50
 TREE_DEPTH = 10
+# The first steps of the warm-up are far too short whatever one does; without a limit each would cost 1,023 gradients.
+WARMUP_DEPTH = 6
+# Of coordinates of scale 1 in thousands of dimensions.
+FIRST_STEP = 0.1
 ACCEPTANCE = 0.8
 
 
@@ -116,7 +120,8 @@ def run_chains(
     kernel = NUTS(
         potential_fn=lambda unknowns: -model.log_density(unknowns),
         target_accept_prob=ACCEPTANCE,
-        max_tree_depth=TREE_DEPTH,
+        max_tree_depth=(WARMUP_DEPTH, TREE_DEPTH),
+        step_size=FIRST_STEP,
         dense_mass=[block],
         inverse_mass_matrix=_first_mass(start, block, covariance),
     )
