@@ -45,10 +45,10 @@ class ParameterMaker:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def polygons(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+    def polygons(self, name: str, label: str, *, optional: bool = False) -> QgsProcessingParameterDefinition:
         """Return a polygon layer."""
         kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
-        definition = QgsProcessingParameterFeatureSource(key(name), label, kinds)
+        definition = QgsProcessingParameterFeatureSource(key(name), label, kinds, optional=optional)
         return self._finished(name, definition, "The polygons, one for each area.")
 
     def table(

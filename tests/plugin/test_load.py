@@ -22,6 +22,7 @@ ALGORITHMS = {
     "preparepublished",
     "priorcertificate",
     "trainspatialprior",
+    "imputesurveyanswers",
     "matchtabletoareas",
     "smoothvariances",
     "directestimates",

@@ -159,6 +159,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "areas adjacency": lambda: _task_command("adjacency", "build_adjacency", texts.ADJACENCY),
     "survey calibrate": lambda: _task_command("calibrate", "calibrate_weights", survey_texts.CALIBRATE),
     "survey prepare": lambda: _task_command("prepare", "prepare_published", survey_texts.PREPARE),
+    "survey impute": lambda: _task_command("impute", "impute", survey_texts.IMPUTE),
     "survey match": lambda: _task_command("match", "match_areas", survey_texts.MATCH),
     "survey smooth": lambda: _task_command("smooth", "smooth_variances", survey_texts.SMOOTH),
     "prior": lambda: group("prior"),

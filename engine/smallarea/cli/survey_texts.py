@@ -110,3 +110,24 @@ Proportions by a pooled design effect, for town and country:
   smallarea survey smooth --table direct.csv --table-id-field area --direct diabetes \\
       --variance variance_diabetes --method n_eff --n n_diabetes --estimate-term binomial \\
       --group-field kind --csv smoothed.csv"""
+
+IMPUTE = """Impute the missing answers of a survey several times.
+
+What is written has all completed tables, one below the other, numbered in the column 'imputation'. 'smallarea survey
+direct' estimates each and adds to the variances what the missing answers cost (--imputation-field imputation).
+
+\b
+Income and two other answers, with areas and the design in the model:
+  smallarea survey impute --table survey.csv --variable income --variable health --variable smokes \\
+      --range income=0.. --kind health=ordinal --refused income=77,99 \\
+      --area-field district --covariates age --weight wt --stratum region --output imputed.csv
+
+\b
+Who was asked: others stay empty, and imputed answers obey:
+  smallarea survey impute --table survey.sav --variable works --variable hours \\
+      --skip "hours asked if works = 1" --not-asked hours=-8 --imputations 20 --output imputed.csv
+
+\b
+Then:
+  smallarea survey direct districts.gpkg --id-field CODE --table imputed.csv --imputation-field imputation \\
+      --area-field district --indicator "mean(income)" --weight wt --stratum region --output direct.gpkg"""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.fit import fit
     from smallarea.workflows.fit_counts import fit_counts
     from smallarea.workflows.fit_space_time import fit_space_time
+    from smallarea.workflows.impute import impute
     from smallarea.workflows.list_priors import list_priors
     from smallarea.workflows.match_areas import match_areas
     from smallarea.workflows.prepare_published import prepare_published
@@ -42,6 +43,7 @@ __all__ = [
     "fit",
     "fit_counts",
     "fit_space_time",
+    "impute",
     "list_priors",
     "match_areas",
     "prepare_published",
@@ -64,6 +66,7 @@ _HOMES = {
     "fit": "smallarea.workflows.fit",
     "fit_counts": "smallarea.workflows.fit_counts",
     "fit_space_time": "smallarea.workflows.fit_space_time",
+    "impute": "smallarea.workflows.impute",
     "prepare_published": "smallarea.workflows.prepare_published",
     "match_areas": "smallarea.workflows.match_areas",
     "smooth_variances": "smallarea.workflows.smooth_variances",

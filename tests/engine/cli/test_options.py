@@ -27,6 +27,7 @@ COMMANDS = {
     "prepare_published": "survey prepare",
     "direct_estimates": "survey direct",
     "match_areas": "survey match",
+    "impute": "survey impute",
     "smooth_variances": "survey smooth",
     "train_prior": "prior train",
     "verify_prior": "prior verify",

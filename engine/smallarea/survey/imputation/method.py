@@ -1,0 +1,106 @@
+"""What every method of imputation offers, and which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea.errors import JobProblem
+from smallarea.survey.imputation.encoded import EncodedTable
+
+Vector = NDArray[np.float64]
+Progress = Callable[[float, str], None]
+
+
+class Fitted(Protocol):
+    """A model of the answers, fitted to a table."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was fitted, for reports: JSON types only."""
+
+    def draw(self, rng: np.random.Generator) -> Vector:
+        """Complete the table once.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of all randomness: the same state gives the same table.
+
+        Returns
+        -------
+        ndarray, shape (n, p)
+            Working values; those to impute are drawn from their distribution given the observed ones. Structural
+            cells may hold anything.
+        """
+
+    def correlation(self) -> Vector:
+        """Return the correlations of the working columns that the model implies, shape (p, p)."""
+
+
+class Imputer(Protocol):
+    """A method of imputation with its settings."""
+
+    def fit(self, encoded: EncodedTable, *, seed: int, progress: Progress | None = None) -> Fitted:
+        """Fit the model of the answers.
+
+        Parameters
+        ----------
+        encoded : EncodedTable
+            The answers. Methods without areas of their own take `EncodedTable.surroundings` as covariates.
+        seed : int
+            Of all randomness.
+        progress : callable, optional
+            Called with a percentage and a text.
+        """
+
+
+@dataclass(frozen=True)
+class _Place:
+    module: str
+    name: str
+
+
+# Modules are imported when a method is asked for: some need packages that are not always there.
+METHODS: Mapping[str, _Place] = {
+    "mvn": _Place("mvn", "MultivariateNormal"),
+    "vae": _Place("vae", "Vae"),
+    "vae-masked": _Place("vae", "MaskedVae"),
+    "vae-mean": _Place("vae", "MeanVae"),
+    "chained": _Place("chained", "ChainedEquations"),
+    "hotdeck": _Place("hotdeck", "HotDeck"),
+}
+
+
+def make_imputer(method: str, settings: Mapping[str, Any] | None = None) -> Imputer:
+    """Return a method with its settings.
+
+    Parameters
+    ----------
+    method : str
+        One of `METHODS`.
+    settings : mapping, optional
+        Arguments of the method's class.
+
+    Raises
+    ------
+    JobProblem
+        If there is no such method or setting.
+    """
+    if method not in METHODS:
+        raise JobProblem(f"No imputation method {method!r}. Choose one of {', '.join(METHODS)}.")
+    place = METHODS[method]
+    factory = getattr(import_module(f"smallarea.survey.imputation.{place.module}"), place.name)
+    given = dict(settings or {})
+    unknown = sorted(set(given) - set(factory.__dataclass_fields__))
+    if unknown:
+        raise JobProblem(
+            f"Method {method!r} has no setting {', '.join(map(repr, unknown))}. "
+            f"Its settings: {', '.join(factory.__dataclass_fields__) or 'none'}."
+        )
+    return factory(**given)
