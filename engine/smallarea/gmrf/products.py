@@ -7,7 +7,10 @@ symmetric, so derivatives are products again, and no addition is scattered.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from jax import Array
 
 Nodes = NDArray[np.int64]
+
+# Below this many nodes a thread costs more than it saves.
+WORTH_A_THREAD = 1_000
 
 
 def neighbour_sum(n: int, edges: Nodes) -> Callable[[Any], Array]:
@@ -146,6 +152,12 @@ def _has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads for blocks of columns, as many as there are processors; the result does not depend on their number."""
+    return ThreadPoolExecutor(os.cpu_count() or 1)
+
+
 def _compiled_run(matrix: sp.csr_array) -> Callable[[Any, Any, Any], tuple[Array, Array]]:
     """Series and products through a compiled loop, called back from JAX."""
     import jax
@@ -167,12 +179,20 @@ def _compiled_run(matrix: sp.csr_array) -> Callable[[Any, Any, Any], tuple[Array
         m = parts[0].shape[1]
         padded = [np.pad(part, ((0, 0), (0, -m % WIDTH))) for part in parts]
         total, products = np.zeros_like(padded[0]), np.zeros_like(padded[1])
-        for begin in range(0, total.shape[1], WIDTH):
+
+        def work(begin: int) -> None:
             at = slice(begin, begin + WIDTH)
             given = [np.ascontiguousarray(part[:, at]) for part in padded]
             own, sums = np.zeros_like(given[0]), np.zeros_like(given[1])
             recursion(pointers, columns, off.data, diagonal, *given, own, sums)
             total[:, at], products[:, at] = own, sums
+
+        blocks = range(0, total.shape[1], WIDTH)
+        if len(blocks) == 1 or len(diagonal) < WORTH_A_THREAD:
+            for begin in blocks:
+                work(begin)
+        else:  # the loop holds no lock of the interpreter
+            list(_threads().map(work, blocks))
         return as_halves(total[:, :m]), as_halves(products[:, :m])
 
     def run(x: Any, coefficients: Any, other: Any) -> tuple[Array, Array]:

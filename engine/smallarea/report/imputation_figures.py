@@ -100,9 +100,9 @@ def overlay_chart(observed: FloatArray, imputed: FloatArray) -> Picture:
     both = np.concatenate([observed, imputed])
     # The outermost answers of a long tail would leave a single bar of the others.
     low, high = np.quantile(both, [0.002, 0.998])
-    edges = np.linspace(low, high, _BINS + 1) if low < high else np.array([low - 0.5, low + 0.5])
-    axes.hist(np.clip(observed, low, high), edges.tolist(), density=True, color="#b9c6d3", zorder=2)
-    axes.hist(np.clip(imputed, low, high), edges.tolist(), density=True, histtype="step", color=RED, lw=1.6, zorder=3)
+    edges = np.linspace(low, high, _BINS + 1).tolist() if low < high else [low - 0.5, low + 0.5]
+    axes.hist(np.clip(observed, low, high), edges, density=True, color="#b9c6d3", zorder=2)
+    axes.hist(np.clip(imputed, low, high), edges, density=True, histtype="step", color=RED, lw=1.6, zorder=3)
     axes.set_yticks([])
     labels(axes, "Answer", "Density")
     return as_svg(figure)

@@ -319,4 +319,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("imputation.html")
+    return environment.get_template("imputation_diagnostics.html")

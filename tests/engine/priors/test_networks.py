@@ -8,7 +8,7 @@ import torch
 from graphs import planar_graph
 from smallarea.errors import PriorProblem
 from smallarea.priors import exact_prior, family
-from smallarea.priors.aggregate import (
+from smallarea.priors.networks.aggregate import (
     aggregate_posterior,
     cured,
     decoded_moments,
@@ -17,10 +17,10 @@ from smallarea.priors.aggregate import (
     imitated,
     nearest_map,
 )
-from smallarea.priors.coordinate import coordinate, values_at
-from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings, network_settings
-from smallarea.priors.networks import DecoderNetwork, VaeNetwork, chebyshev
-from smallarea.priors.stream import stratified
+from smallarea.priors.networks.coordinate import coordinate, values_at
+from smallarea.priors.networks.modules import DecoderNetwork, VaeNetwork, chebyshev
+from smallarea.priors.networks.network_settings import BetaVaeSettings, DecoderSettings, network_settings
+from smallarea.priors.networks.stream import stratified
 
 GRAPH = planar_graph(30, seed=4, islands=2, parts=2)
 GRAPH_FAMILIES = ["car", "leroux", "bym2", "icar"]

@@ -8,11 +8,11 @@ import torch
 from graphs import planar_graph
 from smallarea.errors import Cancelled, EngineUnavailable, ModelProblem, OutputProblem, PriorProblem
 from smallarea.priors import SpatialPrior, exact_prior, family
-from smallarea.priors.aggregate import decoded_moments, frobenius, imitated
-from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings
-from smallarea.priors.networks import VaeNetwork
-from smallarea.priors.stream import DrawStream
-from smallarea.priors.training import chosen_device, train_network
+from smallarea.priors.networks.aggregate import decoded_moments, frobenius, imitated
+from smallarea.priors.networks.modules import VaeNetwork
+from smallarea.priors.networks.network_settings import BetaVaeSettings, DecoderSettings
+from smallarea.priors.networks.stream import DrawStream
+from smallarea.priors.networks.training import chosen_device, train_network
 
 GRAPH = planar_graph(20, seed=3, islands=1)
 EXACT = exact_prior(family("car"), GRAPH)

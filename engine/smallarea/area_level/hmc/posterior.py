@@ -13,6 +13,7 @@ from smallarea.area_level.drawn import DOUBLE_PRECISION_UP_TO, Progress
 from smallarea.area_level.hmc.coordinates import Coordinate
 from smallarea.area_level.hmc.diagnostics import Diagnostics, convergence
 from smallarea.area_level.hmc.observations import Observations
+from smallarea.area_level.hmc.rough import rough_posterior
 from smallarea.area_level.hmc.sampler import TREE_DEPTH, Chains, need_numpyro, run_chains
 from smallarea.area_level.hmc.setting import Setting
 from smallarea.area_level.hmc.start import starts
@@ -146,8 +147,17 @@ def sample_hmc(
     need_numpyro()
     with jax.enable_x64(True):
         setting = Setting(observations, specification, graph, form, prior)
-        start = starts(setting.model, setting.guess, chains, np.random.default_rng([seed, 3]))
-        kept = run_chains(setting.model, start, warmup=warmup, draws=draws // chains, seed=seed, progress=progress)
+        rough = rough_posterior(observations, specification, graph, setting.listed)
+        start = starts(setting.model, setting.guess, rough, chains, np.random.default_rng([seed, 3]))
+        kept = run_chains(
+            setting.model,
+            start,
+            covariance=None if rough is None else rough.covariance,
+            warmup=warmup,
+            draws=draws // chains,
+            seed=seed,
+            progress=progress,
+        )
     return _summarised(setting, kept, level)
 
 

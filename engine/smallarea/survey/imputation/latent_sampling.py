@@ -31,6 +31,8 @@ Matrix = NDArray[np.float64]
 # Rows at once: what a sweep touches stays in the cache.
 CHUNK = 16_384
 SMALLEST_STEP = 0.05
+# A chain ends after so many accepted proposals of the encoder, the mean over the rows of a chunk: each makes z new.
+ENOUGH, FEWEST_SWEEPS = 8.0, 10
 
 
 class LatentModel(Protocol):
@@ -84,7 +86,8 @@ def draw_missing(
     table : NetworkTable
         Standardised values; cells that are NaN but not structural are drawn.
     sweeps : int
-        Length of the chain; its last state is the draw.
+        Most steps of the chain; it ends earlier when the encoder's proposals were accepted often enough. Its last state
+        is the draw.
     rng : numpy.random.Generator
         Source of randomness.
     progress : callable, optional
@@ -129,12 +132,15 @@ class _Chain:
         mean, log_variance = self.model.encode(self.values, self.observed)
         self.z = mean + (0.5 * log_variance).exp() * self._noise(mean)
         self.decoded = self.model.decode(self.z)
-        accepted = 0.0
-        for _ in range(sweeps):
+        # Accepted proposals a row; categories are redrawn within their intervals, one more thing to be forgotten.
+        enough = ENOUGH if self.limits is None else 2.0 * ENOUGH
+        accepted, done = 0.0, 0
+        while done < sweeps and (done < FEWEST_SWEEPS or accepted < enough):
             x = self._cells()
             accepted += self._propose_by_encoder(x)
             self._propose_nearby(x)
-        return self._cells().double().numpy(), accepted / sweeps
+            done += 1
+        return self._cells().double().numpy(), accepted / done
 
     def _noise(self, like: Tensor) -> Tensor:
         return need_torch().randn(like.shape, generator=self.generator)

@@ -100,6 +100,7 @@ def _model(statistics: tuple[NDArray[np.bool_], Vector, Vector, Vector], shape: 
     import jax.numpy as jnp
     import numpyro
     import numpyro.distributions as dist
+    from jax.scipy.linalg import solve_triangular
 
     observed, rows, sums, cross = (jnp.asarray(part) for part in statistics)
     p = observed.shape[1]
@@ -120,8 +121,8 @@ def _model(statistics: tuple[NDArray[np.bool_], Vector, Vector, Vector], shape: 
             + rows[:, None, None] * own[:, :, None] * own[:, None, :]
         )
         factors = jnp.linalg.cholesky(blocks)
-        precision = jnp.linalg.inv(blocks)
+        halves = solve_triangular(factors, jnp.broadcast_to(jnp.eye(p), blocks.shape), lower=True)
         log_determinant = 2.0 * jnp.log(jnp.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-        numpyro.factor("answers", -0.5 * (rows @ log_determinant + (precision * centred).sum()))
+        numpyro.factor("answers", -0.5 * (rows @ log_determinant + ((halves @ centred) * halves).sum()))
 
     return model

@@ -37,7 +37,7 @@ class NetworkSettings:
     held_out : float
         Share of rows that the stopping rule looks at.
     sweeps : int
-        Steps of the Markov chain before a draw is taken.
+        Most steps of the Markov chain before a draw is taken.
     networks : int
         Above 1, so many networks are trained, each on a bootstrap sample of the rows, and every draw takes one of them,
         so that draws carry the uncertainty of the weights too.

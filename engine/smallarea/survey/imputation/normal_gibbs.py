@@ -76,9 +76,14 @@ class NormalModel:
         return len(self.encoded.context.areas) > 1
 
     @cached_property
-    def intervals(self) -> tuple[Vector, Vector]:
-        """Ends of the intervals of the latent columns, (n, L) each."""
-        return self.encoded.intervals()
+    def _categories(self) -> list[tuple[int, NDArray[np.int64], Vector, Vector]]:
+        """Latent columns with the rows that answered and the ends of their intervals."""
+        low, high = self.encoded.intervals()
+        found = []
+        for place, column in enumerate(self.encoded.latent):
+            rows = np.flatnonzero(~np.isnan(self.encoded.values[:, column]))
+            found.append((int(column), rows, low[rows, place], high[rows, place]))
+        return found
 
     @cached_property
     def _covariate_inverse(self) -> tuple[Vector, Vector]:
@@ -134,14 +139,14 @@ class NormalModel:
 
     def _draw_scores(self, deviations: Vector, centre: Vector, precision: Vector, rng: np.random.Generator) -> None:
         """Draw the scores of observed categories, column by column, each given all other columns."""
-        for place, column in enumerate(self.encoded.latent):
-            rows = np.flatnonzero(~np.isnan(self.encoded.values[:, column]))
+        for column, rows, low, high in self._categories:
             own = precision[column, column]
-            current = deviations[rows]
-            mean = current[:, column] - current @ precision[:, column] / own
+            # A product over all rows is cheaper than a copy of most of them.
+            mean = deviations[rows, column] - (deviations @ precision[:, column])[rows] / own
             spread = 1.0 / np.sqrt(own)
-            low, high = ((end[rows, place] - centre[rows, column] - mean) / spread for end in self.intervals)
-            deviations[rows, column] = mean + spread * truncated_normal(low, high, rng.random(len(rows)))
+            offset = centre[rows, column] + mean
+            ends = (low - offset) / spread, (high - offset) / spread
+            deviations[rows, column] = mean + spread * truncated_normal(*ends, rng.random(len(rows)))
 
     def draw_parameters(
         self, table: Vector, parameters: Parameters, rng: np.random.Generator

@@ -36,7 +36,7 @@ class FittedNetworks:
     answers : int
         The first so many columns are answers, the others what is known of every row.
     sweeps : int
-        Length of the Markov chain of a draw.
+        Most steps of the Markov chain of a draw.
     seed : int
         Seed of the simulated moments.
     record : dict

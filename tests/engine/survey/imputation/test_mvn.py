@@ -24,11 +24,11 @@ def table(seed, n=300, share=0.2):
 def test_gibbs_and_nuts_have_the_same_posterior():
     pytest.importorskip("numpyro")
     frame, _ = table(1, n=60)
-    encoded = encode_table(frame, describe_variables(frame, NAMES))
+    encoded = encode_table(frame, describe_variables(frame, ["a", "b", "d"]))
     gibbs = MultivariateNormal(draws=3000, warmup=100).fit(encoded, seed=1)
-    nuts = MultivariateNormal(draws=700, warmup=300, posterior="nuts").fit(encoded, seed=1)
+    nuts = MultivariateNormal(draws=800, warmup=200, posterior="nuts").fit(encoded, seed=1)
     assert nuts.record["divergences"] == 0
-    lower = np.tril_indices(4)
+    lower = np.tril_indices(3)
 
     def features(fitted):
         covariances = np.stack([draw.covariance[lower] for draw in fitted.draws])

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
 from smallarea.priors.exact import ExactPrior
-from smallarea.priors.network_settings import BetaVaeSettings
-from smallarea.priors.reference_field import Reference, ReferenceAt, ReferenceMixture
+from smallarea.priors.fidelity.reference_field import Reference, ReferenceAt, ReferenceMixture
+from smallarea.priors.networks.network_settings import BetaVaeSettings
 
 Vector = NDArray[np.float64]
 Weights = dict[str, NDArray[Any]]

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from smallarea.areas.graph import AreaGraph
 from smallarea.errors import PriorProblem, named
-from smallarea.priors.coordinate import coordinate
 from smallarea.priors.exact import field_nodes
 from smallarea.priors.families import Family
-from smallarea.priors.network_settings import BetaVaeSettings, network_settings
-from smallarea.priors.networks import chebyshev
+from smallarea.priors.networks.coordinate import coordinate
+from smallarea.priors.networks.modules import chebyshev
+from smallarea.priors.networks.network_settings import BetaVaeSettings, network_settings
 from smallarea.priors.prior import SpatialPrior
 
 if TYPE_CHECKING:

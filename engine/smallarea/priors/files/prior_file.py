@@ -1,8 +1,8 @@
 """One file for one prior: weights, geography, records and certificate.
 
-The container is safetensors (see :mod:`smallarea.priors.tensor_file`): the weights as F32, the edges as I64, and one
-text, ``smallarea_prior``, with everything else as JSON. The JSON carries two checksums, one of the numbers and one of
-itself and the list of tensors. They find damage; that a file comes from whom it says they cannot tell, which is why
+The container is safetensors (see :mod:`smallarea.priors.files.tensor_file`): the weights as F32, the edges as I64, and
+one text, ``smallarea_prior``, with everything else as JSON. The JSON carries two checksums, one of the numbers and one
+of itself and the list of tensors. They find damage; that a file comes from whom it says they cannot tell, which is why
 nothing in a file is ever executed and every part is checked as if it were wrong.
 """
 
@@ -23,10 +23,9 @@ from smallarea.areas.graph import AreaGraph
 from smallarea.errors import GraphProblem, PriorProblem, named
 from smallarea.io.atomic import atomic_path, check_suffix
 from smallarea.priors.families import Family
-from smallarea.priors.prior import ARCHITECTURES, SpatialPrior
-from smallarea.priors.prior_header import PriorHeader
-from smallarea.priors.strict_json import damaged, strict_json
-from smallarea.priors.tensor_file import (
+from smallarea.priors.files.prior_header import PriorHeader
+from smallarea.priors.files.strict_json import damaged, strict_json
+from smallarea.priors.files.tensor_file import (
     Contents,
     Place,
     check_regular,
@@ -36,6 +35,7 @@ from smallarea.priors.tensor_file import (
     read_tensors,
     write_tensors,
 )
+from smallarea.priors.prior import ARCHITECTURES, SpatialPrior
 
 PathLike = str | os.PathLike[str]
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.priors.decoders import need_jax
-from smallarea.priors.gaussian_posteriors import Posterior, by_gradients, solve
-from smallarea.priors.learned_field import LearnedField
-from smallarea.priors.simulated_data import SimulatedData
+from smallarea.priors.fidelity.gaussian_posteriors import Posterior, by_gradients, solve
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.fidelity.simulated_data import SimulatedData
 
 Vector = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smallarea.priors.grid_point import GridPoint
+from smallarea.priors.fidelity.grid_point import GridPoint
 
 # A class of areas with fewer than this has a noisy mean ratio.
 SMALLEST_CLASS = 5
@@ -186,7 +186,7 @@ def gate_warning(
     PriorProblem
         If the certificate is malformed.
     """
-    from smallarea.priors.certificate_record import Certificate
+    from smallarea.priors.fidelity.certificate_record import Certificate
 
     if certificate is None:
         return (

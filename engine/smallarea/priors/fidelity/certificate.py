@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from smallarea.areas.graph import AreaGraph
 from smallarea.errors import PriorProblem
-from smallarea.priors.certificate_record import AreaFidelity, Certificate
 from smallarea.priors.decoders import Decoder, bind, need_jax
 from smallarea.priors.exact import ExactPrior, exact_prior
-from smallarea.priors.fidelity import DENSE_LIMIT, SAMPLED_ROWS, CovarianceErrors, measure
-from smallarea.priors.gate import GATE
-from smallarea.priors.grid_point import make_point
-from smallarea.priors.learned_field import LearnedField
-from smallarea.priors.pairs import Pairs, make_pairs
-from smallarea.priors.posterior_check import PosteriorChecker
+from smallarea.priors.fidelity.certificate_record import AreaFidelity, Certificate
+from smallarea.priors.fidelity.gate import GATE
+from smallarea.priors.fidelity.grid_point import make_point
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.fidelity.measures import DENSE_LIMIT, SAMPLED_ROWS, CovarianceErrors, measure
+from smallarea.priors.fidelity.pairs import Pairs, make_pairs
+from smallarea.priors.fidelity.posterior_check import PosteriorChecker
+from smallarea.priors.fidelity.reference_field import Reference, ReferenceAt, ReferenceMixture
+from smallarea.priors.fidelity.two_samples import PERMUTATIONS, contrast_test, mean_discrepancy
 from smallarea.priors.prior import SpatialPrior
-from smallarea.priors.reference_field import Reference, ReferenceAt, ReferenceMixture
-from smallarea.priors.two_samples import PERMUTATIONS, contrast_test, mean_discrepancy
 
 if TYPE_CHECKING:
     from smallarea.areas import Areas

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.priors.learned_field import LearnedField
-from smallarea.priors.pairs import Pairs
-from smallarea.priors.reference_field import Reference
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.fidelity.pairs import Pairs
+from smallarea.priors.fidelity.reference_field import Reference
 
 Vector = NDArray[np.float64]
 Times = Callable[[Vector], Vector]
@@ -123,11 +123,11 @@ def measure(
         Exact for a linear decoder on up to ``DENSE_LIMIT`` nodes.
     """
     if not learned.is_linear(reference.value, rng):
-        from smallarea.priors.drawn_moments import measure_by_draws
+        from smallarea.priors.fidelity.drawn_moments import measure_by_draws
 
         return measure_by_draws(learned, reference, pairs, draws, rng)
     if reference.n > DENSE_LIMIT:
-        from smallarea.priors.projections import measure_by_projections
+        from smallarea.priors.fidelity.projections import measure_by_projections
 
         return measure_by_projections(learned, reference, pairs, rng)
     return measure_densely(learned.covariance(reference.value), reference.covariance(), pairs)

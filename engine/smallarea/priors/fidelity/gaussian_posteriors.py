@@ -10,8 +10,8 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
-from smallarea.priors.reference_field import Reference
-from smallarea.priors.simulated_data import SimulatedData
+from smallarea.priors.fidelity.reference_field import Reference
+from smallarea.priors.fidelity.simulated_data import SimulatedData
 
 Vector = NDArray[np.float64]
 Times = Callable[[Vector], Vector]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import PriorProblem
-from smallarea.priors.strict_json import damaged, strict_json
+from smallarea.priors.files.strict_json import damaged, strict_json
 
 # A network of eight dense layers between 8,000 areas takes 2 GiB; four times that is not one of ours.
 LARGEST_FILE = 8 * 2**30

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.priors.fidelity import (
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.fidelity.measures import (
     DENSE_LIMIT,
     CovarianceErrors,
     Moments,
@@ -22,9 +23,8 @@ from smallarea.priors.fidelity import (
     root_estimate,
     unit_columns,
 )
-from smallarea.priors.learned_field import LearnedField
-from smallarea.priors.pairs import Pairs
-from smallarea.priors.reference_field import Reference, ReferenceAt
+from smallarea.priors.fidelity.pairs import Pairs
+from smallarea.priors.fidelity.reference_field import Reference, ReferenceAt
 
 Vector = NDArray[np.float64]
 

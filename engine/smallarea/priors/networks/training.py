@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from smallarea.errors import EngineUnavailable, ModelProblem, PriorProblem
 from smallarea.priors.exact import ExactPrior
-from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings, NetworkSettings
-from smallarea.priors.networks import DecoderNetwork, VaeNetwork, Weights, need_torch
-from smallarea.priors.stream import DrawStream, random_of
-from smallarea.priors.training_checkpoint import TrainingCheckpoint, TrainingState
+from smallarea.priors.networks.modules import DecoderNetwork, VaeNetwork, Weights, need_torch
+from smallarea.priors.networks.network_settings import BetaVaeSettings, DecoderSettings, NetworkSettings
+from smallarea.priors.networks.stream import DrawStream, random_of
+from smallarea.priors.networks.training_checkpoint import TrainingCheckpoint, TrainingState
 
 if TYPE_CHECKING:
     from torch import Tensor

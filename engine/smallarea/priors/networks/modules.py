@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import EngineUnavailable
-from smallarea.priors.aggregate import cured, imitated
-from smallarea.priors.coordinate import coordinate, values_at
 from smallarea.priors.exact import ExactPrior
-from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings
+from smallarea.priors.networks.aggregate import cured, imitated
+from smallarea.priors.networks.coordinate import coordinate, values_at
+from smallarea.priors.networks.network_settings import BetaVaeSettings, DecoderSettings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -16,8 +16,7 @@ from pathlib import Path
 from smallarea.areas.graph import AreaGraph
 from smallarea.errors import OutputProblem, PriorProblem, named
 from smallarea.priors.decoders import check_geography
-from smallarea.priors.prior import SpatialPrior
-from smallarea.priors.prior_file import (
+from smallarea.priors.files.prior_file import (
     SUFFIX,
     PathLike,
     PriorHeader,
@@ -26,6 +25,7 @@ from smallarea.priors.prior_file import (
     read_header,
     save_prior,
 )
+from smallarea.priors.prior import SpatialPrior
 
 FOLDER_VARIABLE = "SMALLAREA_PRIORS"
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.priors.families import Family
-from smallarea.priors.networks import DecoderNetwork, VaeNetwork, need_torch
+from smallarea.priors.networks.modules import DecoderNetwork, VaeNetwork, need_torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.priors.fidelity import DENSE_LIMIT
-from smallarea.priors.gaussian_posteriors import Posterior, by_gradients, dense_posterior, exact_posterior
-from smallarea.priors.learned_field import LearnedField
-from smallarea.priors.network_posteriors import Sampler, linearised
-from smallarea.priors.reference_field import Reference, ReferenceAt
-from smallarea.priors.simulated_data import SimulatedData, simulate
+from smallarea.priors.fidelity.gaussian_posteriors import Posterior, by_gradients, dense_posterior, exact_posterior
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.fidelity.measures import DENSE_LIMIT
+from smallarea.priors.fidelity.network_posteriors import Sampler, linearised
+from smallarea.priors.fidelity.reference_field import Reference, ReferenceAt
+from smallarea.priors.fidelity.simulated_data import SimulatedData, simulate
 
 Vector = NDArray[np.float64]
 

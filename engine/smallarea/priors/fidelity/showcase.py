@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.areas.graph import AreaGraph
-from smallarea.priors.certificate import references_of
-from smallarea.priors.certificate_record import Certificate
 from smallarea.priors.decoders import bind, need_jax
-from smallarea.priors.drawn_moments import MOST_NUMBERS
 from smallarea.priors.exact import exact_prior, field_nodes
-from smallarea.priors.gate import failures_at
-from smallarea.priors.grid_point import GridPoint
-from smallarea.priors.learned_field import LearnedField
+from smallarea.priors.fidelity.certificate import references_of
+from smallarea.priors.fidelity.certificate_record import Certificate
+from smallarea.priors.fidelity.drawn_moments import MOST_NUMBERS
+from smallarea.priors.fidelity.gate import failures_at
+from smallarea.priors.fidelity.grid_point import GridPoint
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.fidelity.reference_field import Reference, ReferenceAt
 from smallarea.priors.prior import SpatialPrior
-from smallarea.priors.reference_field import Reference, ReferenceAt
 
 if TYPE_CHECKING:
     from smallarea.areas import Areas

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.priors.reference_field import Reference
+from smallarea.priors.fidelity.reference_field import Reference
 
 Vector = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from smallarea._version import __version__
 from smallarea.errors import PriorProblem
 from smallarea.priors.families import Family
-from smallarea.priors.gate import GATE, failures_at
-from smallarea.priors.grid_point import GridPoint, rounded
+from smallarea.priors.fidelity.gate import GATE, failures_at
+from smallarea.priors.fidelity.grid_point import GridPoint, rounded
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from smallarea.errors import PriorProblem
-from smallarea.priors.fidelity import CovarianceErrors
-from smallarea.priors.pairs import Pairs
-from smallarea.priors.posterior_check import PosteriorCheck
+from smallarea.priors.fidelity.measures import CovarianceErrors
+from smallarea.priors.fidelity.pairs import Pairs
+from smallarea.priors.fidelity.posterior_check import PosteriorCheck
 
 DIGITS = 6
 # Areas with at least so many neighbours are one class.
