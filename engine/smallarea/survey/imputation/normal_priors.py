@@ -3,7 +3,8 @@
 Of the answers: standard deviations half-normal, correlations LKJ. No distribution is conjugate to that prior. But
 written as a chain of regressions, each column on those before it, the likelihood is conjugate column by column. So each
 regression is proposed from a conjugate distribution and accepted by the ratio of the priors (an independence sampler
-within Gibbs); nearly every proposal is accepted.
+within Gibbs). Late regressions touch few variances and are nearly always accepted, so the columns change places at
+random.
 
 Of the areas: the hierarchical inverse Wishart prior of Huang and Wand (2013), conjugate with any number of areas.
 """
@@ -52,8 +53,9 @@ def draw_covariance(
         The next draw, and the share of proposals accepted.
     """
     p = len(cross)
-    slopes, variances = _chain_of(covariance)
-    centres, rates, roots = _least_squares(cross)
+    order = rng.permutation(p)
+    slopes, variances = _chain_of(covariance[np.ix_(order, order)])
+    centres, rates, roots = _least_squares(cross[np.ix_(order, order)])
     place = np.arange(p)
     powers = place + 1.0 - 0.5 * p
     accepted = np.zeros(p)
@@ -73,7 +75,8 @@ def draw_covariance(
     )
     drawn = np.zeros((p, p))
     rebuild(slopes, variances, drawn)
-    return drawn, float(accepted.mean())
+    back = np.argsort(order)
+    return drawn[np.ix_(back, back)], float(accepted.mean())
 
 
 def draw_area_covariance(deviations: Vector, rates: Vector, rng: np.random.Generator) -> tuple[Vector, Vector]:
