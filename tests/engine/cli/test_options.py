@@ -26,6 +26,7 @@ COMMANDS = {
     "prepare_published": "survey prepare",
     "direct_estimates": "survey direct",
     "match_areas": "survey match",
+    "latent_indicator": "survey latent",
     "smooth_variances": "survey smooth",
     "train_prior": "prior train",
     "verify_prior": "prior verify",
