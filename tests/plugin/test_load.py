@@ -22,6 +22,7 @@ ALGORITHMS = {
     "preparepublished",
     "priorcertificate",
     "trainspatialprior",
+    "latentindicator",
     "matchtabletoareas",
     "smoothvariances",
     "directestimates",

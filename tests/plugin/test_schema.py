@@ -16,6 +16,7 @@ TASKS = {
     "fitfayherriot": "fit",
     "fitcounts": "fit_counts",
     "fitspacetime": "fit_space_time",
+    "latentindicator": "latent_indicator",
     "matchtabletoareas": "match_areas",
     "preparepublished": "prepare_published",
     "priorcertificate": "verify_prior",

@@ -198,11 +198,11 @@ def _step(
     information: Vector,
     damping: float,
 ) -> tuple[Vector, Likelihood, float] | None:
-    diagonal = np.maximum(np.diag(information), np.finfo(float).tiny)
+    scale = np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
     for _ in range(_DAMPINGS):
         # The damped matrix is scaled to ones on its diagonal, so that units of items do not matter.
-        scaled = information / np.sqrt(np.outer(diagonal, diagonal)) + damping * np.eye(len(diagonal))
-        move = np.linalg.solve(scaled, score / np.sqrt(diagonal)) / np.sqrt(diagonal)
+        scaled = information / scale[:, None] / scale + damping * np.eye(len(scale))
+        move = np.linalg.solve(scaled, score / scale) / scale
         tried = _evaluate(model, answers, theta + move)
         if tried is not None and tried.value >= now.value:
             return theta + move, tried, damping

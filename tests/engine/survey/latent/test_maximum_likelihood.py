@@ -77,7 +77,7 @@ def test_semopy_agrees_on_complete_answers():
     import pandas as pd
 
     values = np.random.default_rng(3).multivariate_normal(np.zeros(12), jobs_covariance(), size=500)
-    found, numbers, _ = fitted(JOBS_MODEL, JOBS_NAMES, values)
+    _, numbers, _ = fitted(JOBS_MODEL, JOBS_NAMES, values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         other = semopy.Model(JOBS_MODEL)
@@ -109,7 +109,9 @@ def brute_force(values, mean, sigma):
         o = np.flatnonzero(np.isfinite(row))
         if len(o):
             part, away = sigma[np.ix_(o, o)], row[o] - mean[o]
-            total -= 0.5 * (len(o) * np.log(2 * np.pi) + np.linalg.slogdet(part)[1] + away @ np.linalg.solve(part, away))
+            total -= 0.5 * (
+                len(o) * np.log(2 * np.pi) + np.linalg.slogdet(part)[1] + away @ np.linalg.solve(part, away)
+            )
     return total
 
 

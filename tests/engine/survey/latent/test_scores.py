@@ -131,5 +131,5 @@ def test_the_variation_between_areas_maximises_the_likelihood(districts):
 def test_a_negative_variance_is_refused():
     model, theta = known()
     theta[model.names.index("x2 ~~ x2")] = -0.1
-    with pytest.raises(ModelProblem, match="'x2' .* Heywood"):
+    with pytest.raises(ModelProblem, match=r"'x2' .* Heywood"):
         evidence(model, theta, np.zeros(6), np.zeros((3, 6)))

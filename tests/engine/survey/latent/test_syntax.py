@@ -81,7 +81,9 @@ def test_what_is_refused(text, said):
         build_model(text)
 
 
-@pytest.mark.parametrize("text", ["__import__('os')", "a.b", "a[0]", "(lambda: 1)()", "a if a else b", "'x'*3", "exp(a, b)"])
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "a.b", "a[0]", "(lambda: 1)()", "a if a else b", "'x'*3", "exp(a, b)"]
+)
 def test_expressions_compute_and_nothing_else(text):
     with pytest.raises(JobProblem):
         parse_expression(text)
