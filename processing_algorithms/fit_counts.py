@@ -47,7 +47,7 @@ class FitCounts(TableAlgorithm):
         "The result is a polygon layer with estimate, standard error, coefficient of variation, interval and a "
         "reliability flag, with maps of uncertainty and reliability stored in it (right-click the layer, Styles). The "
         "report shows whether the model can be trusted.\n\n"
-        "The engine samples by Hamiltonian Monte Carlo and needs its extra 'learned'. A few hundred areas take a "
+        "The engine samples by Hamiltonian Monte Carlo and needs its extra 'hmc'. A few hundred areas take a "
         "minute, many thousands a quarter of an hour."
     )
     LAYER_OUTPUTS = ("output",)

@@ -13,11 +13,13 @@ from .inputs import InputProblem, Parameters, absolute_if_file, check_field, fie
 from .parameters import UNSET, ParameterMaker, key, parse_list, parse_priors, yes_no_value
 from .result_layers import show_layer
 from .table_input import TableAlgorithm
+from .train_spatial_prior import PRIOR_FILES
 
 _CHOICES = (
     "model",
     "variance_type",
     "gaps",
+    "form",
     "contiguity",
     "islands",
     "solver",
@@ -25,7 +27,7 @@ _CHOICES = (
     "missing_variance",
     "missing_covariates",
 )
-_INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates")
+_INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates", "chains", "warmup")
 _DECIMALS = ("moe_level", "level")
 _NUMERIC = ("direct", "variance", "covariates")
 
@@ -96,6 +98,10 @@ class FitSpaceTime(TableAlgorithm):
             make.text("periods", "All periods in their order (separated by semicolons)"),
             make.choice("gaps", "Periods that the numbers or dates leave out"),
             make.choice_or_default("method", "Method"),
+            make.file("spatial_prior", "Method hmc: learned spatial prior", f"{PRIOR_FILES};;All files (*)"),
+            make.choice("form", "Method hmc: how the spatial effect is sampled"),
+            make.integer("chains", "Method hmc: chains"),
+            make.integer("warmup", "Method hmc: warm-up steps of each chain"),
             make.yes_no_default("iid_part", "Independent effect beside the others"),
             make.boolean("intercept", "Include an intercept"),
             make.text("priors", "Priors"),
@@ -179,7 +185,10 @@ class FitSpaceTime(TableAlgorithm):
             "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
             "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
             "reliability": absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
-            "graph": absolute_if_file(self.parameterAsFile(parameters, "GRAPH", context)) or None,
+            **{
+                name: absolute_if_file(self.parameterAsFile(parameters, key(name), context)) or None
+                for name in ("graph", "spatial_prior")
+            },
         }
         return {name: value for name, value in values.items() if value is not None}
 

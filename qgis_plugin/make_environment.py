@@ -82,7 +82,7 @@ def make(folder, plugin):
                 "install",
                 "--no-input",
                 "--disable-pip-version-check",
-                build + "[posterior,survey]",
+                build + "[posterior,survey,hmc]",
             ]
         )
     return python

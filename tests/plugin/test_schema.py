@@ -39,7 +39,7 @@ OWN_HELP |= {"longitude_field", "latitude_field", "crosswalk"}
 # What has twins for a file, or another way to say it: the algorithm checks that one of them is there.
 ONE_OF_TWO = {"table", "area_field", "indicators"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.
-MORE_HELP = {"direct", "order", "covariate_variance"}
+MORE_HELP = {"fitfayherriot": {"direct", "order", "covariate_variance"}, "fitcounts": {"order"}}
 
 
 @pytest.fixture(params=sorted(TASKS))
@@ -71,7 +71,7 @@ def test_the_same_defaults_choices_limits_and_help(pair):
         if definition.name().lower() in ONLY_HERE:
             continue
         spec = task.parameters[definition.name().lower()]
-        if spec.name in MORE_HELP and algorithm.name() == "fitfayherriot":
+        if spec.name in MORE_HELP.get(algorithm.name(), ()):
             assert definition.help().startswith(f"{spec.help} ")
         elif spec.name not in OWN_HELP:
             assert definition.help() == spec.help

@@ -11,7 +11,7 @@ from smallarea.area_level.specification import AreaLevelSpecification, specify
 from smallarea.errors import ModelProblem, named
 
 SPACE_TIME_EFFECTS = ("car", "leroux", "bym2", "icar")
-SPACE_TIME_METHODS = ("bayes", "reml", "ml")
+SPACE_TIME_METHODS = ("bayes", "hmc", "reml", "ml")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def specify_space_time(
         not with leroux and bym2.
     intercept : bool
         Whether to include an intercept.
-    method : {'bayes', 'reml', 'ml'}
+    method : {'bayes', 'hmc', 'reml', 'ml'}
         How to fit.
     priors : mapping, optional
         Priors that replace the defaults: HalfNormal(1) for sd_phi and sd_delta, Uniform(0, 1) for rho and rho_time, on

@@ -37,7 +37,7 @@ FIT_COUNTS = f"""Fit a model of counts or shares and map its estimates.
 {LAYER} The counts are fields of LAYER, or of a table that --table names. Binomial counts are out of trials and give
 a probability; Poisson counts have an exposure and give a rate for each unit of it.
 
-The posterior is sampled by Hamiltonian Monte Carlo (install the extra 'learned'). Area effects are alike among
+The posterior is sampled by Hamiltonian Monte Carlo (install the extra 'hmc'). Area effects are alike among
 neighbours (car), with an independent part beside them that takes up overdispersion.
 
 \b

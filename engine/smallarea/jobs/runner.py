@@ -98,7 +98,9 @@ def run_with(reporter: Reporter, load: Loader, watch_stdin: bool = False, traces
         reporter.info(text)
     for text in warnings(result):
         reporter.warning(text)
-    reporter.result(task, output_paths(parameters), summary)
+    # A checkpoint may be gone when the work is done.
+    written = {name: path for name, path in output_paths(parameters).items() if os.path.exists(path)}
+    reporter.result(task, written, summary)
     return 0
 
 

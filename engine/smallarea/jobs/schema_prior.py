@@ -75,8 +75,8 @@ class TrainPrior(Certifying):
     )
     upper: float | None = Field(
         None,
-        description="Upper end of the hyperparameter's range: of rho 0.99 if not given, of the range of a Gaussian "
-        "process 0.5 of the map's diameter.",
+        description="Upper end of the hyperparameter's range: of rho 0.99 if not given (graph-filter: 0.9999), of the "
+        "range of a Gaussian process 0.5 of the map's diameter.",
     )
     distribution: Literal["uniform", "closeness"] | None = Field(
         None,
@@ -123,7 +123,7 @@ class TrainPrior(Certifying):
     checkpoint: str | None = Field(
         None,
         description="decoder and beta-vae: file to keep the state of the training in; a run that finds it there goes "
-        "on from it and ends as if it had not been interrupted.",
+        "on from it and ends as if it had not been interrupted. It is removed at the end.",
         json_schema_extra=OUT,
     )
     certify: bool = Field(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from smallarea.jobs.schema_hmc import CHAINS, FORM, SPATIAL_PRIOR, WARMUP, Form
 from smallarea.jobs.schema_parts import (
     IN,
     OUT,
@@ -18,7 +19,7 @@ from smallarea.jobs.schema_parts import (
 )
 
 SpaceTimeModel = Literal["car_ar1", "leroux_ar1", "bym2_ar1", "icar_ar1", "stfh"]
-SpaceTimeMethod = Literal["bayes", "reml", "ml"]
+SpaceTimeMethod = Literal["bayes", "hmc", "reml", "ml"]
 
 
 class FitSpaceTime(ReadingPolygons):
@@ -77,9 +78,14 @@ class FitSpaceTime(ReadingPolygons):
     )
     method: SpaceTimeMethod | None = Field(
         None,
-        description="bayes: exact posterior. reml, ml: (restricted) maximum likelihood. By default bayes, with stfh "
+        description="bayes: exact posterior. hmc: the same by Hamiltonian Monte Carlo, for learned spatial priors. "
+        "reml, ml: (restricted) maximum likelihood. By default bayes, with stfh "
         "reml.",
     )
+    form: Form = FORM
+    spatial_prior: str | None = SPATIAL_PRIOR
+    chains: int = CHAINS
+    warmup: int = WARMUP
     replicates: int = Field(200, ge=1, le=100_000, description="Replicates of the bootstrap (stfh).")
     graph: str | None = Field(
         None, description="Saved adjacency graph; built from the polygons if not given.", json_schema_extra=IN

@@ -27,8 +27,8 @@ ENCODED = 2_000
 NUMBERS_AT_ONCE = 8_000_000
 # Terms of Mehler's series; ELU is smooth but for its second derivative, so what is left of a variance is below 1e-6.
 TERMS = 50
-# Directions in which the decoder varies less than this share of the largest are noise of the arithmetic.
-NEGLIGIBLE = 1e-9
+# A direction with less than this share of the variance that it should have is not stretched.
+NEGLIGIBLE = 1e-2
 
 
 def imitated(exact: ExactPrior) -> Reference:
@@ -120,7 +120,8 @@ def nearest_map(covariance: Vector, wanted: Vector) -> Vector:
     """Symmetric T with T C T = wanted that moves a field of covariance C least in the mean square.
 
     Between Gaussians it is the optimal transport, ``C^{-1/2} (C^{1/2} S C^{1/2})^{1/2} C^{-1/2}`` (Olkin and
-    Pukelsheim 1982). Where C has no variance nothing can be moved, and T is 0.
+    Pukelsheim 1982). Directions in which C has less than a hundredth of the wanted variance are left as they are: what
+    a network has there are its bends, and stretched they would be outliers and not a field.
 
     Parameters
     ----------
@@ -135,12 +136,13 @@ def nearest_map(covariance: Vector, wanted: Vector) -> Vector:
         The map.
     """
     values, vectors = np.linalg.eigh(covariance)
-    kept = values > NEGLIGIBLE * values[-1]
+    kept = values > NEGLIGIBLE * np.einsum("ik,ij,jk->k", vectors, wanted, vectors, optimize=True)
     basis, size = vectors[:, kept], np.sqrt(values[kept])
     middle = size[:, None] * (basis.T @ wanted @ basis) * size
     inner, turn = np.linalg.eigh(middle)
     root = (turn * np.sqrt(np.maximum(inner, 0.0))) @ turn.T
-    return basis @ (root / size[:, None] / size) @ basis.T
+    others = vectors[:, ~kept]
+    return basis @ (root / size[:, None] / size) @ basis.T + others @ others.T
 
 
 def cured(

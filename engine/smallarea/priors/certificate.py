@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,14 @@ from smallarea.priors.certificate_record import AreaFidelity, Certificate
 from smallarea.priors.decoders import Decoder, bind, need_jax
 from smallarea.priors.exact import ExactPrior, exact_prior
 from smallarea.priors.fidelity import DENSE_LIMIT, SAMPLED_ROWS, CovarianceErrors, measure
+from smallarea.priors.gate import GATE
 from smallarea.priors.grid_point import make_point
 from smallarea.priors.learned_field import LearnedField
 from smallarea.priors.pairs import Pairs, make_pairs
 from smallarea.priors.posterior_check import PosteriorChecker
 from smallarea.priors.prior import SpatialPrior
 from smallarea.priors.reference_field import Reference, ReferenceAt, ReferenceMixture
-from smallarea.priors.two_samples import contrast_test, mean_discrepancy
+from smallarea.priors.two_samples import PERMUTATIONS, contrast_test, mean_discrepancy
 
 if TYPE_CHECKING:
     from smallarea.areas import Areas
@@ -130,7 +132,7 @@ def certify_decoder(
             name = f" at {exact.family.hyperparameters[0].name} = {value:g}" if value is not None else ""
             progress(100.0 * k / len(references), f"Measuring the prior{name}")
         errors = measure(learned, reference, pairs, draws, rng)
-        tests = _tests(learned, reference, errors, pairs, draws, rng)
+        tests = _tests(learned, reference, errors, pairs, draws, len(references), rng)
         typical = float(np.mean(errors.exact.variance))
         check = checker.check(reference, typical, rng) if k in checked else None
         points.append(make_point(value, errors, pairs, tests, check))
@@ -192,6 +194,7 @@ def _tests(
     errors: CovarianceErrors,
     pairs: Pairs,
     draws: int,
+    values: int,
     rng: np.random.Generator,
 ) -> tuple[float, float, float]:
     """Two-sample tests: p-value of all areas jointly, p-value and distance of neighbours' differences."""
@@ -199,7 +202,8 @@ def _tests(
     scale = np.sqrt(errors.exact.variance)
     made = learned.fields(rng.standard_normal((size, learned.latent_size)), reference.value) / scale
     true = reference.draws(size, rng) / scale
-    joint = mean_discrepancy(true, made, rng)
+    # The smallest p-value that permutations can give has to be well below the bar, which falls with the grid's length.
+    joint = mean_discrepancy(true, made, rng, max(PERMUTATIONS, math.ceil(2 * values / GATE.p)))
     distance, p = contrast_test(true, made, pairs.edges, rng)
     return joint.p, p, distance
 

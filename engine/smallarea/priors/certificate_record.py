@@ -161,6 +161,8 @@ class Certificate:
                     f"The fidelity certificate has format {str(content['format'])[:20]!r}; this engine reads {FORMAT}. "
                     "Verify the prior again."
                 )
+            if not content["points"]:
+                raise PriorProblem("The fidelity certificate of a spatial prior is malformed: it has no points.")
             listed = content["areas"]
             areas = None if listed is None else _areas_from(listed)
             return cls(
@@ -175,7 +177,7 @@ class Certificate:
                 areas=areas,
                 version=str(content["version"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PriorProblem(f"The fidelity certificate of a spatial prior is malformed ({error}).") from error
 
 

@@ -18,7 +18,7 @@ from smallarea.priors.prior import SpatialPrior
 if TYPE_CHECKING:
     from jax import Array
 
-LEARNED = 'pip install "smallarea[learned]"'
+INSTALL = 'pip install "smallarea[hmc]"'
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def need_jax() -> Any:
         import jax
     except ImportError as error:
         raise EngineUnavailable(
-            f"Learned priors are decoded by JAX, which is not installed. Install it: {LEARNED}"
+            f"Learned priors are decoded by JAX, which is not installed. Install it: {INSTALL}"
         ) from error
     return jax
 

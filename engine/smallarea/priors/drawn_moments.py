@@ -20,17 +20,19 @@ from smallarea.priors.fidelity import (
     exact_moments,
     moments_of,
     root_estimate,
+    unit_columns,
 )
 from smallarea.priors.learned_field import LearnedField
 from smallarea.priors.pairs import Pairs
-from smallarea.priors.projections import NORM_PROBES, project
 from smallarea.priors.reference_field import Reference, ReferenceAt
 
 Vector = NDArray[np.float64]
 
 BATCHES = 8
-# Numbers in the draws that are held at once: 320 MB.
-MOST_NUMBERS = 40_000_000
+# Columns of a large covariance that are formed at once.
+COLUMNS = 256
+# Numbers in the draws that are held at once: 128 MB.
+MOST_NUMBERS = 16_000_000
 # Exact fields of the same white noise help where they are this close, as the share of their mean square.
 CLOSE = 0.5
 
@@ -88,16 +90,14 @@ def measure_by_draws(
         covariance = reference.covariance()
         exact = moments_of(covariance, pairs)
         times: Times = covariance.__matmul__
-        norm = float(np.sum(covariance**2))
     else:
         exact, _ = exact_moments(reference, pairs)
         times = reference.times
-        norm, _ = project(times, n, NORM_PROBES, rng).squared_norm
     scale = np.sqrt(exact.variance)
+    norm, correlation_norm = _norms(times, scale)
     square, square_se = cross_error(drawn, times, norm)
-    standard = _standardised(drawn, scale)
     residual, residual_se = cross_error(
-        standard, lambda x: times(x / scale[:, None]) / scale[:, None], _correlation_norm(times, scale, n, rng)
+        _standardised(drawn, scale), lambda x: times(x / scale[:, None]) / scale[:, None], correlation_norm
     )
     moments, ratio_se = _moments(drawn, exact, pairs)
     return CovarianceErrors(
@@ -165,15 +165,19 @@ def _standardised(drawn: Drawn, scale: Vector) -> Drawn:
     return Drawn(np.concatenate(out), None if twins is None else twins / scale)
 
 
-def _correlation_norm(times: Times, scale: Vector, n: int, rng: np.random.Generator) -> float:
-    """Squared norm of the exact correlation matrix."""
+def _norms(times: Times, scale: Vector) -> tuple[float, float]:
+    """Squared norms of the covariance and of the correlations, column by column.
 
-    def scaled(x: Vector) -> Vector:
-        return times(x / scale[:, None]) / scale[:, None]
-
-    if n <= DENSE_LIMIT:
-        return float(np.sum(scaled(np.eye(n)) ** 2))
-    return project(scaled, n, NORM_PROBES, rng).squared_norm[0]
+    An estimate would not do: the error of the norm is one of the squared error itself, which is a small part of it.
+    """
+    n = len(scale)
+    norm = correlation_norm = 0.0
+    for start in range(0, n, COLUMNS):
+        at = np.arange(start, min(start + COLUMNS, n))
+        columns = times(unit_columns(n, at))
+        norm += float(np.sum(columns**2))
+        correlation_norm += float(np.sum((columns / scale[:, None] / scale[at]) ** 2))
+    return norm, correlation_norm
 
 
 def _moments(drawn: Drawn, exact: Moments, pairs: Pairs) -> tuple[Moments, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -124,18 +124,23 @@ class GridPoint:
             plain["posterior"] = None if check is None else _made(PosteriorCheck, check)
             plain["by_degree"] = tuple(_made(DegreeClass, one) for one in plain["by_degree"])
             for name in (f.name for f in fields(cls) if f.type == "float"):
-                plain[name] = math.nan if plain[name] is None else float(plain[name])
+                plain[name] = _float(plain[name])
             plain["value"] = None if plain["value"] is None else float(plain["value"])
             plain["method"] = str(plain["method"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PriorProblem(f"The fidelity certificate of a spatial prior is malformed ({error}).") from error
         return cls(**plain)
 
 
 def _made(kind: Any, content: Mapping[str, Any]) -> Any:
     """Make a small record of numbers and texts, each of its declared type."""
-    types = {"int": int, "float": float, "str": str}
+    types: dict[str, Callable[[Any], Any]] = {"int": int, "float": _float, "str": str}
     return kind(**{f.name: types[str(f.type)](content[f.name]) for f in fields(kind)})
+
+
+def _float(x: Any) -> float:
+    """Read a number; null is NaN."""
+    return math.nan if x is None else float(x)
 
 
 def _relative(learned: float, exact: float) -> float:

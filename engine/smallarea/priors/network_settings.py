@@ -88,7 +88,7 @@ class BetaVaeSettings(_Settings):
     beta: float | None = None
     cure: str = "close"
     batch: int = 256
-    steps: int = 20_000
+    steps: int = 6_000
     rate: float = 1e-2
     last_rate: float = 1e-5
     patience: int = 40

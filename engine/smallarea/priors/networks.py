@@ -26,6 +26,8 @@ Vector = NDArray[np.float64]
 Weights = dict[str, NDArray[Any]]
 
 NUMBERS_AT_ONCE = 1_000_000
+# Where hidden units start: ELU is linear above 0, and most fields stay there.
+LINEAR = 1.0
 
 
 def need_torch() -> Any:
@@ -74,24 +76,30 @@ class VaeNetwork:
     mixed_precision = True
 
     def initial(self, rng: np.random.Generator) -> Weights:
-        """Uniform within 1 / sqrt(inputs), as PyTorch starts linear layers, but for the encoder's variances.
+        """Random orthogonal matrices, the decoder's those of the encoder transposed, in the linear range of ELU.
 
-        These start at ``sigma^2 / lambda``, the posterior variance of probabilistic principal components (Tipping and
-        Bishop 1999) for noise sigma^2 = beta / 2 and a direction of the field's mean variance lambda. From variances
-        near 1 most latent variables first collapse, and come back slowly.
+        Independent random matrices have small singular values, and directions that start small are never learned:
+        their latent variables collapse. Orthogonal ones treat all directions alike (Saxe et al. 2014). Variances start
+        at ``sigma^2 / lambda``, the posterior variance of probabilistic principal components (Tipping and Bishop 1999)
+        for noise sigma^2 = beta / 2 and a direction of the field's mean variance lambda.
         """
         n = self.exact.n
         latent, width = self.settings.sizes(n)
-        layers = {"encoder": (n, width), "mean": (width, latent), "spread": (width, latent)}
-        layers |= {"hidden": (latent, width), "output": (width, n)}
-        weights = {}
-        for name, (inputs, outputs) in layers.items():
-            bound = inputs**-0.5
-            weights[f"{name}_weight"] = rng.uniform(-bound, bound, (inputs, outputs))
-            weights[f"{name}_bias"] = rng.uniform(-bound, bound, outputs)
         field = float(imitated(self.exact).entries()[:n].mean())
-        weights["spread_bias"] += np.log(min(1.0, 0.5 * self._beta / field))
-        return weights
+        inner, outer = _orthogonal(n, width, rng), _orthogonal(width, latent, rng)
+        mean, hidden = outer / np.sqrt(field), outer.T * np.sqrt(field)
+        return {
+            "encoder_weight": inner,
+            "encoder_bias": np.full(width, LINEAR),
+            "mean_weight": mean,
+            "mean_bias": -LINEAR * mean.sum(axis=0),
+            "spread_weight": rng.uniform(-1.0, 1.0, (width, latent)) / width,
+            "spread_bias": np.full(latent, np.log(min(1.0, 0.5 * self._beta / field))),
+            "hidden_weight": hidden,
+            "hidden_bias": np.full(width, LINEAR),
+            "output_weight": inner.T,
+            "output_bias": -LINEAR * inner.T.sum(axis=0),
+        }
 
     @property
     def _beta(self) -> float:
@@ -118,6 +126,12 @@ class VaeNetwork:
     def finish(self, weights: Weights, rng: np.random.Generator) -> tuple[Weights, dict[str, Any]]:
         """Cure the prior hole and keep what decodes; also return what the cure measured."""
         return cured(self.exact, self.settings, weights, rng)
+
+
+def _orthogonal(rows: int, columns: int, rng: np.random.Generator) -> Vector:
+    """Random matrix with orthonormal rows or columns, whichever are fewer."""
+    basis = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))[0]
+    return basis if rows >= columns else basis.T
 
 
 def encode(weights: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -202,7 +216,12 @@ class DecoderNetwork:
         z = rng.standard_normal((len(values), self.exact.latent_size))
         return z, self.exact.root(values, z), coordinate(self.exact.family, values, np)
 
-    def loss(self, weights: Mapping[str, Tensor], data: tuple[Tensor, ...], generator: Generator) -> Tensor:  # noqa: ARG002
+    def loss(
+        self,
+        weights: Mapping[str, Tensor],
+        data: tuple[Tensor, ...],
+        generator: Generator,  # noqa: ARG002
+    ) -> Tensor:
         """Mean squared error of a batch, each field in units of its scale."""
         torch = need_torch()
         z, x, t = data

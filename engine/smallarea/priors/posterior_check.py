@@ -17,6 +17,8 @@ from smallarea.priors.simulated_data import SimulatedData, simulate
 Vector = NDArray[np.float64]
 
 DATA_SETS = 2
+# Where the hyperparameter is integrated out, each data set has its own, and differences vary more between them.
+MIXED_SETS = 4
 # Up to so many nodes a decoder that is not linear is sampled by NUTS.
 SAMPLED_LIMIT = 400
 # On large maps: areas whose SDs are compared, and data sets from whose errors the scale of all areas is taken.
@@ -80,7 +82,8 @@ class PosteriorChecker:
         """
         linear = self._learned.is_linear(reference.value, rng)
         if reference.n <= DENSE_LIMIT:
-            data = simulate(reference, typical, DATA_SETS, rng)
+            sets = DATA_SETS if isinstance(reference, ReferenceAt) else MIXED_SETS
+            data = simulate(reference, typical, sets, rng)
             exact = exact_posterior(reference, data)
             learned = self._on_small_map(reference, data, linear, rng)
             return compare(exact, learned, exact.sd)

@@ -12,7 +12,8 @@ from smallarea.priors.families import Hyperparameter
 
 Vector = NDArray[np.float64]
 
-QUADRATURE_NODES = 32
+# Nodes over the hyperparameter: its posterior is narrower than moments are curved.
+MOMENT_NODES, POSTERIOR_NODES = 16, 32
 
 
 class Reference(Protocol):
@@ -89,7 +90,7 @@ class ReferenceMixture:
         self.exact = exact
         self.value = np.empty(0)
         self.n = exact.n
-        self._parts = quadrature(exact.family.hyperparameters[0])
+        self._parts = quadrature(exact.family.hyperparameters[0], MOMENT_NODES)
 
     def draws(self, size: int, rng: np.random.Generator) -> Vector:
         return self.exact.draws(self.exact.family.draw(rng, size), rng)
@@ -111,10 +112,10 @@ class ReferenceMixture:
 
     @property
     def components(self) -> list[tuple[float, Vector]]:
-        return self._parts
+        return quadrature(self.exact.family.hyperparameters[0], POSTERIOR_NODES)
 
 
-def quadrature(parameter: Hyperparameter, nodes: int = QUADRATURE_NODES) -> list[tuple[float, Vector]]:
+def quadrature(parameter: Hyperparameter, nodes: int) -> list[tuple[float, Vector]]:
     """Weights and values that integrate over the training distribution of a hyperparameter.
 
     Notes

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from smallarea.errors import PriorProblem
 
 DEEPEST = 24
 _LARGEST_INTEGER = 2**63
+_END = object()
 
 
 def damaged(name: str, why: str) -> PriorProblem:
@@ -64,15 +67,16 @@ def _no_constant(text: str) -> None:
 
 
 def _check_values(value: Any, name: str, what: str) -> None:
-    """Walk without recursion: the depth is what is in doubt."""
-    waiting = [(value, 0)]
-    while waiting:
-        one, depth = waiting.pop()
-        if isinstance(one, dict | list):
-            if depth >= DEEPEST:
+    """Walk without recursion, since the depth is in doubt, and without a copy, since the size is."""
+    levels: list[Iterator[Any]] = [iter((value,))]
+    while levels:
+        one = next(levels[-1], _END)
+        if one is _END:
+            levels.pop()
+        elif isinstance(one, dict | list):
+            if len(levels) > DEEPEST:
                 raise damaged(name, f"its {what} is nested too deep")
-            inner = [*one, *one.values()] if isinstance(one, dict) else one
-            waiting.extend((part, depth + 1) for part in inner)
+            levels.append(itertools.chain(one, one.values()) if isinstance(one, dict) else iter(one))
         elif isinstance(one, str):
             if not one.isascii() and any("\ud800" <= letter <= "\udfff" for letter in one):
                 raise damaged(name, f"its {what} holds half a character")

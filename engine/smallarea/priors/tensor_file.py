@@ -26,8 +26,8 @@ from smallarea.priors.strict_json import damaged, strict_json
 
 # A network of eight dense layers between 8,000 areas takes 2 GiB; four times that is not one of ours.
 LARGEST_FILE = 8 * 2**30
-# Holds the ids of half a million areas. A hostile header can blow up to some twenty times its size in memory.
-LARGEST_HEADER = 16 * 2**20
+# Holds the ids of a quarter of a million areas. A hostile header can take twenty times its size in memory.
+LARGEST_HEADER = 8 * 2**20
 MOST_TENSORS = 1000
 _LONGEST_NAME = 100
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

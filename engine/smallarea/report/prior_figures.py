@@ -13,16 +13,17 @@ import numpy.typing as npt
 
 from smallarea.priors.certificate_record import Certificate
 from smallarea.priors.gate import GATE
-from smallarea.report.classes import DIVERGING, NO_VALUE, Classes, LegendItem, classes_by_breaks
+from smallarea.report.classes import NO_VALUE, Classes, LegendItem, classes_by_breaks
 from smallarea.report.drawing import BLUE, GRID, MUTED, RED, cloud, diagonal, labels, log_axis, square
 from smallarea.report.encoding import Picture, as_svg
-from smallarea.report.formatting import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FloatArray = npt.NDArray[np.float64]
 
+# Brown below, blue above; what is as it should be has a colour of its own, since most of a good map has it.
+_AROUND = ("#8c510a", "#d8b365", "#d3e2d6", "#7fb8c9", "#1f6089")
 RATIO_BREAKS = (0.8, 0.95, 1.05, 1.25)
 ERROR_BREAKS = (-0.1, -0.02, 0.02, 0.1)
 # Errors below this are rounding.
@@ -61,7 +62,7 @@ def degree_chart(certificate: Certificate, shown: float | None) -> Picture:
     for point in certificate.points:
         x = [one.degree for one in point.by_degree]
         y = [one.ratio for one in point.by_degree]
-        seen += y
+        seen += [ratio for ratio in y if np.isfinite(ratio)]
         own = point.value == shown
         axes.plot(
             x,
@@ -90,7 +91,7 @@ def error_chart(certificate: Certificate) -> Picture | None:
     Picture or None
         None with a single point.
     """
-    points = certificate.points
+    points = [point for point in certificate.points if np.isfinite(point.frobenius + point.frobenius_se)]
     if len(points) < 2:
         return None
     figure, axes = square()
@@ -103,7 +104,7 @@ def error_chart(certificate: Certificate) -> Picture | None:
     log_axis(axes.yaxis, (float(y.min()), max(GATE.frobenius, float(upper.max()))))
     axes.set_ylim(float(y.min()) / 2.0, 2.0 * max(GATE.frobenius, float(upper.max())))
     _powers(axes)
-    axes.set_xticks(x, [significant(point.value, 3).rstrip("0").rstrip(".") or "0" for point in points])
+    axes.set_xticks(x, [f"{point.value:.3g}" for point in points])
     axes.tick_params(axis="x", labelsize=8)
     labels(axes, "Hyperparameter", "Relative Frobenius error")
     return as_svg(figure)
@@ -193,6 +194,6 @@ def classes_at(values: FloatArray, breaks: Sequence[float], texts: Sequence[str]
     index = np.where(np.isfinite(values), np.searchsorted(breaks, np.nan_to_num(values), side="right"), -1)
     items = [
         LegendItem(colour, text, int(np.count_nonzero(index == k)))
-        for k, (colour, text) in enumerate(zip(DIVERGING, texts, strict=True))
+        for k, (colour, text) in enumerate(zip(_AROUND, texts, strict=True))
     ]
     return Classes(index.astype(np.int64), (*items, *_without(index)))

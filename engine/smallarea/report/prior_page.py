@@ -137,15 +137,16 @@ def render_prior(
         parameter=certificate.parameter,
         rows=[_row(point, len(points)) for point in points],
         where=where,
+        worst=show.point is max(points, key=lambda one: one.frobenius) and len(points) > 1,
         centre=graph.ids[show.centre],
         follows=bool(np.nanmax(np.abs(show.exact_draw - show.learned_draw)) < np.nanstd(show.exact_draw)),
         scatter=covariance_chart(show.exact_points, show.learned_points),
         degrees=degree_chart(certificate, show.point.value),
         errors=error_chart(certificate),
-        loss=loss_chart(prior.training.get("losses") or []),
+        loss=loss_chart(_losses(prior)),
         covariance_maps=_row_maps(shapes, show),
         draw_maps=_draw_maps(shapes, show),
-        fidelity_maps=_fidelity_maps(shapes, certificate),
+        fidelity_maps=_fidelity_maps(shapes, certificate, graph.ids),
         training=_training(prior),
         settings=[(name, setting(value)) for name, value in prior.settings.items()],
         gate=GATE,
@@ -278,7 +279,8 @@ def _row_maps(shapes: maps.MapShapes | None, show: Showcase) -> list[tuple[Pictu
         return []
     marked = np.zeros(len(show.exact_row), dtype=bool)
     marked[show.centre] = True
-    exact, learned = common_classes(show.exact_row, show.learned_row)
+    # Differences that no fit would notice get no colours of their own.
+    exact, learned = common_classes(np.round(show.exact_row, 2), np.round(show.learned_row, 2))
     return [(maps.draw_map(shapes, one, marked), one.legend) for one in (exact, learned)]
 
 
@@ -289,12 +291,35 @@ def _draw_maps(shapes: maps.MapShapes | None, show: Showcase) -> list[tuple[Pict
     return [(maps.draw_map(shapes, one), one.legend) for one in (exact, learned)]
 
 
-def _fidelity_maps(shapes: maps.MapShapes | None, certificate: Certificate) -> list[tuple[Picture, Any]]:
+def _fidelity_maps(
+    shapes: maps.MapShapes | None, certificate: Certificate, ids: tuple[str, ...]
+) -> list[tuple[Picture, Any]]:
     if shapes is None or certificate.areas is None:
         return []
-    ratio = classes_at(certificate.areas.variance_ratio, RATIO_BREAKS, _RATIO_TEXTS)
-    error = classes_at(certificate.areas.neighbour_error, ERROR_BREAKS, _ERROR_TEXTS)
+    # The certificate may have been computed with the areas in another order.
+    table = certificate.areas_table().set_index("area").loc[list(ids)]
+    ratio = classes_at(table["variance_ratio"].to_numpy(), RATIO_BREAKS, _RATIO_TEXTS)
+    error = classes_at(table["neighbour_error"].to_numpy(), ERROR_BREAKS, _ERROR_TEXTS)
     return [(maps.draw_map(shapes, one), one.legend) for one in (ratio, error)]
+
+
+def _losses(prior: SpatialPrior) -> list[list[float | None]]:
+    """Return the course of the training: step, training loss or None, validation loss.
+
+    Raises
+    ------
+    PriorProblem
+        If the record, which came from a file, holds something else there.
+    """
+    losses, time = prior.training.get("losses") or [], prior.training.get("seconds", 0.0)
+    rows = losses if isinstance(losses, list) else [losses]
+    plain = all(
+        isinstance(row, list | tuple) and len(row) == 3 and all(x is None or type(x) in (int, float) for x in row)
+        for row in rows
+    )
+    if not plain or type(time) not in (int, float):
+        raise PriorProblem("The record of the training of a spatial prior is malformed. Train the prior again.")
+    return rows
 
 
 def _training(prior: SpatialPrior) -> list[tuple[str, str]]:

@@ -109,7 +109,10 @@ def _coefficients(
     beta = shift + fit.beta @ transform.T
     lower, upper = np.quantile(beta, tails(level), axis=0)
     parts = []
-    for name, at in zip(specification.responses, observations.terms, strict=True):
+    blocks = list(zip(specification.responses, observations.terms, strict=True))
+    # Periods of one quantity share their coefficients.
+    common = len(blocks) > 1 and len({at.start for at in observations.terms}) == 1
+    for name, at in blocks[:1] if common else blocks:
         columns = {"estimate": beta.mean(axis=0)[at], "se": beta.std(axis=0, ddof=1)[at]}
         parts.append(
             pd.DataFrame(

@@ -15,7 +15,7 @@ from smallarea._version import __version__
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*([^;]*)(?:;(.*))?$")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
-_USER_EXTRAS = ("posterior", "survey", "learned")
+_USER_EXTRAS = ("posterior", "survey", "hmc", "learned")
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,8 @@ _FALLBACK = (
     "pillow",
     'arviz; extra == "posterior"',
     'h5netcdf; extra == "posterior"',
+    'jax; extra == "hmc"',
+    'numpyro; extra == "hmc"',
+    'safetensors; extra == "hmc"',
     'torch; extra == "learned"',
-    'jax; extra == "learned"',
-    'numpyro; extra == "learned"',
-    'safetensors; extra == "learned"',
 )

@@ -80,13 +80,13 @@ def check_call(call: Mapping[str, Any]) -> None:
             raise JobProblem(f"{name} must be at least {least}; got {call[name]}.")
 
 
-def check_sampling(call: Mapping[str, Any], any_order: bool) -> None:
+def check_sampling(call: Mapping[str, Any], any_order: bool = False) -> None:
     """Refuse what only Hamiltonian Monte Carlo knows where it is not asked for, and what it does not know.
 
     Parameters
     ----------
     call : mapping
-        Parameters of `fit` by name.
+        Parameters of a fit by name.
     any_order : bool
         Whether all orders of a chain are to be tried.
 

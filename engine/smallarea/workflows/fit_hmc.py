@@ -204,7 +204,7 @@ def _prior_warnings(prior: SpatialPrior | None, fit: HmcPosterior, graph: AreaGr
         return ()
     from smallarea.priors.gate import gate_warning
 
-    columns = [at for at, name in enumerate(fit.names) if name.startswith("rho")]
+    columns = [at for at, name in enumerate(fit.names) if name.partition("[")[0] in ("rho", "range")]
     values = np.quantile(fit.hyperparameters[:, columns], PLAUSIBLE).tolist() if columns else None
     warning = gate_warning(prior.certificate, values, graph.fingerprint)
     return (warning,) if warning else ()

@@ -15,8 +15,9 @@ from smallarea.errors import JobProblem, ModelProblem, named
 from smallarea.io import check_suffix
 from smallarea.results.reliability import classify, load_preset, scale_cautions
 from smallarea.results.space_time_result import SpaceTimeResult, dropped_cells
-from smallarea.workflows.fit_call import plain
+from smallarea.workflows.fit_call import check_sampling, plain
 from smallarea.workflows.fit_graph import adjacency_of
+from smallarea.workflows.fit_hmc import HmcSettings
 from smallarea.workflows.fit_model import Settings
 from smallarea.workflows.fit_notes import sampler_warnings
 from smallarea.workflows.fit_output import write_outputs
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from smallarea.areas import AreaGraph
+    from smallarea.priors import SpatialPrior
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
@@ -35,7 +37,8 @@ Progress = Callable[[float, str], None]
 _EFFECTS = {"car_ar1": "car", "leroux_ar1": "leroux", "bym2_ar1": "bym2", "icar_ar1": "icar"}
 _CHOICES = {
     "model": (*_EFFECTS, "stfh"),
-    "method": (None, "bayes", "reml", "ml"),
+    "method": (None, "bayes", "hmc", "reml", "ml"),
+    "form": ("auto", "density", "filter", "prior"),
     "variance_type": ("variance", "standard_error", "margin_of_error"),
     "gaps": ("error", "fill"),
     "contiguity": ("queen", "rook"),
@@ -52,7 +55,7 @@ _FORMATS = {
     "excel": ((".xlsx",), "an Excel workbook"),
     "posterior": ((".nc",), "NetCDF"),
 }
-_LEAST = {"draws": 1, "min_ess": 1, "seed": 0, "workers": 0, "replicates": 1}
+_LEAST = {"draws": 1, "min_ess": 1, "seed": 0, "workers": 0, "replicates": 1, "chains": 1, "warmup": 1}
 
 
 def fit_space_time(
@@ -76,7 +79,11 @@ def fit_space_time(
     intercept: bool = True,
     model: Literal["car_ar1", "leroux_ar1", "bym2_ar1", "icar_ar1", "stfh"] = "car_ar1",
     iid_part: bool | None = None,
-    method: Literal["bayes", "reml", "ml"] | None = None,
+    method: Literal["bayes", "hmc", "reml", "ml"] | None = None,
+    form: Literal["auto", "density", "filter", "prior"] = "auto",
+    spatial_prior: PathLike | SpatialPrior | None = None,
+    chains: int = 4,
+    warmup: int = 500,
     replicates: int = 200,
     graph: PathLike | AreaGraph | None = None,
     contiguity: Literal["queen", "rook"] = "queen",
@@ -127,6 +134,9 @@ def fit_space_time(
     intercept, model, iid_part, method, priors
         The model; see :func:`smallarea.area_level.specify_space_time`. The method is by default ``bayes``, with
         ``stfh`` ``reml``.
+    form, spatial_prior, chains, warmup
+        For method ``hmc``: how the spatial effect enters the sampler, a learned spatial prior (file, name in the
+        library, or :class:`smallarea.priors.SpatialPrior`), chains, warm-up steps of each.
     replicates : int
         Of the bootstrap, which gives ``stfh`` its standard errors.
     graph : path, AreaGraph or None
@@ -210,7 +220,9 @@ def fit_space_time(
                 method=chosen,
                 priors=priors,
             )
-            settings = Settings(draws, min_ess, level, seed, solver, workers)
+            settings: Settings | HmcSettings = Settings(draws, min_ess, level, seed, solver, workers)
+            if chosen == "hmc":
+                settings = HmcSettings(form, spatial_prior, chains, warmup, draws, level, seed)
             fitted = fit_in_time(found, specification, adjacency, direct, settings, fitting)
     if fitted.seconds:
         timings.pop("model")
@@ -223,7 +235,7 @@ def fit_space_time(
         fitted.tables.hyperparameters,
         fitted.tables.fit_statistics,
         fitted.tables.diagnostics,
-        _model(call, chosen, fitted, specification, found),
+        {**_model(call, chosen, fitted, specification, found), **fitted.record},
         (
             *space_time_warnings(found, adjacency, model in ("car_ar1", "icar_ar1")),
             *sampler_warnings(fitted.tables.diagnostics, min_ess),
@@ -276,11 +288,12 @@ def _check_call(call: Mapping[str, Any]) -> None:
 
 def _check_model(call: Mapping[str, Any], method: str) -> None:
     """Refuse what the chosen model or method does not know."""
-    if call["posterior"] is not None and method != "bayes":
+    check_sampling({**call, "method": method})
+    if call["posterior"] is not None and method not in ("bayes", "hmc"):
         raise JobProblem(f"Method {method!r} has no posterior draws to write. Leave 'posterior' out, or use 'bayes'.")
     if call["model"] != "stfh":
         return
-    if method == "bayes":
+    if method not in ("reml", "ml"):
         raise ModelProblem("The model 'stfh' is fitted by 'reml' or 'ml'. Choose one of them, or the model 'car_ar1'.")
     if call["priors"] or call["iid_part"] is not None:
         raise ModelProblem(

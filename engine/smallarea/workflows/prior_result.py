@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from smallarea.priors.certificate_record import Certificate
 
 
+# What a summary says of the record of a training.
+_OF_TRAINING = ("steps", "seconds", "device", "seed", "largest_error")
+
+
 @dataclass(frozen=True)
 class PriorResult:
     """A spatial prior, and how far it can be trusted on a geography.
@@ -49,7 +53,10 @@ class PriorResult:
                 self.prior.fingerprint,
             ),
             "n_islands": len(self.graph.islands),
+            "settings": {name: value for name, value in self.prior.settings.items() if value is not None},
+            "training": {name: self.prior.training[name] for name in _OF_TRAINING if name in self.prior.training},
             **verdict(certified),
+            **({} if self.certificate is None else _worst(self.certificate)),
         }
 
     @property
@@ -103,6 +110,15 @@ def verdict(certificate: Mapping[str, Any] | None) -> dict[str, Any]:
     failures = list(certificate.get("failures", ()))
     passed = bool(certificate.get("passed", False))
     return {"certificate": "passed" if passed else "not passed", "passed": passed, "n_failures": len(failures)}
+
+
+def _worst(certificate: Certificate) -> dict[str, Any]:
+    """Return the largest errors over the values of the hyperparameter that the certificate looked at."""
+    checks = [point.posterior.mean_max for point in certificate.points if point.posterior is not None]
+    return {
+        "covariance_error": max((point.frobenius for point in certificate.points), default=None),
+        "posterior_difference": max(checks, default=None),
+    }
 
 
 def prior_warnings(certificate: Certificate | None) -> tuple[str, ...]:

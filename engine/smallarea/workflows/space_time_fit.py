@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from smallarea.area_level import (
     standardise,
 )
 from smallarea.area_level import fit_space_time as fit_eblup_in_time
+from smallarea.area_level.hmc import normal_observations
 from smallarea.area_level.sar import graph_weights
 from smallarea.errors import named
 from smallarea.results.space_time_result import in_time
 from smallarea.results.stfh_tables import stfh_tables
 from smallarea.results.tables import FitTables
+from smallarea.workflows.fit_hmc import HmcSettings, fit_hmc
 from smallarea.workflows.fit_model import Settings, fit_stacked
 from smallarea.workflows.space_time_input import SpaceTimeInput
 
@@ -38,12 +40,13 @@ w_it = rho_time w_i,t-1 + N(0, sd_time^2), stationary"""
 
 @dataclass(frozen=True)
 class SpaceTimeFit:
-    """Tables with a period in each row, the model as it is printed, seconds by stage, and what to warn of."""
+    """Tables with a period in each row, the printed model, seconds by stage, what to warn of, what to record."""
 
     tables: FitTables
     formula: str
     seconds: dict[str, float]
     warnings: tuple[str, ...]
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 def fit_in_time(
@@ -51,7 +54,7 @@ def fit_in_time(
     specification: SpaceTimeSpecification,
     graph: AreaGraph,
     response: str,
-    settings: Settings,
+    settings: Settings | HmcSettings,
     tell: Progress,
 ) -> SpaceTimeFit:
     """Fit a separable space-time model by any method.
@@ -66,8 +69,8 @@ def fit_in_time(
         The adjacency graph of the areas in their order.
     response : str
         Field with the direct estimates.
-    settings : Settings
-        How to fit.
+    settings : Settings or HmcSettings
+        How to fit; the latter for the method ``hmc``.
     tell : callable
         ``tell(percent, text)``; may raise to cancel.
 
@@ -83,9 +86,13 @@ def fit_in_time(
     """
     stacked = stack_periods(standardise(found.cells, specification.intercept), len(found.periods.labels))
     tell(0.0, "fitting the model")
-    fitted = fit_stacked(found.by_period(), stacked, specification, graph, settings, tell)
+    if isinstance(settings, HmcSettings):
+        observations = normal_observations(stacked, found.ids)
+        fitted = fit_hmc(found.by_period(), stacked, observations, specification, graph, settings, tell)
+    else:
+        fitted = fit_stacked(found.by_period(), stacked, specification, graph, settings, tell)
     tables = in_time(fitted.tables, found.periods.column(), response)
-    return SpaceTimeFit(tables, str(specification), fitted.seconds, fitted.warnings)
+    return SpaceTimeFit(tables, str(fitted.specification), fitted.seconds, fitted.warnings, fitted.record)
 
 
 def fit_stfh(

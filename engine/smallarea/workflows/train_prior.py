@@ -39,6 +39,8 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "checkpoint": ("decoder", "beta-vae"),
 }
 _SETTINGS = tuple(name for name in _OWN if name != "checkpoint")
+# Upper end of rho's range for an architecture that costs nothing there: real tracts put rho near 0.998.
+FILTER_UPPER = 0.9999
 
 
 def train_prior(
@@ -92,7 +94,7 @@ def train_prior(
     family : {'car', 'leroux', 'bym2', 'icar', 'gp'}
         The prior to imitate; see :mod:`smallarea.priors.families`.
     lower, upper : float, optional
-        Range of its hyperparameter.
+        Range of its hyperparameter; of rho by default 0 to 0.99, for a graph-filter to 0.9999.
     distribution : {'uniform', 'closeness'}, optional
         How training draws the hyperparameter.
     degree, cut : optional
@@ -146,7 +148,10 @@ def train_prior(
     tell = progress or silent
     _check_call(call)
     own = {name: call[name] for name in _SETTINGS if call[name] is not None}
-    imitated = make_family(family, lower=lower, upper=upper, distribution=distribution)
+    imitated = _family(family, architecture, lower, upper, distribution)
+    kept = PriorLibrary.at(library)
+    if keep:
+        kept.make_folder()  # better said now than after an hour of training
     with AtomicOutputs() as outputs:
         file = outputs.path(output) if output is not None else None
         page = outputs.path(report) if report is not None else None
@@ -169,11 +174,16 @@ def train_prior(
         if page is not None:
             write_report(page, result)
         if keep:
-            kept = PriorLibrary.at(library)
-            kept.make_folder()
             write_prior(outputs.path(kept.path_of(result.prior)), result.prior)
     tell(100.0, "done")
     return result
+
+
+def _family(name: str, architecture: str, lower: float | None, upper: float | None, distribution: str | None) -> Family:
+    """Return the family to imitate; a filter covers every rho below 1 alike, so its usual range does too."""
+    if upper is None and architecture == "graph-filter" and name in ("car", "leroux", "bym2"):
+        upper = FILTER_UPPER
+    return make_family(name, lower=lower, upper=upper, distribution=distribution)
 
 
 def _filter(imitated: Family, graph: AreaGraph, own: Mapping[str, Any]) -> SpatialPrior:

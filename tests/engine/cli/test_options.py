@@ -18,6 +18,7 @@ COMMANDS = {
     "check_areas": "areas check",
     "build_adjacency": "areas adjacency",
     "fit": "fit",
+    "fit_counts": "fit-counts",
     "fit_space_time": "fit-space-time",
     "compare": "compare",
     "export": "export",

@@ -14,9 +14,10 @@ def test_the_events_come_in_order_and_the_result_is_last(engine, events, tmp_pat
         """
         progress(30, "half")
         assert parameters["graph"].endswith("graph.json")
+        open(parameters["graph"], "w").close()
         return Result()
         """,
-        {"graph": "graph.json"},
+        {"graph": "graph.json", "edges": "edges.gpkg"},
     )
     assert done.returncode == 0, done.stderr
     lines = events(done.stdout)
@@ -26,7 +27,7 @@ def test_the_events_come_in_order_and_the_result_is_last(engine, events, tmp_pat
     assert lines[-1] == {
         "type": "result",
         "task": "build_adjacency",
-        "outputs": {"graph": str(tmp_path / "graph.json")},
+        "outputs": {"graph": str(tmp_path / "graph.json")},  # what was not written is not named
         "summary": {"n_areas": 3},
     }
 

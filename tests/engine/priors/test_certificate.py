@@ -53,6 +53,12 @@ def test_a_prior_that_is_not_normal_or_not_centred_does_not_pass():
     assert any("distribution" in text for text in skewed.failures)
 
 
+def test_the_joint_test_alone_can_fail_a_prior_on_a_long_grid():
+    grid = np.linspace(0.5, 0.9, 9).tolist()
+    found = certified("white", posterior_check=False, grid=grid)
+    assert sum("joint distribution" in text for text in found.failures) >= 5
+
+
 def test_without_a_posterior_check_nothing_passes():
     found = certified(posterior_check=False)
     assert found.failures == ("The posterior check was not made. Certify the prior with it.",)
@@ -100,6 +106,9 @@ def test_areas_show_their_worst_value():
         {"family": {"name": "no such"}},
         {"points": None},
         {"nodes": "many"},
+        {"nodes": float("inf")},
+        {"points": []},
+        {"points": ["rho"]},
     ],
 )
 def test_a_damaged_certificate_is_refused(damage):
@@ -198,6 +207,11 @@ def test_numbers_that_are_not_numbers_pass_no_bar():
     assert sum("Frobenius" in text or "joint" in text for text in broken.failures) == 2
     read = Certificate.from_json(broken.to_json())
     assert read.failures == broken.failures
+    checked = certified(grid=[0.5])
+    bad = dataclasses.replace(checked.points[0].posterior, mean_max=float("nan"), sd_high=float("nan"))
+    lost = dataclasses.replace(checked, points=(dataclasses.replace(checked.points[0], posterior=bad),))
+    assert sum("posterior" in text for text in lost.failures) == 2
+    assert Certificate.from_json(lost.to_json()).failures == lost.failures
 
 
 def test_bars_are_those_of_the_documentation(request):

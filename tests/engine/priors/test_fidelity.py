@@ -148,6 +148,21 @@ def test_draws_find_the_error_of_a_wrong_covariance_with_and_without_twins():
     assert paired_se < cross_error(Drawn(near.learned, None), covariance.__matmul__, float(np.sum(covariance**2)))[1]
 
 
+def test_draws_on_a_large_map_agree_with_those_on_a_small_one(monkeypatch):
+    from smallarea.priors import drawn_moments
+
+    graph = lattice(7, 8)
+    learned, reference, pairs = prepared(graph, "bent", rows=20)
+    whole = make_pairs(graph, np.random.default_rng(1), 100)
+    small = measure_by_draws(learned, reference, whole, 4096, np.random.default_rng(15))
+    monkeypatch.setattr(drawn_moments, "DENSE_LIMIT", 10)
+    large = measure_by_draws(learned, reference, pairs, 4096, np.random.default_rng(15))
+    np.testing.assert_allclose(large.variance_ratio, small.variance_ratio, rtol=1e-9)
+    np.testing.assert_allclose(large.exact.edges, small.exact.edges, rtol=1e-9)
+    assert large.frobenius.value == pytest.approx(small.frobenius.value, rel=1e-6)
+    assert large.srmr.value == pytest.approx(small.srmr.value, rel=1e-6)
+
+
 def test_a_prior_that_is_not_centred_shows_its_offset():
     learned, reference, pairs = prepared(lattice(5, 6), "shifted")
     found = measure(learned, reference, pairs, 4096, np.random.default_rng(14))
@@ -171,7 +186,7 @@ def test_the_mixture_is_the_mean_over_the_training_distribution(distribution):
     means = np.mean(1.0 / (1.0 - rho[:, None] * values[None, :]), axis=0)
     expected = (vectors * means) @ vectors.T / np.sqrt(np.outer(graph.degrees, graph.degrees))
     np.testing.assert_allclose(mixture.covariance(), expected, rtol=2e-4)
-    weights = [weight for weight, _ in quadrature(of.hyperparameters[0])]
+    weights = [weight for weight, _ in quadrature(of.hyperparameters[0], 8)]
     assert sum(weights) == pytest.approx(1.0)
     entries = mixture.entries()
     np.testing.assert_allclose(entries[:16], np.diag(mixture.covariance()), rtol=1e-10)

@@ -386,7 +386,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_prior_too_large_for_its_own_limits_is_not_written(tmp_path: Path) -> None:
-    prior = made(training={"note": "x" * (17 * 2**20)})
+    prior = made(training={"note": "x" * (9 * 2**20)})
     with pytest.raises(PriorProblem, match="too large to be saved"):
         save_prior(tmp_path / "x.safetensors", prior)
     assert not list(tmp_path.iterdir())

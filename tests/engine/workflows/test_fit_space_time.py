@@ -11,9 +11,11 @@ from smallarea.area_level import fit_space_time as fit_eblup_in_time
 from smallarea.area_level.data import AreaLevelData, standardise
 from smallarea.area_level.sar import graph_weights
 from smallarea.area_level.stacked import stack_periods
-from smallarea.areas import build_adjacency, read_areas
+from smallarea.areas import AreaGraph, build_adjacency, read_areas
 from smallarea.errors import JobProblem, ModelProblem, OutputProblem, TableProblem, VarianceProblem
 from smallarea.jobs.runner import run_job_file
+from smallarea.priors import family
+from smallarea.priors.graph_filter import standard_filter
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.workflows import export, fit, fit_space_time
 
@@ -92,6 +94,26 @@ def test_estimates_are_those_of_the_engine(survey):
     assert result.dropped.to_numpy().tolist() == [
         ["cell", "A002 in 2021", "direct estimate set aside: sampling variance zero"]
     ]
+
+
+def test_a_spatial_prior_in_time_gives_the_exact_fit(survey):
+    """A filter of another map in the place of the spatial effect, autoregressive in time."""
+    polygons, table = survey
+    elsewhere = AreaGraph.from_edges(["a", "b", "c"], [(0, 1), (1, 2)])
+    prior = standard_filter(family("car", upper=0.9999), elsewhere)
+    sampled = fit_space_time(
+        polygons, table=table, **FIELDS, method="hmc", spatial_prior=prior, draws=1000, chains=2, warmup=300
+    )
+    exact = fit_space_time(polygons, table=table, **FIELDS, draws=2000, solver="dense")
+    reached = sampled.diagnostics["area_ess_min"]
+    apart = np.abs(sampled.estimates["estimate"] - exact.estimates["estimate"]) / exact.estimates["se"]
+    # Monte Carlo error of the largest of 84 cells.
+    assert apart.max() < 4.5 / np.sqrt(reached)
+    assert len(sampled.coefficients) == len(exact.coefficients) == 1
+    assert sampled.model["form"] == "prior"
+    assert sampled.hyperparameters["name"].tolist() == exact.hyperparameters["name"].tolist()
+    with pytest.raises(JobProblem, match="belongs to method 'hmc'"):
+        fit_space_time(polygons, table=table, **FIELDS, spatial_prior=prior)
 
 
 @pytest.mark.parametrize("method", ["reml", "ml"])

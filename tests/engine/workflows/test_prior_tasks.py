@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import smallarea
 from shapely.geometry import box
 from smallarea.areas import AreaGraph
-from smallarea.errors import Cancelled, JobProblem, OutputProblem, PriorProblem
+from smallarea.errors import Cancelled, EngineUnavailable, JobProblem, OutputProblem, PriorProblem
 from smallarea.priors.library import PriorLibrary
 from smallarea.priors.prior_file import load_prior, save_prior
 
@@ -66,6 +67,9 @@ def test_the_summary_says_what_it_is_and_whether_it_passed(trained) -> None:
     assert (summary["n_areas"], summary["n_islands"]) == (31, 1)
     assert (summary["certificate"], summary["passed"], summary["n_failures"]) == ("passed", True, 0)
     assert summary["serves"] == "any geography"
+    assert summary["settings"] == {"degree": 16, "cut": 0.95}
+    assert 0.0 < summary["covariance_error"] < 0.01
+    assert 0.0 < summary["posterior_difference"] < 0.05
 
 
 def test_the_same_call_gives_the_same_file(squares, tmp_path) -> None:
@@ -214,6 +218,18 @@ def test_each_mistake_has_its_message_and_leaves_nothing(squares, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_library_that_cannot_be_made_is_said_before_the_training(squares, tmp_path) -> None:
+    (tmp_path / "library").write_text("a file")
+    told = []
+    with pytest.raises(OutputProblem, match="Cannot make the library"):
+        smallarea.train_prior(
+            squares, id_field="code", keep=True, library=tmp_path / "library", output=tmp_path / "p.safetensors",
+            progress=lambda percent, text: told.append(percent),
+        )  # fmt: skip
+    assert told == []
+    assert [path.name for path in tmp_path.iterdir()] == ["library"]
+
+
 def test_a_network_refuses_another_geography(trained, squares, tmp_path) -> None:
     pytest.importorskip("torch")
     smallarea.train_prior(
@@ -244,3 +260,57 @@ def test_a_saved_graph_is_put_into_the_order_of_the_polygons(trained, squares, t
     result = smallarea.train_prior(squares, id_field="code", graph=tmp_path / "g.json", certify=False)
     assert result.graph.ids == tuple(squares["code"])
     assert isinstance(result.graph, AreaGraph)
+
+
+def test_without_jax_a_filter_is_made_but_not_proved(squares, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "jax", None)
+    made = smallarea.train_prior(squares, id_field="code", certify=False, output=tmp_path / "p.safetensors")
+    assert made.summary["certificate"] == "none"
+    for call in (
+        lambda: smallarea.train_prior(squares, id_field="code", output=tmp_path / "q.safetensors"),
+        lambda: smallarea.verify_prior(tmp_path / "p.safetensors", certified=tmp_path / "q.safetensors"),
+    ):
+        with pytest.raises(EngineUnavailable, match=r'pip install "smallarea\[hmc\]"'):
+            call()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+def test_without_torch_a_network_is_refused_with_the_remedy(squares, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(EngineUnavailable, match=r'pip install "smallarea\[learned\]"'):
+        smallarea.train_prior(squares, id_field="code", architecture="decoder", output=tmp_path / "p.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stopped_training_goes_on_from_its_checkpoint(trained, tmp_path) -> None:
+    pytest.importorskip("torch")
+    call = {"graph": trained[0].graph, "architecture": "decoder", "steps": 30, "certify": False, "seed": 3}
+    whole = smallarea.train_prior(**call)
+
+    def stop(percent: float, text: str) -> None:
+        if percent > 30.0:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        smallarea.train_prior(**call, checkpoint=tmp_path / "c.npz", output=tmp_path / "p.safetensors", progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]
+    rest = smallarea.train_prior(**call, checkpoint=tmp_path / "c.npz")
+    for name, weight in whole.prior.weights.items():
+        np.testing.assert_array_equal(rest.prior.weights[name], weight)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"losses": "<script>"}, {"losses": [[1, 2]]}, {"losses": [[1, None, {}]]}, {"losses": {"a": 1}}, {"seconds": "1"},
+     {"device": "<script>"}, {"<img src=x>": "<b>", "versions": {"<script>": 1}, "steps": ["<script>"]}],
+)  # fmt: skip
+def test_a_hostile_record_is_refused_or_shown_as_text(trained, tmp_path, record) -> None:
+    save_prior(tmp_path / "x.safetensors", dataclasses.replace(trained[0].prior, training=record))
+    page = tmp_path / "r.html"
+    try:
+        smallarea.show_prior(tmp_path / "x.safetensors", report=page)
+    except PriorProblem:
+        assert not page.exists()
+        return
+    assert "<script" not in page.read_text(encoding="utf-8")
+    assert "<img src=x>" not in page.read_text(encoding="utf-8")

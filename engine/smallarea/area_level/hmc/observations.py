@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from smallarea.area_level.data import standardised_design
 from smallarea.area_level.stacked import StackedData
-from smallarea.errors import ModelProblem, TableProblem, VarianceProblem, named
 
 Vector = NDArray[np.float64]
 
@@ -23,13 +20,11 @@ LIKELIHOODS: Mapping[str, str] = {
     "poisson": "y ~ Poisson(exposure * theta), log link",
     "beta": "y ~ Beta with mean theta and theta (1 - theta) / (1 + precision) as variance, logit link",
 }
-# Above this many, a count in floating point numbers may have been rounded.
-LARGEST_COUNT = 2.0**53
 
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """N areas and K responses with their likelihood; make them with one of the functions of this module.
+    """N areas and K responses with their likelihood; make them with `normal_observations` or a function of `checked`.
 
     Attributes
     ----------
@@ -162,246 +157,4 @@ def normal_observations(data: StackedData, areas: Sequence[str]) -> Observations
         tuple(response.x_location for response in data.responses),
         tuple(response.x_scale for response in data.responses),
         first.intercept,
-    )
-
-
-def binomial_observations(
-    areas: Sequence[str],
-    counts: Vector,
-    trials: Vector,
-    covariates: Vector | None = None,
-    covariate_names: Sequence[str] = (),
-    *,
-    intercept: bool = True,
-) -> Observations:
-    """Take counts out of a number of trials.
-
-    Parameters
-    ----------
-    areas : sequence of str, length N
-        Area ids.
-    counts, trials : ndarray, shape (N,) or (N, K)
-        Whole numbers, counts no larger than trials; a cell where either is NaN, or with no trial, is missing.
-    covariates : ndarray, shape (N, p), optional
-        Covariates of every response, finite everywhere.
-    covariate_names : sequence of str
-        Their names.
-    intercept : bool
-        Whether the model has an intercept.
-
-    Returns
-    -------
-    Observations
-        With the binomial likelihood and covariates standardised.
-
-    Raises
-    ------
-    TableProblem
-        If numbers are not counts, there are more than trials, or a covariate is missing.
-    ModelProblem
-        If covariates are constant or collinear, or too few areas are observed.
-    """
-    y, n = _columns(areas, counts, "counts"), _columns(areas, trials, "trials")
-    _refuse(areas, ~_whole(y), TableProblem, "Counts must be whole numbers, 0 or more; they are not in {}.")
-    _refuse(areas, ~_whole(n), TableProblem, "Trials must be whole numbers, 0 or more; they are not in {}.")
-    _refuse(
-        areas,
-        y > n,
-        TableProblem,
-        "There are more counts than trials in {}. Exchange the two fields, or mend the table.",
-    )
-    seen = np.isfinite(y) & np.isfinite(n) & (np.nan_to_num(n) > 0.0)
-    return _assemble("binomial", areas, y, seen, n, np.zeros_like(y), covariates, covariate_names, intercept)
-
-
-def poisson_observations(
-    areas: Sequence[str],
-    counts: Vector,
-    exposure: Vector | None = None,
-    covariates: Vector | None = None,
-    covariate_names: Sequence[str] = (),
-    *,
-    intercept: bool = True,
-) -> Observations:
-    """Take counts of events with their exposure: population, person-years, or expected counts.
-
-    Parameters
-    ----------
-    areas : sequence of str, length N
-        Area ids.
-    counts : ndarray, shape (N,) or (N, K)
-        Whole numbers, NaN where missing.
-    exposure : ndarray, shape (N,) or (N, K), optional
-        Positive numbers; 1 everywhere if not given. The rate is per unit of exposure. Where a count is missing the
-        exposure does not matter.
-    covariates, covariate_names, intercept
-        As in :func:`binomial_observations`.
-
-    Returns
-    -------
-    Observations
-        With the Poisson likelihood and covariates standardised.
-
-    Raises
-    ------
-    TableProblem
-        If numbers are not counts, an exposure is not positive, or a covariate is missing.
-    ModelProblem
-        If covariates are constant or collinear, or too few areas are observed.
-    """
-    y = _columns(areas, counts, "counts")
-    given = np.ones_like(y) if exposure is None else _columns(areas, exposure, "exposure", like=y)
-    _refuse(areas, ~_whole(y), TableProblem, "Counts must be whole numbers, 0 or more; they are not in {}.")
-    seen = np.isfinite(y)
-    _refuse(
-        areas,
-        seen & ~((given > 0.0) & np.isfinite(given)),
-        TableProblem,
-        "Exposure must be positive where there is a count; it is not in {}. Set the counts there to missing (NULL), or "
-        "mend the exposure.",
-    )
-    return _assemble("poisson", areas, y, seen, given, np.zeros_like(y), covariates, covariate_names, intercept)
-
-
-def beta_observations(
-    areas: Sequence[str],
-    proportions: Vector,
-    variances: Vector,
-    covariates: Vector | None = None,
-    covariate_names: Sequence[str] = (),
-    *,
-    intercept: bool = True,
-) -> Observations:
-    """Take direct estimates of proportions with known sampling variances.
-
-    The variance is known at the estimate, so it says how much the area's sample is worth:
-    ``precision = y (1 - y) / variance - 1``, and the estimate has variance ``theta (1 - theta) / (1 + precision)``
-    around a proportion theta.
-
-    Parameters
-    ----------
-    areas : sequence of str, length N
-        Area ids.
-    proportions, variances : ndarray, shape (N,) or (N, K)
-        Direct estimates between 0 and 1 and their variances; a cell where either is NaN is missing.
-    covariates, covariate_names, intercept
-        As in :func:`binomial_observations`.
-
-    Returns
-    -------
-    Observations
-        With the beta likelihood and covariates standardised.
-
-    Raises
-    ------
-    TableProblem
-        If a proportion is not between 0 and 1 or a covariate is missing.
-    VarianceProblem
-        If a variance is not positive or larger than any distribution on (0, 1) with that mean has.
-    ModelProblem
-        If covariates are constant or collinear, or too few areas are observed.
-    """
-    y = _columns(areas, proportions, "proportions")
-    v = _columns(areas, variances, "variances", like=y)
-    seen = np.isfinite(y) & np.isfinite(v)
-    _refuse(
-        areas,
-        seen & ~((y > 0.0) & (y < 1.0)),
-        TableProblem,
-        "Proportions must lie between 0 and 1, ends not included; they do not in {}. Set them to missing (NULL), or "
-        "use the counts with the binomial likelihood.",
-    )
-    _refuse(
-        areas,
-        seen & ~(v > 0.0),
-        VarianceProblem,
-        "Sampling variances must be positive; they are not in {}. Set these direct estimates to missing (NULL).",
-    )
-    _refuse(
-        areas,
-        seen & ~(v < y * (1.0 - y)),
-        VarianceProblem,
-        "A proportion y cannot have a variance of y (1 - y) or more; it has in {}. Check the units of the variances "
-        "(percent?), or set these direct estimates to missing (NULL).",
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = y * (1.0 - y) / v - 1.0
-    return _assemble("beta", areas, y, seen, precision, v, covariates, covariate_names, intercept)
-
-
-def _columns(areas: Sequence[str], values: Vector, what: str, like: Vector | None = None) -> Vector:
-    out = np.asarray(values, dtype=float)
-    out = out[:, None] if out.ndim == 1 else out
-    if out.ndim != 2 or len(out) != len(areas) or (like is not None and out.shape != like.shape):
-        raise TableProblem(
-            f"The {what} have shape {np.shape(values)}, but there are {len(areas)} areas. Give one number for each "
-            "area and response."
-        )
-    return out
-
-
-def _whole(values: Vector) -> NDArray[np.bool_]:
-    """Say which are counts, or missing."""
-    with np.errstate(invalid="ignore"):
-        good = (values >= 0.0) & (values == np.floor(values)) & (values <= LARGEST_COUNT)
-    return good | np.isnan(values)
-
-
-def _refuse(
-    areas: Sequence[str], bad: NDArray[np.bool_], error: type[TableProblem] | type[VarianceProblem], text: str
-) -> None:
-    rows = np.flatnonzero(bad.any(axis=1))
-    if len(rows):
-        raise error(text.format(f"{len(rows)} areas: {named([areas[i] for i in rows.tolist()])}"))
-
-
-def _assemble(
-    likelihood: str,
-    areas: Sequence[str],
-    y: Vector,
-    seen: NDArray[np.bool_],
-    size: Vector,
-    variance: Vector,
-    covariates: Vector | None,
-    names: Sequence[str],
-    intercept: bool,
-) -> Observations:
-    if size.shape != y.shape:
-        raise TableProblem(f"Arrays differ in shape: {y.shape} and {size.shape}. Give one number for each of both.")
-    n, k = y.shape
-    table = np.empty((n, 0)) if covariates is None else np.asarray(covariates, dtype=float)
-    if table.ndim != 2 or table.shape != (n, len(names)):
-        raise TableProblem(f"The covariates have shape {table.shape}; {n} areas and {len(names)} names were given.")
-    _refuse(areas, ~np.isfinite(table), TableProblem, "A covariate is missing or not finite in {}. Fill it in.")
-    p = len(names) + int(intercept)
-    if p == 0:
-        raise ModelProblem("The model has neither an intercept nor a covariate. Add one of them.")
-    few = np.flatnonzero(seen.sum(axis=0) <= p + 1)
-    if len(few):
-        raise ModelProblem(
-            f"Response {int(few[0]) + 1} is observed in {int(seen[:, few[0]].sum())} areas, too few for {p} "
-            f"coefficients and a model variance: at least {p + 2} are needed."
-        )
-    design = np.zeros((n, k, k * p))
-    ends = list(range(0, k * p + 1, p))
-    terms = tuple(slice(start, end) for start, end in pairwise(ends))
-    locations, scales = [], []
-    for response, at in enumerate(terms):
-        x, location, scale = standardised_design(table, names, seen[:, response], intercept)
-        design[:, response, at] = x
-        locations.append(location)
-        scales.append(scale)
-    return Observations(
-        likelihood,
-        tuple(areas),
-        np.where(seen, y, np.nan),
-        design,
-        terms,
-        np.einsum("nk,kl->nkl", np.where(seen, variance, 0.0), np.eye(k)),
-        np.where(seen, size, 1.0),
-        np.zeros(k),
-        np.ones(k),
-        tuple(locations),
-        tuple(scales),
-        intercept,
     )

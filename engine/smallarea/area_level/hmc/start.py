@@ -17,6 +17,7 @@ Vector = NDArray[np.float64]
 # Of the variation between areas that sampling does not explain, the part that the start gives to each effect.
 EFFECT_SHARE = 0.5
 START_RHO = 0.9
+START_RANGE = 0.2
 # Spread of the chains' starts in coordinates of the hyperparameters.
 SPREAD = 0.3
 # Of coordinates that are about N(0, 1).
@@ -100,4 +101,4 @@ def _wanted(coordinate: Coordinate, guess: Guess) -> float:
     if kind in ("sd_phi", "sd_delta"):
         values = getattr(guess, kind)
         return float(np.mean(values[list(responses)] if responses else values))
-    return {"rho": START_RHO, "rho_time": 0.5}.get(kind, 0.0)
+    return {"rho": START_RHO, "range": START_RANGE, "rho_time": 0.5}.get(kind, 0.0)

@@ -6,6 +6,7 @@ symmetric, so derivatives are products again, and no addition is scattered.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -90,13 +91,15 @@ def _columnwise(function: Callable[[Any], Array]) -> Callable[[Any], Array]:
     return mapped
 
 
-def chebyshev_sum(matrix: sp.csr_array) -> Callable[[Any, Any], Array]:
+def chebyshev_sum(matrix: sp.csr_array, dtype: str = "float64") -> Callable[[Any, Any], Array]:
     """Chebyshev series of a symmetric matrix times columns, ``sum_k c_k T_k(M) x``.
 
     Parameters
     ----------
     matrix : sparse matrix, shape (n, n)
         M, symmetric, its eigenvalues between -1 and 1.
+    dtype : {'float64', 'float32'}
+        Precision of the arithmetic.
 
     Returns
     -------
@@ -109,8 +112,9 @@ def chebyshev_sum(matrix: sp.csr_array) -> Callable[[Any, Any], Array]:
     import jax.numpy as jnp
     from jax.custom_batching import custom_vmap
 
-    # Chosen once: on processors the compiled loop, on accelerators JAX.
-    run = _compiled_run(matrix) if jax.default_backend() == "cpu" else _jax_run(matrix)
+    # Chosen once: in double precision on processors the compiled loop, otherwise JAX.
+    compiled = dtype == "float64" and jax.default_backend() == "cpu" and _has_numba()
+    run = _compiled_run(matrix) if compiled else _jax_run(matrix, dtype)
     mapped = custom_vmap(run)
 
     def rule(size: int, in_batched: Any, *arguments: Any) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
@@ -138,12 +142,16 @@ def chebyshev_sum(matrix: sp.csr_array) -> Callable[[Any, Any], Array]:
     return series
 
 
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
 def _compiled_run(matrix: sp.csr_array) -> Callable[[Any, Any, Any], tuple[Array, Array]]:
     """Series and products through a compiled loop, called back from JAX."""
     import jax
     from jax import lax
 
-    from smallarea.area_level.hmc.kernels import WIDTH, recursion
+    from smallarea.gmrf.series_kernel import WIDTH, recursion
 
     diagonal = np.ascontiguousarray(matrix.diagonal())
     off = sp.csr_array(matrix - sp.diags_array(diagonal))
@@ -176,20 +184,28 @@ def _compiled_run(matrix: sp.csr_array) -> Callable[[Any, Any, Any], tuple[Array
     return run
 
 
-def _jax_run(matrix: sp.csr_array) -> Callable[[Any, Any, Any], tuple[Array, Array]]:
-    """Series and products in JAX alone, for accelerators."""
+def _jax_run(matrix: sp.csr_array, dtype: str) -> Callable[[Any, Any, Any], tuple[Array, Array]]:
+    """Series and products in JAX alone."""
+    import jax
     import jax.numpy as jnp
     from jax import lax
-    from jax.experimental.sparse import BCSR
 
-    sparse = BCSR.from_scipy_sparse(sp.csr_matrix(matrix))
+    n = matrix.shape[0]
+    diagonal = jnp.asarray(matrix.diagonal(), dtype=dtype)[:, None]
+    off = sp.csr_array(matrix - sp.diags_array(matrix.diagonal()))
+    rows = jnp.asarray(np.repeat(np.arange(n), np.diff(off.indptr)), dtype=jnp.int32)
+    columns = jnp.asarray(off.indices, dtype=jnp.int32)
+    values = jnp.asarray(off.data, dtype=dtype)[:, None]
+
+    def times(x: Any) -> Array:
+        return diagonal * x + jax.ops.segment_sum(values * x[columns], rows, num_segments=n, indices_are_sorted=True)
 
     def run(x: Any, coefficients: Any, other: Any) -> tuple[Array, Array]:
-        first = sparse @ x
+        first = times(x)
 
         def step(carry: Any, coefficient: Any) -> tuple[Any, Any]:
             before, last, total = carry
-            now = 2.0 * (sparse @ last) - before
+            now = 2.0 * times(last) - before
             return (last, now, total + coefficient * now), jnp.sum(now * other, axis=0)
 
         begun = (x, first, coefficients[0] * x + coefficients[1] * first)
