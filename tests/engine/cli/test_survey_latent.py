@@ -24,8 +24,6 @@ def survey():
     frame.insert(0, "district", [f"0{d}" if d < 10 else str(d) for d in district])
     frame = frame.assign(age=age, wt=rng.uniform(1, 3, 600), stratum=district % 3, village=np.arange(600) // 5)
     return frame.assign(remark="none")
-        age=age, wt=rng.uniform(1, 3, 600), stratum=district % 3, village=np.arange(600) // 5, remark="none"
-    )
 
 
 def run(survey, **others):
