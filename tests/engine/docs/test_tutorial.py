@@ -19,6 +19,7 @@ PAGES = [
     ("calibrating-weights.md", 6),
     ("survey-tables.md", 6),
     ("direct-estimates.md", 3),
+    ("latent-indicators.md", 8),
     ("published-estimates.md", 8),
     ("smoothing-variances.md", 12),
     ("learned-priors.md", 15),
