@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from known_latent_models import COUNTRIES, COUNTRIES_MODEL, COUNTRIES_NAMES, symmetric, with_moments
 from smallarea.survey.latent.effects import delta_errors, effect_values, list_effects, quantities, standardised
 from smallarea.survey.latent.estimates import from_likelihood
 from smallarea.survey.latent.maximum_likelihood import maximise
 from smallarea.survey.latent.model import build_model
 from smallarea.survey.latent.patterns import make_answers
-
-from .known_models import COUNTRIES, COUNTRIES_MODEL, COUNTRIES_NAMES, symmetric, with_moments
 
 
 @pytest.fixture(scope="module")

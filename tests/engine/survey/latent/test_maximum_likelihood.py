@@ -2,16 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import optimize
-from smallarea.errors import ModelProblem, TableProblem
-from smallarea.survey.design import survey_design
-from smallarea.survey.latent.fit_measures import fit_measures
-from smallarea.survey.latent.maximum_likelihood import casewise_scores, maximise, observed_information
-from smallarea.survey.latent.model import build_model
-from smallarea.survey.latent.patterns import likelihood, make_answers
-from smallarea.survey.latent.saturated import saturated
-
-from .known_models import (
+from known_latent_models import (
     COUNTRIES,
     COUNTRIES_MODEL,
     COUNTRIES_NAMES,
@@ -23,6 +14,14 @@ from .known_models import (
     symmetric,
     with_moments,
 )
+from scipy import optimize
+from smallarea.errors import ModelProblem, TableProblem
+from smallarea.survey.design import survey_design
+from smallarea.survey.latent.fit_measures import fit_measures
+from smallarea.survey.latent.maximum_likelihood import casewise_scores, maximise, observed_information
+from smallarea.survey.latent.model import build_model
+from smallarea.survey.latent.patterns import likelihood, make_answers
+from smallarea.survey.latent.saturated import saturated
 
 
 def fitted(text, names, values, **others):
