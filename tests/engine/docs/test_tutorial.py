@@ -23,6 +23,7 @@ PAGES = [
     ("latent-indicators.md", 8),
     ("published-estimates.md", 8),
     ("smoothing-variances.md", 12),
+    ("counts.md", 6),
     ("learned-priors.md", 15),
     ("tutorial-learned-prior.md", 10),
 ]
