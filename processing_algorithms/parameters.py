@@ -121,10 +121,14 @@ class ParameterMaker:
         """Return a number, optional if the schema has no default."""
         return self._number(name, label, QgsProcessingParameterNumber.Type.Double)
 
-    def text(self, name: str, label: str, *, more_help: str = "") -> QgsProcessingParameterDefinition:
+    def text(
+        self, name: str, label: str, *, more_help: str = "", many_lines: bool = False
+    ) -> QgsProcessingParameterDefinition:
         """Return a text, empty where the schema has nothing."""
         default = self._spec(name).default
-        definition = QgsProcessingParameterString(key(name), label, defaultValue=default or "", optional=not default)
+        definition = QgsProcessingParameterString(
+            key(name), label, defaultValue=default or "", multiLine=many_lines, optional=not default
+        )
         return self._finished(name, definition, more_help=more_help)
 
     def crs(self, name: str, label: str) -> QgsProcessingParameterDefinition:

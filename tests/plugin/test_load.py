@@ -23,6 +23,7 @@ ALGORITHMS = {
     "priorcertificate",
     "trainspatialprior",
     "imputesurveyanswers",
+    "latentindicator",
     "matchtabletoareas",
     "smoothvariances",
     "directestimates",

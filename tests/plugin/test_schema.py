@@ -17,6 +17,7 @@ TASKS = {
     "fitcounts": "fit_counts",
     "fitspacetime": "fit_space_time",
     "imputesurveyanswers": "impute",
+    "latentindicator": "latent_indicator",
     "matchtabletoareas": "match_areas",
     "preparepublished": "prepare_published",
     "priorcertificate": "verify_prior",

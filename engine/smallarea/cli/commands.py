@@ -158,6 +158,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "areas check": lambda: _task_command("check", "check_areas", texts.CHECK),
     "areas adjacency": lambda: _task_command("adjacency", "build_adjacency", texts.ADJACENCY),
     "survey calibrate": lambda: _task_command("calibrate", "calibrate_weights", survey_texts.CALIBRATE),
+    "survey latent": lambda: _task_command("latent", "latent_indicator", survey_texts.LATENT),
     "survey prepare": lambda: _task_command("prepare", "prepare_published", survey_texts.PREPARE),
     "survey impute": lambda: _task_command("impute", "impute", survey_texts.IMPUTE),
     "survey match": lambda: _task_command("match", "match_areas", survey_texts.MATCH),
