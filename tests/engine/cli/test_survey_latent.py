@@ -1,5 +1,6 @@
 """Latent indicators give the same from Python, from the command line and from a job file, and refuse bad input."""
 
+import inspect
 import json
 
 import numpy as np
@@ -126,3 +127,19 @@ def test_a_failed_run_leaves_nothing(survey, tmp_path):
     with pytest.raises(package.errors.SmallareaError):
         run(survey, model="f =~ heating + meals", output=tmp_path / "pv.csv")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(
+    "imputation_field" not in inspect.signature(package.direct_estimates).parameters,
+    reason="direct estimates do not take completed tables yet",
+)
+def test_plausible_values_are_the_input_of_direct_estimates(survey):
+    """Intervals of areas' means know what the items do not say: they are wider than those of scores."""
+    result = run(survey, weight="wt", imputations=10)
+    asked = {"area_field": "district", "weight": "wt"}
+    combined = package.direct_estimates(
+        table=result.plausible_values, indicators="mean(hardship)", imputation_field="imputation", **asked
+    ).table
+    scores = package.direct_estimates(table=result.scores, indicators="mean(score_hardship)", **asked).table
+    assert (combined["variance_hardship"] > scores["variance_score_hardship"]).mean() > 0.9
+    np.testing.assert_allclose(combined["hardship"], scores["score_hardship"], atol=0.15)
