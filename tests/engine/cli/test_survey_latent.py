@@ -1,6 +1,5 @@
 """Latent indicators give the same from Python, from the command line and from a job file, and refuse bad input."""
 
-import inspect
 import json
 
 import numpy as np
@@ -129,10 +128,6 @@ def test_a_failed_run_leaves_nothing(survey, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(
-    "imputation_field" not in inspect.signature(package.direct_estimates).parameters,
-    reason="direct estimates do not take completed tables yet",
-)
 def test_plausible_values_are_the_input_of_direct_estimates(survey):
     """Intervals of areas' means know what the items do not say: they are wider than those of scores."""
     result = run(survey, weight="wt", imputations=10)
