@@ -18,11 +18,11 @@ import numpy as np
 from cases import delaunay_graph
 from smallarea.areas import AreaGraph, build_adjacency, read_areas
 from smallarea.priors import SpatialPrior, bind, exact_prior, family
-from smallarea.priors.aggregate import cured, decoded_moments, elu, frobenius, imitated
-from smallarea.priors.learned_field import LearnedField
-from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings
-from smallarea.priors.networks import DecoderNetwork, VaeNetwork
-from smallarea.priors.training import train
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.networks.aggregate import cured, decoded_moments, elu, frobenius, imitated
+from smallarea.priors.networks.modules import DecoderNetwork, VaeNetwork
+from smallarea.priors.networks.network_settings import BetaVaeSettings, DecoderSettings
+from smallarea.priors.networks.training import train
 
 SEED = 1
 SHOWN = (0.3, 0.7, 0.9, 0.99)

@@ -32,7 +32,7 @@ from smallarea.area_level.hmc import HmcPosterior, normal_observations, sample_h
 from smallarea.areas import AreaGraph
 from smallarea.priors import SpatialPrior, bind, exact_prior, family
 from smallarea.priors.graph_filter import standard_filter
-from smallarea.priors.network_settings import BetaVaeSettings
+from smallarea.priors.networks.network_settings import BetaVaeSettings
 
 RHO = 0.99
 # ELU is the identity above zero; no decoded value comes near this.

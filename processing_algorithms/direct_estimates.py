@@ -27,7 +27,7 @@ _CHOICES = (
 _YES_NO = ("nest", "replicate_combined")
 _DECIMALS = ("fay_rho", "level")
 # Fields that are written, for a layer as for a file: one, or several separated by semicolons.
-_ONE = ("group_field", "design_weight")
+_ONE = ("imputation_field", "group_field", "design_weight")
 _MANY = ("fpc", "replicate_weights", "auxiliaries")
 _INDICATORS_HELP = (
     "What to estimate, separated by semicolons: mean(income); proportion(smoker = 1); proportion(income < 12000); "
@@ -63,6 +63,9 @@ class DirectEstimates(SurveyTableAlgorithm):
         "indicator NAME it has the fields NAME, variance_NAME, se_NAME, cv_NAME, lower_NAME, upper_NAME, n_NAME, "
         "n_psu_NAME, population_NAME, n_eff_NAME, deff_NAME, df_NAME and flag_NAME, and for two indicators their "
         "sampling covariance covariance_NAME1_NAME2.\n\n"
+        "A survey that 'Impute survey answers' has completed several times is estimated table by table; the variances "
+        "then hold what missing answers cost (Rubin's rules), and fmi_NAME is the share of information that is missing."
+        "\n\n"
         "A variance that no model may use as it is (one respondent, no variation) is left empty, and flag_NAME says "
         "why. The layer opens as a map of the first indicator; maps of the others and of the coefficients of variation "
         "are stored in it and listed when you right-click the layer (Styles)."
@@ -76,7 +79,7 @@ class DirectEstimates(SurveyTableAlgorithm):
     SEVERAL = frozenset(("strata", "psu"))
     LAYER_INPUTS = ("AREAS", "TABLE", "TOTALS")
     LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("csv", "excel")
+    FILE_OUTPUTS = ("csv", "excel", "report")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_SAMPLED": ("n_sampled", "Areas with respondents"),
@@ -102,7 +105,10 @@ class DirectEstimates(SurveyTableAlgorithm):
             make.layer_output("output", "Direct estimates", QgsProcessing.SourceType.TypeVectorPolygon),
             make.file_output("excel", "Excel workbook", "Excel workbooks (*.xlsx)"),
         )
-        self.add_advanced(make.file_output("csv", "Direct estimates as a CSV table", "CSV files (*.csv)"))
+        self.add_advanced(
+            make.file_output("csv", "Direct estimates as a CSV table", "CSV files (*.csv)"),
+            make.file_output("report", "Report on what missing answers cost", "HTML files (*.html)"),
+        )
 
     def _add_survey(self, make: ParameterMaker) -> None:
         self.add_table_layer(make)
@@ -148,6 +154,7 @@ class DirectEstimates(SurveyTableAlgorithm):
 
     def _add_estimation_options(self, make: ParameterMaker) -> None:
         self.add_advanced(
+            make.text("imputation_field", "Completed tables: field that numbers them"),
             make.text("group_field", "Groups of respondents"),
             make.field("population_field", "Known numbers of units in the areas", "areas", optional=True),
             make.choice("variance_method", "Variances"),

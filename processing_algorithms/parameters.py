@@ -45,10 +45,10 @@ class ParameterMaker:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def polygons(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+    def polygons(self, name: str, label: str, *, optional: bool = False) -> QgsProcessingParameterDefinition:
         """Return a polygon layer."""
         kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
-        definition = QgsProcessingParameterFeatureSource(key(name), label, kinds)
+        definition = QgsProcessingParameterFeatureSource(key(name), label, kinds, optional=optional)
         return self._finished(name, definition, "The polygons, one for each area.")
 
     def table(
@@ -121,10 +121,14 @@ class ParameterMaker:
         """Return a number, optional if the schema has no default."""
         return self._number(name, label, QgsProcessingParameterNumber.Type.Double)
 
-    def text(self, name: str, label: str, *, more_help: str = "") -> QgsProcessingParameterDefinition:
+    def text(
+        self, name: str, label: str, *, more_help: str = "", many_lines: bool = False
+    ) -> QgsProcessingParameterDefinition:
         """Return a text, empty where the schema has nothing."""
         default = self._spec(name).default
-        definition = QgsProcessingParameterString(key(name), label, defaultValue=default or "", optional=not default)
+        definition = QgsProcessingParameterString(
+            key(name), label, defaultValue=default or "", multiLine=many_lines, optional=not default
+        )
         return self._finished(name, definition, more_help=more_help)
 
     def crs(self, name: str, label: str) -> QgsProcessingParameterDefinition:

@@ -42,6 +42,8 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.fit_counts import FitCounts
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
+        from ..processing_algorithms.impute_survey_answers import ImputeSurveyAnswers
+        from ..processing_algorithms.latent_indicator import LatentIndicator
         from ..processing_algorithms.match_areas import MatchAreas
         from ..processing_algorithms.prepare_published import PreparePublished
         from ..processing_algorithms.prior_certificate import PriorCertificate
@@ -53,6 +55,8 @@ class SmallareaProvider(QgsProcessingProvider):
             BuildAdjacency,
             MatchAreas,
             CalibrateWeights,
+            ImputeSurveyAnswers,
+            LatentIndicator,
             DirectEstimates,
             PreparePublished,
             SmoothVariances,

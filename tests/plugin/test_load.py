@@ -22,6 +22,8 @@ ALGORITHMS = {
     "preparepublished",
     "priorcertificate",
     "trainspatialprior",
+    "imputesurveyanswers",
+    "latentindicator",
     "matchtabletoareas",
     "smoothvariances",
     "directestimates",

@@ -16,6 +16,8 @@ TASKS = {
     "fitfayherriot": "fit",
     "fitcounts": "fit_counts",
     "fitspacetime": "fit_space_time",
+    "imputesurveyanswers": "impute",
+    "latentindicator": "latent_indicator",
     "matchtabletoareas": "match_areas",
     "preparepublished": "prepare_published",
     "priorcertificate": "verify_prior",
@@ -25,7 +27,7 @@ TASKS = {
 # A table is a layer of the project or a file beside it, whose fields no dialog can offer.
 ONLY_HERE = {
     "table_file", "file_id_field", "file_longitude_field", "file_latitude_field",
-    "file_area_field", "file_weight", "file_strata", "file_psu", "means",
+    "file_area_field", "file_weight", "file_strata", "file_psu", "means", "file_variables", "file_covariates",
 }  # fmt: skip
 # A source is a file and a layer in it.
 PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer", "estimates_layer", "targets_layer", "totals_layer"}
@@ -36,7 +38,7 @@ LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished", "smoothvaria
 OWN_HELP = {"areas", "table", "table_id_field", "estimates", "targets", "totals", "indicators"}
 OWN_HELP |= {"longitude_field", "latitude_field", "crosswalk"}
 # What has twins for a file, or another way to say it: the algorithm checks that one of them is there.
-ONE_OF_TWO = {"table", "area_field", "indicators"}
+ONE_OF_TWO = {"table", "area_field", "indicators", "variables"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.
 MORE_HELP = {"fitfayherriot": {"direct", "order", "covariate_variance"}, "fitcounts": {"order"}}
 

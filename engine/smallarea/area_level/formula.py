@@ -30,6 +30,7 @@ FIELDS: Mapping[str, str] = {
     "leroux": "(rho (D - W) + (1 - rho) I)^-1",
     "icar": "(D - W)^-, summing to zero in each component",
     "bym2": "(rho (scaled (D - W)^-) + (1 - rho) I)",
+    "gp": "C(range), averages over polygons of a process with Matern covariance",
     "sar": "((I - rho B)'(I - rho B))^-1, B the rows of W divided by their sums",
 }
 # Covariance matrices between the independent effects of several responses.

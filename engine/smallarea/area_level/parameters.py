@@ -27,7 +27,7 @@ class Parameter:
     ----------
     name : str
         Its name: the kind, with the responses in brackets where there are several.
-    kind : {'sd_phi', 'rho', 'rho_time', 'sd_delta', 'correlation', 'eta0', 'eta1'}
+    kind : {'sd_phi', 'rho', 'range', 'rho_time', 'sd_delta', 'correlation', 'eta0', 'eta1'}
         What it is.
     responses : tuple of int
         Indices of the responses that it belongs to; all of them if empty.
@@ -46,6 +46,11 @@ class Parameter:
     def is_bounded(self) -> bool:
         """Whether it lies between -1 and 1."""
         return self.kind in ("rho", "rho_time", "correlation")
+
+
+def dependence_kind(random_effect: str) -> str:
+    """Name the hyperparameter of a spatial effect that says how far likeness reaches."""
+    return "range" if random_effect == "gp" else "rho"
 
 
 def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...]:
@@ -71,7 +76,8 @@ def hyperparameter_layout(model: AreaLevelSpecification) -> tuple[Parameter, ...
     if model.spatial:
         out += each("sd_phi")
         if model.random_effect != "icar":
-            out += each("rho") if model.link != "separable" else [Parameter("rho", "rho")]
+            kind = dependence_kind(model.random_effect)
+            out += each(kind) if model.link != "separable" else [Parameter(kind, kind)]
     if model.iid_part and model.link == "ar1":
         out.append(Parameter("sd_delta", "sd_delta", tuple(range(k))))
     elif model.iid_part:

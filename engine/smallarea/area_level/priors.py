@@ -230,6 +230,8 @@ _KNOWN: dict[str, Callable[..., Prior]] = {
 DEFAULT_PRIORS: Mapping[str, Prior] = {
     "sd_phi": HalfNormal(1.0),
     "rho": Uniform(0.0, 1.0),
+    # In units of the map's diameter; a learned prior knows a part of it.
+    "range": Uniform(0.0, 1.0),
     "rho_time": Uniform(0.0, 1.0),
     "sd_delta": HalfNormal(1.0),
     "correlation": LKJ(2.0),
@@ -270,6 +272,8 @@ def parse_prior(name: str, text: str | Prior) -> Prior:
         inside = -1.0 < low <= high < 1.0 if prior.fixed else -1.0 <= low < high <= 1.0
         if not inside:
             raise PriorProblem(f"The prior of {name} must lie between -1 and 1, got {prior}.")
+    elif kind == "range" and (low < 0.0 or (prior.fixed and low == 0.0)):
+        raise PriorProblem(f"The prior of {name}, a distance, must be positive, got {prior}.")
     elif kind.startswith("sd_") and (low < 0.0 or (prior.fixed and low == 0.0)):
         raise PriorProblem(f"The prior of {name}, a standard deviation, must be positive, got {prior}.")
     return prior

@@ -31,6 +31,7 @@ EFFECT_NAMES: Mapping[str, str] = {
     "bym2": "BYM2 area effects",
     "icar": "intrinsic CAR area effects",
     "sar": "SAR area effects",
+    "gp": "area effects from a Gaussian process over the polygons",
 }
 LINK_NAMES: Mapping[str, str] = {
     "independent": "responses independent of each other",
@@ -51,11 +52,11 @@ class AreaLevelSpecification:
     ----------
     responses : tuple of str, length K
         Names of the responses.
-    random_effect : {'iid', 'car', 'leroux', 'bym2', 'icar', 'sar'}
+    random_effect : {'iid', 'car', 'leroux', 'bym2', 'icar', 'sar', 'gp'}
         The spatial part phi: none (iid), proper CAR with precision (D - rho W) / sd_phi^2, Leroux with precision
         (rho (D - W) + (1 - rho) I) / sd_phi^2, BYM2 (Riebler et al. 2016; scaled by component, rho the share of the
         variance that is spatial), intrinsic CAR, or simultaneously autoregressive (one response, maximum likelihood
-        only).
+        only), or a Gaussian process averaged over polygons (method 'hmc', by a learned prior only).
     link : {'independent', 'separable', 'chain', 'ar1', 'har1'}
         How responses hang together: not at all, by one covariance matrix between the effects of an area (with iid: of
         delta; the unstructured multivariate Fay-Herriot model), as a chain of conditional CARs, or (iid, maximum
@@ -230,7 +231,7 @@ def specify(
     if repeated:
         raise ModelProblem(f"Covariates are named twice: {', '.join(repeated)}. Name each once.")
     chain = _chain_order(names, link, tuple(order))
-    with_iid = iid_part if iid_part is not None else random_effect in ("iid", "car", "icar")
+    with_iid = iid_part if iid_part is not None else random_effect in ("iid", "car", "icar", "gp")
     single = "independent" if len(names) == 1 else link
     bare = AreaLevelSpecification(
         names,
@@ -269,6 +270,11 @@ def _check_parts(
             "SAR area effects are fitted by method 'reml' or 'ml', for one response and without an iid part. Choose "
             "these, "
             "or another random_effect."
+        )
+    if random_effect == "gp" and method != "hmc":
+        raise ModelProblem(
+            f"A Gaussian process over polygons is known through a learned prior only, which method 'hmc' takes; got "
+            f"{method!r}. Choose it, or the random_effect 'bym2'."
         )
     if random_effect == "iid" and iid_part is False:
         raise ModelProblem("A model with random_effect 'iid' is its iid part; leave iid_part out or set it to true.")

@@ -62,7 +62,9 @@ _GROUPS = {
         {
             "direct": "Estimate every area directly from survey microdata.",
             "calibrate": "Calibrate survey weights to known totals.",
+            "latent": "Score respondents on what several survey items have in common.",
             "prepare": "Turn published estimates and their errors into the input of a fit.",
+            "impute": "Impute the missing answers of a survey several times.",
             "match": "Join the rows of a survey table to areas and report how well they fit.",
             "smooth": "Smooth sampling variances by a generalised variance function.",
         },

@@ -28,6 +28,12 @@ _SINGULAR = {
     "names": "name",
     "indicators": "indicator",
     "strata": "stratum",
+    "variables": "variable",
+    "kinds": "kind",
+    "ranges": "range",
+    "skips": "skip",
+    "settings": "setting",
+    "area_covariates": "area_covariate",
     "replicate_weights": "replicate_weight",
     "replicate_rscales": "replicate_rscale",
 }

@@ -45,6 +45,25 @@ GREG with the total of a number as well (region, total, income; a row with the r
   smallarea survey calibrate --table survey.csv --weight pw --totals totals.csv \\
       --method greg --auxiliary income --csv calibrated.csv --excel totals.xlsx"""
 
+LATENT = """Score respondents on what several survey items have in common.
+
+A factor is measured by items (=~) and may depend on other variables (~, the causes stand right). The model is fitted to
+all answers, also of respondents who left some out; every respondent gets a score with its standard error, and plausible
+values that carry the uncertainty into the direct estimates of areas.
+
+\b
+One factor of four items, its mean by district, and a model of it:
+  smallarea survey latent --table survey.csv --area-field district --weight wt \\
+      --model "hardship =~ heating + meals + arrears + holiday" --output hardship.parquet --excel model.xlsx
+  smallarea survey direct districts.gpkg --id-field CODE --table hardship.parquet --imputation-field imputation \\
+      --area-field district --weight wt --indicator "mean(hardship)" --output direct.gpkg
+  smallarea fit direct.gpkg --id-field CODE --direct hardship --variance variance_hardship \\
+      --output estimates.gpkg
+
+\b
+Two factors, a direct and an indirect effect, as draws from the posterior:
+  smallarea survey latent --table survey.dta --model-file model.txt --method bayes --excel model.xlsx"""
+
 PREPARE = f"""Turn published estimates and their errors into the input of a fit.
 
 {LAYER} It may be left out where only a table is wanted. The estimates and their errors are fields of LAYER, or of a
@@ -110,3 +129,24 @@ Proportions by a pooled design effect, for town and country:
   smallarea survey smooth --table direct.csv --table-id-field area --direct diabetes \\
       --variance variance_diabetes --method n_eff --n n_diabetes --estimate-term binomial \\
       --group-field kind --csv smoothed.csv"""
+
+IMPUTE = """Impute the missing answers of a survey several times.
+
+What is written has all completed tables, one below the other, numbered in the column 'imputation'. 'smallarea survey
+direct' estimates each and adds to the variances what the missing answers cost (--imputation-field imputation).
+
+\b
+Income and two other answers, with areas and the design in the model:
+  smallarea survey impute --table survey.csv --variable income --variable health --variable smokes \\
+      --range income=0.. --kind health=ordinal --refused income=77,99 \\
+      --area-field district --covariates age --weight wt --stratum region --output imputed.csv
+
+\b
+Who was asked: others stay empty, and imputed answers obey:
+  smallarea survey impute --table survey.sav --variable works --variable hours \\
+      --skip "hours asked if works = 1" --not-asked hours=-8 --imputations 20 --output imputed.csv
+
+\b
+Then:
+  smallarea survey direct districts.gpkg --id-field CODE --table imputed.csv --imputation-field imputation \\
+      --area-field district --indicator "mean(income)" --weight wt --stratum region --output direct.gpkg"""

@@ -21,6 +21,8 @@ from smallarea.jobs.schema_counts import FitCounts
 from smallarea.jobs.schema_direct import DirectEstimatesOfAreas
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
+from smallarea.jobs.schema_impute import Impute
+from smallarea.jobs.schema_latent import LatentIndicator
 from smallarea.jobs.schema_parts import TaskParameters
 from smallarea.jobs.schema_prior import ExportPrior, ListPriors, ShowPrior, TrainPrior, VerifyPrior
 from smallarea.jobs.schema_published import PreparePublished
@@ -50,6 +52,8 @@ TASKS: dict[str, type[TaskParameters]] = {
     "calibrate_weights": CalibrateWeights,
     "prepare_published": PreparePublished,
     "match_areas": MatchAreas,
+    "impute": Impute,
+    "latent_indicator": LatentIndicator,
     "smooth_variances": SmoothVariances,
     "train_prior": TrainPrior,
     "verify_prior": VerifyPrior,

@@ -10,7 +10,7 @@ from smallarea.jobs.schema_hmc import CHAINS, FORM, SPATIAL_PRIOR, WARMUP, Form
 from smallarea.jobs.schema_parts import IN, OUT, Contiguity, FieldNames, IslandRule, Probability, ReadingPolygons
 
 CountLikelihood = Literal["binomial", "poisson"]
-CountEffect = Literal["iid", "car", "leroux", "bym2", "icar"]
+CountEffect = Literal["iid", "car", "leroux", "bym2", "icar", "gp"]
 CountLink = Literal["separable", "independent", "chain"]
 
 
@@ -57,7 +57,8 @@ class FitCounts(ReadingPolygons):
     random_effect: CountEffect = Field(
         "car",
         description="Area random effect: iid, car (proper CAR, neighbours alike), leroux (a mixture of the two), bym2 "
-        "(intrinsic CAR and iid in one) or icar (intrinsic CAR).",
+        "(intrinsic CAR and iid in one), icar (intrinsic CAR), or gp (Gaussian process over the polygons, with a "
+        "learned prior).",
     )
     link: CountLink = Field(
         "separable",

@@ -45,6 +45,12 @@ class DirectEstimatesOfAreas(ReadingPolygons):
         "your own in front: poor = proportion(income < 12000).",
         json_schema_extra={"metavar": "INDICATOR"},
     )
+    imputation_field: str | None = Field(
+        None,
+        description="Field that numbers the completed tables of a multiply imputed survey, one below the other as "
+        "'survey impute' writes them. Each is estimated; variances, covariances and degrees of freedom follow Rubin's "
+        "rules.",
+    )
     group_field: str | None = Field(
         None,
         description="Field with groups of respondents, for example sex: every indicator is estimated for each group, "
@@ -157,5 +163,11 @@ class DirectEstimatesOfAreas(ReadingPolygons):
     excel: str | None = Field(
         None,
         description="Excel workbook to write: direct estimates, covariances, what was read, settings.",
+        json_schema_extra=OUT,
+    )
+    report: str | None = Field(
+        None,
+        description="Report to write (HTML) about an imputed survey: what missing answers cost each area. Needs "
+        "imputation_field.",
         json_schema_extra=OUT,
     )

@@ -19,7 +19,7 @@ from smallarea.jobs.schema_parts import (
     VarianceType,
 )
 
-RandomEffect = Literal["iid", "car", "leroux", "bym2", "icar", "sar"]
+RandomEffect = Literal["iid", "car", "leroux", "bym2", "icar", "sar", "gp"]
 Link = Literal["separable", "independent", "chain", "ar1", "har1"]
 Method = Literal["bayes", "hmc", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl", "robust", "ybarra_lohr"]
 Transformation = Literal["none", "log", "logit", "arcsin"]
@@ -104,8 +104,8 @@ class FitAreaLevel(ModelInput):
     random_effect: RandomEffect = Field(
         "car",
         description="Area random effect: iid (classic Fay-Herriot), car (proper CAR, neighbours alike), leroux (a "
-        "mixture of the two), bym2 (intrinsic CAR and iid in one), icar (intrinsic CAR), or sar (simultaneously "
-        "autoregressive, for reml and ml).",
+        "mixture of the two), bym2 (intrinsic CAR and iid in one), icar (intrinsic CAR), sar (simultaneously "
+        "autoregressive, for reml and ml), or gp (Gaussian process over the polygons, for hmc with a learned prior).",
     )
     link: Link = Field(
         "separable",

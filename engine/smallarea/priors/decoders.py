@@ -139,7 +139,7 @@ def bind(prior: SpatialPrior, graph: AreaGraph, dtype: str = "float64") -> Decod
 
         size, field = bound_filter(prior, graph, dtype)
     else:
-        from smallarea.priors.dense_decoders import bound_network
+        from smallarea.priors.networks.dense_decoders import bound_network
 
         size, field = bound_network(prior, graph, dtype)
     return _on_all_areas(prior, graph, hyperparameters, size, field, dtype)

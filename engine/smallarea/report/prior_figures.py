@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from smallarea.priors.certificate_record import Certificate
-from smallarea.priors.gate import GATE
+from smallarea.priors.fidelity.certificate_record import Certificate
+from smallarea.priors.fidelity.gate import GATE
 from smallarea.report.classes import NO_VALUE, Classes, LegendItem, classes_by_breaks
 from smallarea.report.drawing import BLUE, GRID, MUTED, RED, cloud, diagonal, labels, log_axis, square
 from smallarea.report.encoding import Picture, as_svg

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smallarea.errors import PriorProblem
-from smallarea.priors.certificate_record import Certificate
 from smallarea.priors.families import DISTRIBUTIONS, FAMILY_NAMES
-from smallarea.priors.gate import GATE, failures_at, remedy
-from smallarea.priors.grid_point import GridPoint
+from smallarea.priors.fidelity.certificate_record import Certificate
+from smallarea.priors.fidelity.gate import GATE, failures_at, remedy
+from smallarea.priors.fidelity.grid_point import GridPoint
+from smallarea.priors.fidelity.showcase import Showcase, make_showcase
 from smallarea.priors.prior import ARCHITECTURES, SpatialPrior
-from smallarea.priors.showcase import Showcase, make_showcase
 from smallarea.report import maps
 from smallarea.report.encoding import Picture
 from smallarea.report.formatting import MISSING, count, fixed, p_value, percent, plural, seconds, setting, significant

@@ -53,6 +53,7 @@ EFFECTS = {
     "spatial)",
     "icar": "a spatial effect that makes neighbouring areas alike (intrinsic CAR, summing to zero in each connected "
     "part of the map)",
+    "gp": "a spatial effect that fades with distance (a Gaussian process averaged over the polygons)",
     "sar": "a spatial effect that depends on the mean effect of the neighbours (SAR, simultaneously autoregressive)",
 }
 LINKS = {
@@ -217,7 +218,7 @@ def is_bayesian(model: Mapping[str, Any]) -> bool:
 
 def is_spatial(model: Mapping[str, Any]) -> bool:
     """Whether the model lets neighbours resemble each other."""
-    return str(model.get("random_effect", "")) in {"car", "leroux", "bym2", "icar", "sar"}
+    return str(model.get("random_effect", "")) in {"car", "leroux", "bym2", "icar", "sar", "gp"}
 
 
 def prior_in_words(prior: str) -> str:

@@ -20,6 +20,7 @@ Vector = NDArray[np.float64]
 _DESCRIPTIONS: Mapping[str, str] = {
     "sd_phi": "SD of the spatial effect (scale of its precision matrix)",
     "rho": "spatial dependence (0: none, near 1: neighbours alike)",
+    "range": "range of the spatial effect, in units of the map's diameter",
     "rho_time": "correlation of the effect from one period to the next",
     "sd_delta": "SD of the independent area effect",
     "correlation": "correlation between the area effects of two responses",

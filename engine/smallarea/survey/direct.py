@@ -22,6 +22,8 @@ Progress = Callable[[float, str], None]
 
 # What an area has of each response beside the direct estimate itself.
 MEASURES = ("variance", "se", "cv", "lower", "upper", "n", "n_psu", "population", "n_eff", "deff", "df", "flag")
+# And what it has beside these where missing answers were imputed several times.
+IMPUTED_MEASURES = ("variance_within", "fmi")
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,15 @@ class DirectEstimates:
         ``flag``. A variance that no model may use as it is (none, or zero) is missing, and the flag says why.
     covariances : ndarray, shape (D, K, K)
         Sampling covariance matrices as they were estimated, zeros included; NaN where there is none.
+    measures : tuple of str
+        Columns of `table` beside the direct estimate.
     """
 
     areas: tuple[str, ...]
     responses: tuple[str, ...]
     table: pd.DataFrame
     covariances: Vector
+    measures: tuple[str, ...] = MEASURES
 
     def wide(self) -> pd.DataFrame:
         """Return one row an area: each response under its name, the rest suffixed with it, and covariances.
@@ -62,7 +67,7 @@ class DirectEstimates:
             rows = self.table[self.table["response"] == name].reset_index(drop=True)
             usable[:, k] = rows["variance"].notna()
             parts[name] = rows["direct"]
-            parts.update({f"{measure}_{name}": rows[measure] for measure in MEASURES})
+            parts.update({f"{measure}_{name}": rows[measure] for measure in self.measures})
         for a, b in _pairs(len(self.responses)):
             both = usable[:, a] & usable[:, b]
             name = _covariance_column(self.responses[a], self.responses[b])
@@ -70,20 +75,22 @@ class DirectEstimates:
         return pd.DataFrame(parts)
 
 
-def wide_columns(responses: Sequence[str]) -> list[str]:
+def wide_columns(responses: Sequence[str], measures: Sequence[str] = MEASURES) -> list[str]:
     """Return the names of the columns that `DirectEstimates.wide` would have, repeated where two are the same.
 
     Parameters
     ----------
     responses : sequence of str
         Names of indicators.
+    measures : sequence of str
+        What is known of each beside the direct estimate.
 
     Returns
     -------
     list of str
         In the order of the table.
     """
-    own = [f"{before}{name}" for name in responses for before in ("", *(f"{measure}_" for measure in MEASURES))]
+    own = [f"{before}{name}" for name in responses for before in ("", *(f"{measure}_" for measure in measures))]
     return ["area", *own, *(_covariance_column(responses[a], responses[b]) for a, b in _pairs(len(responses)))]
 
 

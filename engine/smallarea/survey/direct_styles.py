@@ -35,11 +35,21 @@ def direct_styles(layer: gpd.GeoDataFrame, responses: Sequence[str], fields: Map
     -------
     list of Style
         Direct estimates of every response, hatched where their variance is empty; then the coefficient of variation of
-        each, or the standard error where estimates are not all of one sign.
+        each, or the standard error where estimates are not all of one sign; for an imputed survey last the fraction of
+        missing information of each.
     """
     maps = [_estimate(layer, name, fields) for name in responses]
     errors = [_uncertainty(layer, name, fields) for name in responses]
-    return told_apart([*maps, *errors])
+    imputed = [name for name in responses if fields.get(f"fmi_{name}", f"fmi_{name}") in layer.columns]
+    return told_apart([*maps, *errors, *(_missing_information(layer, name, fields) for name in imputed)])
+
+
+def _missing_information(layer: gpd.GeoDataFrame, name: str, fields: Mapping[str, str]) -> Style:
+    field = fields.get(f"fmi_{name}", f"fmi_{name}")
+    title = f"Missing information, {name}"
+    style = estimate_style(np.asarray(layer[field], dtype=float), field=field, title=title)
+    description = f"{name}: fraction of the information that missing answers cost"
+    return replace(style, name=f"FMI {name}"[:NAME_WIDTH], description=description)
 
 
 def _estimate(layer: gpd.GeoDataFrame, name: str, fields: Mapping[str, str]) -> Style:

@@ -22,6 +22,7 @@ ONE_PSU = "one PSU"
 ZERO_VARIANCE = "zero variance"
 NO_VARIANCE = "no variance"
 NO_ESTIMATE = "no estimate"
+NOT_ALWAYS = "no estimate in some tables"
 FEW_DF = "few degrees of freedom"
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from smallarea.workflows.fit import fit
     from smallarea.workflows.fit_counts import fit_counts
     from smallarea.workflows.fit_space_time import fit_space_time
+    from smallarea.workflows.impute import impute
+    from smallarea.workflows.latent_indicator import latent_indicator
     from smallarea.workflows.list_priors import list_priors
     from smallarea.workflows.match_areas import match_areas
     from smallarea.workflows.prepare_published import prepare_published
@@ -42,6 +44,8 @@ __all__ = [
     "fit",
     "fit_counts",
     "fit_space_time",
+    "impute",
+    "latent_indicator",
     "list_priors",
     "match_areas",
     "prepare_published",
@@ -64,7 +68,9 @@ _HOMES = {
     "fit": "smallarea.workflows.fit",
     "fit_counts": "smallarea.workflows.fit_counts",
     "fit_space_time": "smallarea.workflows.fit_space_time",
+    "impute": "smallarea.workflows.impute",
     "prepare_published": "smallarea.workflows.prepare_published",
+    "latent_indicator": "smallarea.workflows.latent_indicator",
     "match_areas": "smallarea.workflows.match_areas",
     "smooth_variances": "smallarea.workflows.smooth_variances",
     "status": "smallarea.workflows.engine",

@@ -24,6 +24,7 @@ _FORMATS = {
     "output": ((".gpkg",), "a GeoPackage"),
     "csv": ((".csv", ".txt"), "comma-separated text"),
     "excel": ((".xlsx",), "an Excel workbook"),
+    "report": ((".html", ".htm"), "a report"),
 }
 # Parameters that say nothing without another one.
 _BELONG_TO = {
@@ -31,6 +32,7 @@ _BELONG_TO = {
     "replicate_weights": ("replicate_scale", "replicate_rscales", "replicate_mse", "fay_rho"),
     "totals": ("totals_layer", "auxiliaries"),
     "psu": ("nest",),
+    "imputation_field": ("report",),
 }
 
 
@@ -72,6 +74,7 @@ def read_fields(call: Mapping[str, Any]) -> Fields:
         replicate_weights=several("replicate_weights"),
         design_weight=call["design_weight"],
         population_field=call["population_field"],
+        imputation_field=call["imputation_field"],
     )
 
 
@@ -111,6 +114,7 @@ def check_call(call: Mapping[str, Any], fields: Fields, has_areas: bool, has_tot
         "totals": has_totals,
         "replicate_weights": bool(fields.replicate_weights),
         "psu": bool(fields.psu),
+        "imputation_field": fields.imputation_field is not None,
     }
     for owner, names in _BELONG_TO.items():
         idle = [name for name in names if not given[owner] and call[name] not in (None, False, 0.0, (), [])]

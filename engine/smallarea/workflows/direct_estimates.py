@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,10 @@ from smallarea.io.workbook import write_workbook
 from smallarea.survey.calibration_totals import category_fields
 from smallarea.survey.direct import area_estimates
 from smallarea.survey.direct_styles import direct_styles
+from smallarea.survey.imputation.area_estimates import imputed_area_estimates
 from smallarea.workflows.area_rows import read_polygons
 from smallarea.workflows.direct_call import check_call, listed, read_fields
+from smallarea.workflows.direct_imputed import completed_tables
 from smallarea.workflows.direct_input import (
     complete_rows,
     known_populations,
@@ -54,6 +56,7 @@ def direct_estimates(
     thousands: Literal["comma", "point", "space", "apostrophe"] | None = None,
     area_field: str,
     indicators: str | Sequence[str],
+    imputation_field: str | None = None,
     group_field: str | None = None,
     weight: str | None = None,
     strata: str | Sequence[str] = (),
@@ -85,6 +88,7 @@ def direct_estimates(
     output: PathLike | None = None,
     csv: PathLike | None = None,
     excel: PathLike | None = None,
+    report: PathLike | None = None,
     progress: Progress | None = None,
 ) -> DirectEstimatesResult:
     """Estimate every area directly from survey microdata, with the sampling covariances of the indicators.
@@ -103,6 +107,9 @@ def direct_estimates(
         Field with the area ids. Respondents without one stay in the design.
     indicators : str or sequence of str
         What to estimate, for example ``mean(income)``; see :mod:`smallarea.survey.indicators`.
+    imputation_field : str, optional
+        Field that numbers the completed tables of a multiply imputed survey, which stand below each other in `table`
+        (:func:`smallarea.impute`). Each is estimated, and the estimates are combined by Rubin's rules.
     group_field : str, optional
         Field with groups; each indicator is estimated for each of them.
     weight : str, optional
@@ -139,8 +146,9 @@ def direct_estimates(
         Variances with fewer degrees of freedom are flagged.
     unmatched : {'error', 'keep'}
         Respondents whose area is not on the map.
-    output, csv, excel : path, optional
-        GeoPackage, CSV file and workbook to write; they appear together.
+    output, csv, excel, report : path, optional
+        GeoPackage, CSV file, workbook, and report (of an imputed survey: what missing answers cost each area) to
+        write; they appear together.
     progress : callable, optional
         ``progress(percent, text)``; what it raises stops the run.
 
@@ -184,31 +192,35 @@ def direct_estimates(
         survey, variables = survey.rows(keep), tuple(variable.rows(keep) for variable in variables)
     tell(25.0, "Matching areas")
     read = read_polygons(areas, layer, id_field, crs, repair)
-    check_against_areas(variables, read)
+    check_against_areas(variables, read, imputation_field is not None)
+    completed = None
+    if imputation_field is not None:
+        completed = completed_tables(survey, variables, fields, [*categories, *listed(auxiliaries)])
+        survey, left_out = completed.survey, left_out // completed.count
     ids, domain, outside = _domains(survey, area_field, read, unmatched)
     tell(30.0, "Reading the design")
     design = read_design(survey, fields, {**call, "auxiliaries": listed(auxiliaries)}, known)
     _check_weights_of_areas(design.weights, domain, ids)
-    check_answered(variables, domain, design.weights)
+    tables = (variables,) if completed is None else completed.variables
+    for one in tables:
+        check_answered(one, domain, design.weights)
     population = None
     if population_field is not None:
         population = known_populations(None if read is None else read.frame, survey, domain, ids, population_field)
-    estimates = area_estimates(
-        variables,
-        domain,
-        ids,
-        design,
-        population=population,
-        variance_method=variance_method,
-        interval=interval,
-        level=level,
-        deff_reference=deff_reference,
-        min_df=min_df,
-        progress=lambda percent, text: tell(35.0 + 0.5 * percent, text),
+    options: dict[str, Any] = {
+        "population": population, "variance_method": variance_method, "interval": interval, "level": level,
+        "deff_reference": deff_reference, "min_df": min_df,
+        "progress": lambda percent, text: tell(35.0 + 0.5 * percent, text),
+    }  # fmt: skip
+    estimates = (
+        area_estimates(variables, domain, ids, design, **options)
+        if completed is None
+        else imputed_area_estimates(completed.variables, domain, ids, design, **options)
     )
-    gaps = unanswered(variables, domain, design.weights, population is not None)
-    result = make_result(estimates, survey, design, read, fields, outside, left_out, gaps, call)
-    _write(result, output, csv, excel, tell)
+    gaps = unanswered(tables[0], domain, design.weights, population is not None)
+    imputations = None if completed is None else completed.count
+    result = make_result(estimates, survey, design, read, fields, outside, left_out, gaps, call, imputations)
+    _write(result, output, csv, excel, report, tell)
     return result
 
 
@@ -272,6 +284,7 @@ def _write(
     output: PathLike | None,
     csv: PathLike | None,
     excel: PathLike | None,
+    report: PathLike | None,
     tell: Progress,
 ) -> None:
     """Write what was asked for, all files or none."""
@@ -288,4 +301,9 @@ def _write(
         if excel is not None:
             tell(97.0, "Writing the workbook")
             write_workbook(outputs.path(excel), sheets(result))
+        if report is not None:
+            from smallarea.report.missing_cost import write_missing_cost
+
+            tell(98.0, "Writing the report")
+            write_missing_cost(result, str(outputs.path(report)))
         tell(100.0, "Done")

@@ -45,10 +45,11 @@ class Fields:
     replicate_weights: tuple[str, ...]
     design_weight: str | None
     population_field: str | None
+    imputation_field: str | None = None
 
     def of_survey(self, calibrated_by: Sequence[str]) -> list[str]:
         """Return the fields to read, each once."""
-        single = (self.group_field, self.weight, self.design_weight)
+        single = (self.group_field, self.weight, self.design_weight, self.imputation_field)
         fields = [*(f for f in single if f), *self.strata, *self.psu, *self.fpc, *self.replicate_weights]
         fields += [field for indicator in self.indicators for field in indicator.fields]
         return list(dict.fromkeys([*fields, *calibrated_by]))
@@ -187,7 +188,26 @@ def read_design(
     )
 
 
-def _replicates(frame: pd.DataFrame, fields: Fields, weights: Vector, options: Mapping[str, Any]) -> ReplicateWeights:
+def replicate_fields(frame: pd.DataFrame, fields: Fields) -> list[str]:
+    """Return the fields with replicate weights, ``*`` standing for any letters.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The survey.
+    fields : Fields
+        What is used.
+
+    Returns
+    -------
+    list of str
+        Each once.
+
+    Raises
+    ------
+    TableProblem
+        If no field fits a name.
+    """
     names = [str(column) for column in frame.columns]
     chosen: list[str] = []
     for pattern in fields.replicate_weights:
@@ -199,7 +219,11 @@ def _replicates(frame: pd.DataFrame, fields: Fields, weights: Vector, options: M
         if not found:
             raise TableProblem(f"No field of the survey matches {pattern!r} (replicate_weights).")
         chosen += [name for name in found if name not in chosen]
-    columns = np.column_stack([numeric_column(frame, name) for name in chosen])
+    return chosen
+
+
+def _replicates(frame: pd.DataFrame, fields: Fields, weights: Vector, options: Mapping[str, Any]) -> ReplicateWeights:
+    columns = np.column_stack([numeric_column(frame, name) for name in replicate_fields(frame, fields)])
     rscales = options["replicate_rscales"]
     return replicate_weights(
         columns,

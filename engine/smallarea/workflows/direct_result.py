@@ -18,6 +18,7 @@ from smallarea.survey.direct_table import (
     NO_ESTIMATE,
     NO_VARIANCE,
     NOBODY,
+    NOT_ALWAYS,
     ONE_PSU,
     ONE_RESPONDENT,
     ZERO_VARIANCE,
@@ -38,7 +39,10 @@ _EMPTY = {
     ZERO_VARIANCE: "have a variance of zero (respondents who are all alike, or everybody was asked)",
     NO_ESTIMATE: "have a ratio whose denominator is zero",
     NO_VARIANCE: "have an estimate whose variance cannot be computed",
+    NOT_ALWAYS: "have an estimate in some completed tables only",
 }
+
+_FILES = ("output", "csv", "excel", "report")
 
 # Weights that add up to less than so many times the respondents hardly stand for a population.
 _RELATIVE = 1.5
@@ -55,7 +59,8 @@ class DirectEstimatesResult:
     table : pandas.DataFrame
         One row an area: ``area``, and for each response NAME: ``NAME``, ``variance_NAME``, ``se_NAME``, ``cv_NAME``,
         ``lower_NAME``, ``upper_NAME``, ``n_NAME``, ``n_psu_NAME``, ``population_NAME``, ``n_eff_NAME``, ``deff_NAME``,
-        ``df_NAME``, ``flag_NAME``; then ``covariance_NAME1_NAME2``.
+        ``df_NAME``, ``flag_NAME``; of an imputed survey ``variance_within_NAME`` and ``fmi_NAME``; then
+        ``covariance_NAME1_NAME2``.
     columns_read : pandas.DataFrame
         What was read: type, missing values, smallest and largest of each column.
     design : dict
@@ -100,6 +105,7 @@ class DirectEstimatesResult:
                 "n_usable": int(one["variance"].notna().sum()),
                 "median_cv": _median(one["cv"]),
                 "median_deff": _median(one["deff"]),
+                **({"median_fmi": _median(one["fmi"])} if "fmi" in one else {}),
                 "flags": {str(flag): int(count) for flag, count in one["flag"].value_counts().items() if flag},
             }
         first = rows[rows["response"] == self.estimates.responses[0]]
@@ -123,6 +129,7 @@ def make_result(
     left_out: int,
     gaps: Mapping[str, int],
     call: Mapping[str, Any],
+    imputations: int | None = None,
 ) -> DirectEstimatesResult:
     """Put together what the task returns.
 
@@ -146,22 +153,29 @@ def make_result(
         Respondents whose missing value counts as zero, by response.
     call : mapping
         What was asked for.
+    imputations : int, optional
+        Number of completed tables of an imputed survey; `survey` is the first of them.
 
     Returns
     -------
     DirectEstimatesResult
         With warnings and notes.
     """
-    settings = {name: _printable(value) for name, value in call.items() if name not in ("output", "csv", "excel")}
+    settings = {
+        name: _printable(value) for name, value in call.items() if name not in ("output", "csv", "excel", "report")
+    }
     return DirectEstimatesResult(
         estimates,
         estimates.wide(),
         survey.summary,
-        _in_numbers(design),
+        {**_in_numbers(design), **({} if imputations is None else {"n_imputations": imputations})},
         areas,
         settings,
         (*survey.warnings, *_of_weights(design, call), *_of_gaps(gaps), *_warnings(estimates)),
-        tuple(_notes(survey, design, areas, fields, outside, left_out, estimates)),
+        (
+            *_notes(survey, design, areas, fields, outside, left_out, estimates),
+            *([] if imputations is None else _of_imputations(estimates, imputations)),
+        ),
     )
 
 
@@ -199,6 +213,23 @@ def _of_weights(design: SurveyDesign, call: Mapping[str, Any]) -> list[str]:
         found.append(
             f"{below} respondents have a weight below 1, so 1 / weight is no probability of being in the sample, and "
             "they add nothing to the variances. The method poisson needs weights that add up to the population."
+        )
+    return found
+
+
+def _of_imputations(estimates: DirectEstimates, imputations: int) -> list[str]:
+    """Say how completed tables were combined, and whether there are enough of them.
+
+    A rule of thumb is one table for each per cent of missing information (White, Royston and Wood 2011, Statistics in
+    Medicine 30, 377-399): then another run changes an estimate by less than a tenth of its standard error.
+    """
+    found = [f"Estimates of {imputations} completed tables are combined by Rubin's rules."]
+    fractions = estimates.table["fmi"].dropna()
+    # The fraction itself has a term for the number of tables that does not vanish without anything missing.
+    if len(fractions) and 100.0 * fractions.median() > imputations:
+        found.append(
+            f"In the median area {fractions.median():.0%} of the information is missing. With fewer completed tables "
+            "than per cent, other seeds give noticeably other intervals: impute more often before you publish."
         )
     return found
 

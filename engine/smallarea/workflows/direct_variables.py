@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smallarea.errors import JobProblem, TableProblem, named
 from smallarea.io import numeric_column
 from smallarea.io.survey_table import SurveyTable
-from smallarea.survey.direct import wide_columns
+from smallarea.survey.direct import IMPUTED_MEASURES, MEASURES, wide_columns
 from smallarea.survey.estimators import Variable
 from smallarea.survey.indicators import Indicator
 from smallarea.workflows.direct_input import Fields
@@ -55,7 +55,7 @@ def make_variables(survey: SurveyTable, fields: Fields) -> tuple[Variable, ...]:
     """
     single = tuple(_variable(survey, indicator) for indicator in fields.indicators)
     found = single if fields.group_field is None else _by_group(single, survey, fields.group_field)
-    _check_names([one.name for one in found])
+    _check_names([one.name for one in found], _measures(fields.imputation_field is not None))
     return found
 
 
@@ -73,9 +73,13 @@ def _by_group(single: Sequence[Variable], survey: SurveyTable, field: str) -> tu
     )
 
 
-def _check_names(names: Sequence[str]) -> None:
+def _measures(imputed: bool) -> tuple[str, ...]:
+    return (*MEASURES, *IMPUTED_MEASURES) if imputed else MEASURES
+
+
+def _check_names(names: Sequence[str], measures: Sequence[str]) -> None:
     """Refuse names of which the output would have two columns that are alike; a GeoPackage knows no case."""
-    made = [column.casefold() for column in wide_columns(names)]
+    made = [column.casefold() for column in wide_columns(names, measures)]
     twice = {column for column in made if made.count(column) > 1}
     if twice:
         raise JobProblem(
@@ -84,7 +88,7 @@ def _check_names(names: Sequence[str]) -> None:
         )
 
 
-def check_against_areas(variables: Sequence[Variable], areas: Areas | None) -> None:
+def check_against_areas(variables: Sequence[Variable], areas: Areas | None, imputed: bool) -> None:
     """Refuse indicators whose columns would take the place of the polygons' ids or shapes.
 
     Parameters
@@ -93,6 +97,8 @@ def check_against_areas(variables: Sequence[Variable], areas: Areas | None) -> N
         What is estimated.
     areas : Areas or None
         The polygons.
+    imputed : bool
+        The survey was imputed several times, which makes more columns.
 
     Raises
     ------
@@ -102,7 +108,8 @@ def check_against_areas(variables: Sequence[Variable], areas: Areas | None) -> N
     if areas is None:
         return
     kept = {str(name).casefold() for name in (areas.id_field, areas.frame.geometry.name) if name is not None}
-    taken = sorted(name for name in wide_columns([v.name for v in variables])[1:] if name.casefold() in kept)
+    made = wide_columns([v.name for v in variables], _measures(imputed))[1:]
+    taken = sorted(name for name in made if name.casefold() in kept)
     if taken:
         raise JobProblem(
             f"The polygons have the field {named(taken)} for their ids or shapes, and an indicator would have a column "

@@ -6,8 +6,8 @@ import os
 
 from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.priors import SpatialPrior
-from smallarea.priors.library import resolve
-from smallarea.priors.prior_file import SUFFIX, write_prior
+from smallarea.priors.files.library import resolve
+from smallarea.priors.files.prior_file import SUFFIX, write_prior
 from smallarea.workflows.prior_result import PriorResult, stored_certificate
 from smallarea.workflows.record import Progress, silent
 
@@ -26,7 +26,7 @@ def export_prior(
     Parameters
     ----------
     prior : path, str or SpatialPrior
-        A name in the library, a prior file, or a prior; see :func:`smallarea.priors.library.resolve`.
+        A name in the library, a prior file, or a prior; see :func:`smallarea.priors.files.library.resolve`.
     output : path
         Prior file to write.
     library : path, optional

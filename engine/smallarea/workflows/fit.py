@@ -57,7 +57,7 @@ def fit(
     covariates: Sequence[str] = (),
     covariate_variance: str | Sequence[str] = (),
     intercept: bool = True,
-    random_effect: Literal["iid", "car", "leroux", "bym2", "icar", "sar"] = "car",
+    random_effect: Literal["iid", "car", "leroux", "bym2", "icar", "sar", "gp"] = "car",
     link: Literal["separable", "independent", "chain", "ar1", "har1"] = "separable",
     order: str | Sequence[str] = (),
     iid_part: bool | None = None,

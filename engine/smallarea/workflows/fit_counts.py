@@ -68,7 +68,7 @@ def fit_counts(
     exposure: str | Sequence[str] = (),
     covariates: Sequence[str] = (),
     intercept: bool = True,
-    random_effect: Literal["iid", "car", "leroux", "bym2", "icar"] = "car",
+    random_effect: Literal["iid", "car", "leroux", "bym2", "icar", "gp"] = "car",
     link: Literal["separable", "independent", "chain"] = "separable",
     order: str | Sequence[str] = (),
     iid_part: bool | None = None,

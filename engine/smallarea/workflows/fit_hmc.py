@@ -175,7 +175,7 @@ def fit_hmc(
 def _loaded(given: str | os.PathLike[str] | SpatialPrior | None, graph: AreaGraph | None) -> SpatialPrior | None:
     if given is None:
         return None
-    from smallarea.priors.library import resolve
+    from smallarea.priors.files.library import resolve
 
     return resolve(given, graph)
 
@@ -202,9 +202,9 @@ def _prior_warnings(prior: SpatialPrior | None, fit: HmcPosterior, graph: AreaGr
     """Say where the learned prior was not proved to be what it stands for: over these values, on this map."""
     if prior is None or graph is None:
         return ()
-    from smallarea.priors.gate import gate_warning
+    from smallarea.priors.fidelity.gate import gate_warning
 
-    columns = [at for at, name in enumerate(fit.names) if name.startswith("rho")]
+    columns = [at for at, name in enumerate(fit.names) if name.partition("[")[0] in ("rho", "range")]
     values = np.quantile(fit.hyperparameters[:, columns], PLAUSIBLE).tolist() if columns else None
     warning = gate_warning(prior.certificate, values, graph.fingerprint)
     return (warning,) if warning else ()

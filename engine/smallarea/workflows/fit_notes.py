@@ -62,7 +62,7 @@ def fit_warnings(
     gone = [area for area, ok in zip(data[0].areas, data[0].estimable.tolist(), strict=True) if not ok]
     if gone:
         found.append(f"{len(gone)} areas lack a covariate value and have no estimate: {named(gone)}.")
-    if graph is not None and specification.random_effect in ("car", "icar") and graph.islands:
+    if graph is not None and specification.random_effect in ("car", "icar", "gp") and graph.islands:
         found.append(
             f"{len(graph.islands)} areas have no neighbour and borrow strength from the covariates only: "
             f"{named(graph.islands)}."

@@ -12,7 +12,7 @@ import pandas as pd
 from smallarea.areas import AreaGraph
 from smallarea.errors import named
 from smallarea.io import AtomicOutputs, check_suffix
-from smallarea.priors.library import LibraryEntry, PriorLibrary
+from smallarea.priors.files.library import LibraryEntry, PriorLibrary
 from smallarea.workflows.prior_geography import read_geography
 from smallarea.workflows.prior_result import verdict
 from smallarea.workflows.record import Progress, silent, within

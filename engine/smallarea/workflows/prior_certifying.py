@@ -41,7 +41,7 @@ def certified(result: PriorResult, draws: int, seed: int, tell: Progress) -> Pri
     result : PriorResult
         A prior and a geography.
     draws, seed : int
-        See :func:`smallarea.priors.certificate.certify`.
+        See :func:`smallarea.priors.fidelity.certificate.certify`.
     tell : callable
         Progress of this part, 0 to 100.
 
@@ -50,7 +50,7 @@ def certified(result: PriorResult, draws: int, seed: int, tell: Progress) -> Pri
     PriorResult
         With the certificate, also in the prior itself; one that transfers is then a prior of this geography.
     """
-    from smallarea.priors.certificate import certify
+    from smallarea.priors.fidelity.certificate import certify
 
     found = certify(result.prior, result.graph, result.areas, seed=seed, draws=draws, progress=tell)
     prior = replace(result.prior, certificate=found.to_json())

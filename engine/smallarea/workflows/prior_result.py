@@ -12,7 +12,7 @@ from smallarea.priors import SpatialPrior
 from smallarea.priors.families import DISTRIBUTIONS, FAMILY_NAMES, Family
 
 if TYPE_CHECKING:
-    from smallarea.priors.certificate_record import Certificate
+    from smallarea.priors.fidelity.certificate_record import Certificate
 
 
 # What a summary says of the record of a training.
@@ -94,7 +94,7 @@ def stored_certificate(prior: SpatialPrior) -> Certificate | None:
     """
     if prior.certificate is None:
         return None
-    from smallarea.priors.certificate_record import Certificate
+    from smallarea.priors.fidelity.certificate_record import Certificate
 
     found = Certificate.from_json(prior.certificate)
     of = (prior.architecture, prior.family, prior.fingerprint)
@@ -124,7 +124,7 @@ def _worst(certificate: Certificate) -> dict[str, Any]:
 def prior_warnings(certificate: Certificate | None) -> tuple[str, ...]:
     """Say loudly that a prior misses the gate of its certificate, or has none."""
     if certificate is None:
-        from smallarea.priors.gate import gate_warning
+        from smallarea.priors.fidelity.gate import gate_warning
 
         return (str(gate_warning(None)),)
     if certificate.passed:

@@ -6,7 +6,7 @@ import os
 
 from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.priors import SpatialPrior
-from smallarea.priors.library import resolve
+from smallarea.priors.files.library import resolve
 from smallarea.workflows.prior_certifying import write_report
 from smallarea.workflows.prior_result import PriorResult, stored_certificate
 from smallarea.workflows.record import Progress, silent
@@ -26,7 +26,7 @@ def show_prior(
     Parameters
     ----------
     prior : path, str or SpatialPrior
-        A prior file, a name in the library, or a prior; see :func:`smallarea.priors.library.resolve`.
+        A prior file, a name in the library, or a prior; see :func:`smallarea.priors.files.library.resolve`.
     library : path, optional
         Folder of the library; that of this user by default.
     report : path, optional

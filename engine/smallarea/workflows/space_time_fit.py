@@ -15,8 +15,8 @@ from smallarea.area_level import (
     standardise,
 )
 from smallarea.area_level import fit_space_time as fit_eblup_in_time
-from smallarea.area_level.sar import graph_weights
 from smallarea.area_level.hmc import normal_observations
+from smallarea.area_level.sar import graph_weights
 from smallarea.errors import named
 from smallarea.results.space_time_result import in_time
 from smallarea.results.stfh_tables import stfh_tables
@@ -40,7 +40,7 @@ w_it = rho_time w_i,t-1 + N(0, sd_time^2), stationary"""
 
 @dataclass(frozen=True)
 class SpaceTimeFit:
-    """Tables with a period in each row, the model as it is printed, seconds by stage, what to warn of, what to record."""
+    """Tables with a period in each row, the printed model, seconds by stage, what to warn of, what to record."""
 
     tables: FitTables
     formula: str

@@ -11,9 +11,9 @@ from smallarea.errors import JobProblem, named
 from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.priors import SpatialPrior, exact_prior
 from smallarea.priors import family as make_family
-from smallarea.priors.library import PriorLibrary
+from smallarea.priors.files.library import PriorLibrary
+from smallarea.priors.files.prior_file import SUFFIX, write_prior
 from smallarea.priors.prior import ARCHITECTURES
-from smallarea.priors.prior_file import SUFFIX, write_prior
 from smallarea.workflows.prior_certifying import certified, check_drawing, write_report
 from smallarea.workflows.prior_geography import read_geography
 from smallarea.workflows.prior_result import PriorResult
@@ -100,9 +100,9 @@ def train_prior(
     degree, cut : optional
         Of a graph-filter; see :class:`smallarea.priors.graph_filter.FilterSettings`.
     terms : int, optional
-        Of a decoder; see :class:`smallarea.priors.network_settings.DecoderSettings`.
+        Of a decoder; see :class:`smallarea.priors.networks.network_settings.DecoderSettings`.
     latent, width, beta, cure : optional
-        Of a beta-vae; see :class:`smallarea.priors.network_settings.BetaVaeSettings`.
+        Of a beta-vae; see :class:`smallarea.priors.networks.network_settings.BetaVaeSettings`.
     steps : int, optional
         Steps of training at most; not of a graph-filter.
     device : {'auto', 'cpu', 'cuda'}
@@ -110,7 +110,7 @@ def train_prior(
     checkpoint : path, optional
         File with the state of the training of a network; an interrupted training goes on from it.
     certify : bool
-        Compute the fidelity certificate; see :mod:`smallarea.priors.certificate`.
+        Compute the fidelity certificate; see :mod:`smallarea.priors.fidelity.certificate`.
     draws : int
         Draws of the prior that the certificate uses.
     seed : int
@@ -202,8 +202,8 @@ def _network(
     call: Mapping[str, Any],
     tell: Progress,
 ) -> SpatialPrior:
-    from smallarea.priors.network_settings import network_settings
-    from smallarea.priors.training import train_network
+    from smallarea.priors.networks.network_settings import network_settings
+    from smallarea.priors.networks.training import train_network
 
     settings = network_settings(architecture, own)
     trained = train_network(

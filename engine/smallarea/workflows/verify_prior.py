@@ -9,8 +9,8 @@ from smallarea.areas import AreaGraph
 from smallarea.errors import JobProblem
 from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.priors import SpatialPrior
-from smallarea.priors.library import resolve
-from smallarea.priors.prior_file import SUFFIX, write_prior
+from smallarea.priors.files.library import resolve
+from smallarea.priors.files.prior_file import SUFFIX, write_prior
 from smallarea.workflows.prior_certifying import certified as certify
 from smallarea.workflows.prior_certifying import check_drawing, write_map, write_report
 from smallarea.workflows.prior_geography import read_geography
@@ -47,7 +47,7 @@ def verify_prior(
     Parameters
     ----------
     prior : path, str or SpatialPrior
-        A prior file, a name in the library, or a prior; see :func:`smallarea.priors.library.resolve`.
+        A prior file, a name in the library, or a prior; see :func:`smallarea.priors.files.library.resolve`.
     areas : path, GeoDataFrame or None
         Polygons.
     layer, id_field, crs, repair

@@ -27,6 +27,8 @@ COMMANDS = {
     "prepare_published": "survey prepare",
     "direct_estimates": "survey direct",
     "match_areas": "survey match",
+    "impute": "survey impute",
+    "latent_indicator": "survey latent",
     "smooth_variances": "survey smooth",
     "train_prior": "prior train",
     "verify_prior": "prior verify",

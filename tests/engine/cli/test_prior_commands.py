@@ -4,7 +4,7 @@ import json
 
 import pytest
 import smallarea as package
-from smallarea.priors.prior_file import load_prior
+from smallarea.priors.files.prior_file import load_prior
 
 pytest.importorskip("jax")
 
@@ -62,7 +62,7 @@ def test_a_missed_gate_is_loud_but_no_failure(smallarea, kept, tmp_path):
     import dataclasses
 
     import numpy as np
-    from smallarea.priors.prior_file import save_prior
+    from smallarea.priors.files.prior_file import save_prior
 
     (file,) = kept.iterdir()
     prior = load_prior(file)

@@ -19,8 +19,11 @@ PAGES = [
     ("calibrating-weights.md", 6),
     ("survey-tables.md", 6),
     ("direct-estimates.md", 3),
+    ("imputation.md", 12),
+    ("latent-indicators.md", 8),
     ("published-estimates.md", 8),
     ("smoothing-variances.md", 12),
+    ("counts.md", 6),
     ("learned-priors.md", 15),
     ("tutorial-learned-prior.md", 10),
 ]

@@ -9,10 +9,10 @@ import pytest
 from known_decoders import LINEAR_MISTAKES, decoder, lattice
 from smallarea.areas import AreaGraph
 from smallarea.errors import PriorProblem
-from smallarea.priors import certificate as module
 from smallarea.priors import exact_prior, family
-from smallarea.priors.certificate import Certificate, certify, certify_decoder
-from smallarea.priors.gate import GATE, gate_warning
+from smallarea.priors.fidelity import certificate as module
+from smallarea.priors.fidelity.certificate import Certificate, certify, certify_decoder
+from smallarea.priors.fidelity.gate import GATE, gate_warning
 from smallarea.priors.graph_filter import standard_filter
 
 CAR = family("car", upper=0.99)
@@ -87,7 +87,7 @@ def test_areas_show_their_worst_value():
     found = certified("smooth", graph, posterior_check=False)
     with jax.enable_x64(True):
         exact = exact_prior(CAR, graph)
-        from smallarea.priors.learned_field import LearnedField
+        from smallarea.priors.fidelity.learned_field import LearnedField
 
         learned = LearnedField(decoder(graph, CAR, "smooth"), exact.nodes)
         ratios = np.array(
@@ -155,10 +155,10 @@ def test_a_prior_that_ignores_a_wide_range_of_rho_is_held_against_its_mixture():
 
 
 def test_large_maps_take_the_projected_route_and_reach_the_same_verdict(monkeypatch):
-    from smallarea.priors import fidelity, posterior_check
+    from smallarea.priors.fidelity import measures, posterior_check
 
     graph = lattice(12, 12)
-    for where in (module, fidelity, posterior_check):
+    for where in (module, measures, posterior_check):
         monkeypatch.setattr(where, "DENSE_LIMIT", 100)
     good = certified(graph=graph, grid=[0.9])
     assert good.points[0].method == "projections"

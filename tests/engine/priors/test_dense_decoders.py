@@ -8,10 +8,10 @@ from graphs import planar_graph
 from smallarea.areas.graph import AreaGraph
 from smallarea.errors import PriorProblem
 from smallarea.priors import SpatialPrior, bind, exact_prior, family
-from smallarea.priors.aggregate import elu
-from smallarea.priors.coordinate import coordinate
-from smallarea.priors.network_settings import BetaVaeSettings, DecoderSettings
-from smallarea.priors.networks import DecoderNetwork, VaeNetwork, chebyshev, decode
+from smallarea.priors.networks.aggregate import elu
+from smallarea.priors.networks.coordinate import coordinate
+from smallarea.priors.networks.modules import DecoderNetwork, VaeNetwork, chebyshev, decode
+from smallarea.priors.networks.network_settings import BetaVaeSettings, DecoderSettings
 
 GRAPH = planar_graph(30, seed=4, islands=2, parts=2)
 DENSE = ["beta-vae", "decoder"]

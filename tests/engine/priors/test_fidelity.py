@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from known_decoders import decoder, lattice, precision
 from smallarea.priors import exact_prior, family
-from smallarea.priors.drawn_moments import Drawn, cross_error, measure_by_draws
-from smallarea.priors.fidelity import Moments, correlation, measure, measure_densely
-from smallarea.priors.learned_field import LearnedField
-from smallarea.priors.pairs import make_pairs
-from smallarea.priors.projections import measure_by_projections, project
-from smallarea.priors.reference_field import ReferenceAt, ReferenceMixture, quadrature
+from smallarea.priors.fidelity.drawn_moments import Drawn, cross_error, measure_by_draws
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.fidelity.measures import Moments, correlation, measure, measure_densely
+from smallarea.priors.fidelity.pairs import make_pairs
+from smallarea.priors.fidelity.projections import measure_by_projections, project
+from smallarea.priors.fidelity.reference_field import ReferenceAt, ReferenceMixture, quadrature
 
 CAR = family("car", upper=0.99)
 RHO = np.array([0.9])
@@ -149,7 +149,7 @@ def test_draws_find_the_error_of_a_wrong_covariance_with_and_without_twins():
 
 
 def test_draws_on_a_large_map_agree_with_those_on_a_small_one(monkeypatch):
-    from smallarea.priors import drawn_moments
+    from smallarea.priors.fidelity import drawn_moments
 
     graph = lattice(7, 8)
     learned, reference, pairs = prepared(graph, "bent", rows=20)

@@ -142,8 +142,8 @@ def test_layers_without_distances_are_refused():
 
 
 def test_a_decoder_of_the_process():
-    from smallarea.priors.network_settings import DecoderSettings
-    from smallarea.priors.training import train_network
+    from smallarea.priors.networks.network_settings import DecoderSettings
+    from smallarea.priors.networks.training import train_network
 
     exact = exact_prior(family("gp"), GRAPH, AREAS)
     trained = train_network(exact, "decoder", DecoderSettings(steps=64, batch=32), seed=1)

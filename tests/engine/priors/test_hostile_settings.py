@@ -9,8 +9,8 @@ import pytest
 from smallarea.areas import AreaGraph
 from smallarea.errors import PriorProblem
 from smallarea.priors import SpatialPrior, bind, family
+from smallarea.priors.files.prior_file import load_prior, save_prior
 from smallarea.priors.graph_filter import standard_filter
-from smallarea.priors.prior_file import load_prior, save_prior
 
 pytest.importorskip("jax")
 

@@ -10,8 +10,8 @@ import pytest
 from smallarea.areas import AreaGraph
 from smallarea.errors import OutputProblem, PriorProblem
 from smallarea.priors import SpatialPrior, family
-from smallarea.priors.library import PriorLibrary, default_folder, locate, resolve
-from smallarea.priors.prior_file import load_prior, save_prior
+from smallarea.priors.files.library import PriorLibrary, default_folder, locate, resolve
+from smallarea.priors.files.prior_file import load_prior, save_prior
 
 LINE = AreaGraph.from_edges(("a", "b", "c"), np.array([[0, 1], [1, 2]]))
 RING = AreaGraph.from_edges(("a", "b", "c"), np.array([[0, 1], [1, 2], [0, 2]]))

@@ -6,13 +6,13 @@ import pytest
 from known_decoders import decoder, lattice, precision
 from smallarea.errors import ModelProblem
 from smallarea.priors import exact_prior, family
-from smallarea.priors import posterior_check as module
-from smallarea.priors.gaussian_posteriors import by_gradients, dense_posterior, exact_posterior, solve
-from smallarea.priors.learned_field import LearnedField
-from smallarea.priors.network_posteriors import Sampler, linearised
-from smallarea.priors.posterior_check import PosteriorChecker
-from smallarea.priors.reference_field import ReferenceAt, ReferenceMixture
-from smallarea.priors.simulated_data import simulate
+from smallarea.priors.fidelity import posterior_check as module
+from smallarea.priors.fidelity.gaussian_posteriors import by_gradients, dense_posterior, exact_posterior, solve
+from smallarea.priors.fidelity.learned_field import LearnedField
+from smallarea.priors.fidelity.network_posteriors import Sampler, linearised
+from smallarea.priors.fidelity.posterior_check import PosteriorChecker
+from smallarea.priors.fidelity.reference_field import ReferenceAt, ReferenceMixture
+from smallarea.priors.fidelity.simulated_data import simulate
 
 CAR = family("car", upper=0.99)
 RHO = np.array([0.9])

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from smallarea.errors import OutputProblem, PriorProblem
 from smallarea.priors import SpatialPrior, family
-from smallarea.priors import prior_file as module
-from smallarea.priors.prior_file import load_prior, read_header, save_prior
+from smallarea.priors.files import prior_file as module
+from smallarea.priors.files.prior_file import load_prior, read_header, save_prior
 
 EDGES = np.array([[0, 1], [1, 2], [2, 3]])
 IDS = ("Äußere", "b", "c d", "007")

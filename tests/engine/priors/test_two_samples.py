@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from smallarea.priors.two_samples import BANDWIDTHS, contrast_test, mean_discrepancy
+from smallarea.priors.fidelity.two_samples import BANDWIDTHS, contrast_test, mean_discrepancy
 
 
 def test_the_statistic_is_the_unbiased_squared_discrepancy():

@@ -10,9 +10,9 @@ import shapely
 from smallarea.areas import AreaGraph, build_adjacency, read_areas
 from smallarea.errors import PriorProblem
 from smallarea.priors import family
-from smallarea.priors.certificate import certify
+from smallarea.priors.fidelity.certificate import certify
+from smallarea.priors.fidelity.showcase import make_showcase, point_to_show
 from smallarea.priors.graph_filter import standard_filter
-from smallarea.priors.showcase import make_showcase, point_to_show
 from smallarea.report.prior_figures import classes_at, common_classes, error_chart, loss_chart
 from smallarea.report.prior_page import render_prior, write_prior_report
 

@@ -125,7 +125,7 @@ def test_a_learned_prior_and_its_gate(areas, counts, tmp_path):
     assert result.model["form"] == "prior"
     assert result.model["architecture"] == "graph-filter"
     assert any("no fidelity certificate" in warning for warning in result.warnings)
-    from smallarea.priors.prior_file import save_prior
+    from smallarea.priors.files.prior_file import save_prior
 
     save_prior(tmp_path / "prior.safetensors", prior)
     again = smallarea.fit_counts(areas, spatial_prior=tmp_path / "prior.safetensors", **call)

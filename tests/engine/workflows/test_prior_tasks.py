@@ -15,8 +15,8 @@ import smallarea
 from shapely.geometry import box
 from smallarea.areas import AreaGraph
 from smallarea.errors import Cancelled, EngineUnavailable, JobProblem, OutputProblem, PriorProblem
-from smallarea.priors.library import PriorLibrary
-from smallarea.priors.prior_file import load_prior, save_prior
+from smallarea.priors.files.library import PriorLibrary
+from smallarea.priors.files.prior_file import load_prior, save_prior
 
 pytest.importorskip("jax")
 

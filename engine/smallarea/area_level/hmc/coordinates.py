@@ -32,6 +32,8 @@ from smallarea.errors import PriorProblem
 if TYPE_CHECKING:
     from jax import Array
 
+# What a decoder may be conditional on.
+DEPENDENCE = ("rho", "range")
 # Log density of a prior at (value, complement), up to a constant; the complement is 1 - value.
 LogDensity = Callable[[Any, Any], Any]
 
@@ -106,7 +108,7 @@ def coordinates(
     responses : int
         K.
     rho_range : tuple of float, optional
-        Where rho must lie because a learned prior knows nothing else.
+        Where rho, or the range of a Gaussian process, must lie because a learned prior knows nothing else.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def coordinates(
         if isinstance(prior, LKJ):
             prior = prior.partial(parameter.responses[0], responses)
         low, high = prior.support
-        if parameter.kind == "rho" and rho_range is not None:
+        if parameter.kind in DEPENDENCE and rho_range is not None:
             low, high = _inside(parameter.name, prior, rho_range)
         out.append(Coordinate(parameter, prior, low, high))
     return tuple(out)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.area_level.hmc.adjacency import neighbour_sum
 from smallarea.area_level.hmc.coordinates import Coordinate
 from smallarea.area_level.hmc.likelihoods import cell_log_density
 from smallarea.area_level.hmc.natural import Natural, natural
 from smallarea.area_level.hmc.observations import Observations
 from smallarea.area_level.hmc.unit_fields import UnitField
 from smallarea.area_level.hmc.whitening import Pull
+from smallarea.gmrf.products import neighbour_sum
 
 if TYPE_CHECKING:
     from jax import Array
@@ -145,38 +145,25 @@ class HmcModel:
 
     def log_density(self, unknowns: dict[str, Any]) -> Array:
         """Log posterior density of the unknowns up to a constant."""
-        given, log_density, _, _, linear = self._predictor(unknowns)
+        given, log_density, _, linear = self._predictor(unknowns)
         return log_density + given.log_prior + self._log_likelihood(linear, given)
 
     def draw(self, unknowns: dict[str, Any], key: Any) -> Draw:
         """Natural quantities at a point; theta is on the linear scale."""
-        import jax
         import jax.numpy as jnp
 
-        first, second = jax.random.split(key)
-        given, _, beta, psi, linear = self._predictor(unknowns)
+        given, _, beta, linear = self._predictor(unknowns)
         if self.iid_part and self.integrates_delta:
-            linear = linear + self._drawn_delta(linear, given, first)
-        removed = self.field.removed(psi, given, second) if self.field is not None else None
-        if removed is not None:
-            beta = self._without(beta, removed, given)
+            linear = linear + self._drawn_delta(linear, given, key)
         return Draw(given.values, beta, linear, jnp.asarray(self.observations.design @ beta))
 
-    def _without(self, beta: Any, removed: Any, given: Natural) -> Array:
-        """Coefficients less what belongs to the effect; ``removed`` is on the unit scale, shape (K, p)."""
-        moved = (given.sd_phi[:, None] * given.root) @ removed
-        for k, at in enumerate(self.observations.terms):
-            beta = beta.at[at].add(-moved[k])
-        return beta
-
-    def _predictor(self, unknowns: dict[str, Any]) -> tuple[Natural, Array, Array, Array | None, Array]:
-        """Hyperparameters, log density of effects, beta, unit fields, linear predictor (normal: without delta)."""
+    def _predictor(self, unknowns: dict[str, Any]) -> tuple[Natural, Array, Array, Array]:
+        """Hyperparameters, log density of effects, beta, linear predictor (normal: without delta)."""
         import jax.numpy as jnp
 
         given = self.natural(unknowns)
         log_density = jnp.zeros(())
         beta = self.steering.beta + self.steering.root @ unknowns["beta"]
-        psi = None
         linear = jnp.zeros(self.observations.shape)
         if self.field is not None:
             weights = self._precision / (1.0 + self._precision * self._iid_variance(given))
@@ -187,7 +174,7 @@ class HmcModel:
         if self.iid_part and not self.integrates_delta:
             delta, own = self._delta(unknowns["own"], linear, given)
             linear, log_density = linear + delta, log_density + own
-        return given, log_density, beta, psi, linear
+        return given, log_density, beta, linear
 
     def _effect(self, psi: Any, given: Natural) -> Array:
         """Spatial effect of each response from fields of unit scale, shape (N, K)."""

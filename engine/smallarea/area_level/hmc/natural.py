@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from smallarea.area_level.hmc.coordinates import Coordinate, autoregressive_root, correlation_root
+from smallarea.area_level.hmc.coordinates import DEPENDENCE, Coordinate, autoregressive_root, correlation_root
 
 if TYPE_CHECKING:
     from jax import Array
@@ -76,10 +76,12 @@ def natural(listed: tuple[Coordinate, ...], order: tuple[int, ...], responses: i
         column += not coordinate.fixed
         log_prior = log_prior + density
         values.append(value)
-        if parameter.kind in parts:
+        # A decoder takes the range of a Gaussian process where others take rho.
+        kind = "rho" if parameter.kind in DEPENDENCE else parameter.kind
+        if kind in parts:
             for response in parameter.responses or range(responses):
-                parts[parameter.kind][response] = value
-                if parameter.kind == "rho":
+                parts[kind][response] = value
+                if kind == "rho":
                     parts["rho_complement"][response] = complement
         elif parameter.kind == "correlation":
             partial.append(value)

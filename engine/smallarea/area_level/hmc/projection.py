@@ -1,14 +1,14 @@
-"""Directions of a spatial effect in which it cannot be told from the regression, integrated out exactly.
+"""Directions of a spatial effect in which it can hardly be told from the regression, in coordinates of their own.
 
 Where the columns of X lie in the space of the effect, ``beta + c`` and ``phi - X c`` fit the data alike, and only the
 prior of the effect tells them apart; near rho = 1 hardly. Write ``psi = psi_0 + X f`` with ``A psi_0 = 0`` for a fixed
-A with A X = I. Under the flat prior of beta the likelihood depends on psi_0 and ``beta' = beta + f`` only, so f is
-integrated out of the prior of psi, ::
+A with A X = I. Integrating f out of the prior of psi leaves ::
 
-    log p(psi_0) = const + log|Q| / 2 - log|G| / 2 - (psi' Q psi - g' G^{-1} g) / 2,   g = X' Q psi,  G = X' Q X,
+    log p(psi_0) = const + log|Q| / 2 - log|G| / 2 - (psi_0' Q psi_0 - g' G^{-1} g) / 2,   g = X' Q psi_0,  G = X' Q X,
 
-which depends on psi through psi_0 only. It is drawn afterwards, ``f | psi_0 ~ N(-G^{-1} X' Q psi_0, G^{-1})``, to
-report beta. To keep as many unknowns as areas, f is replaced by a normal variable that nothing depends on.
+and ``f | psi_0 ~ N(-G^{-1} g, G^{-1})``, so that ``f = -G^{-1} g + G^{-T/2} u`` with u white noise. Moved with beta in
+turn (beta is taken around its least squares estimate given the effect), u changes the likelihood of areas without
+neighbours only, if there are any: it is a coordinate of scale 1, however close to 1 rho is.
 """
 
 from __future__ import annotations
@@ -31,27 +31,39 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Directions:
-    """Designs of K responses.
+    """Designs of K responses on the nodes of the field.
 
     Attributes
     ----------
     x : ndarray, shape (K, N, p)
         Columns that the effect may not hold.
-    gain : ndarray, shape (K, p, N)
-        A, with A X = I.
+    weights : ndarray, shape (K, N)
+        Of the least squares that A stands for; not all zero.
     """
 
     x: Vector
-    gain: Vector
+    weights: Vector
+
+    def on(self, nodes: NDArray[np.int64]) -> Directions | None:
+        """Return the same on some of the areas; None where X has columns there that depend on others."""
+        x, weights = self.x[:, nodes], self.weights[:, nodes]
+        whole = all(np.linalg.matrix_rank(w[:, None] * one) == one.shape[1] for one, w in zip(x, weights, strict=True))
+        return Directions(x, weights) if whole else None
+
+    @property
+    def gain(self) -> Vector:
+        """A with A X = I, shape (K, p, N)."""
+        weighted = self.weights[:, :, None] * self.x
+        return np.linalg.solve(np.einsum("knp,knq->kpq", weighted, self.x), weighted.transpose(0, 2, 1))
 
 
 class Projection:
-    """The integral and what belongs to it.
+    """The change of coordinates.
 
     Parameters
     ----------
     precision : CarPrecision or LerouxPrecision
-        Q on all N areas.
+        Q on the N nodes of the field.
     directions : Directions
         X and A.
     """
@@ -75,41 +87,40 @@ class Projection:
         base = precision.degrees if car else np.ones(n)
         self._base_root = np.linalg.cholesky(np.einsum("knp,n,knq->kpq", self._x, base, self._x))
 
-    def integrated_out(self, psi: Any, log_density: Any, natural: Natural, flatness: Any) -> tuple[Array, Array]:
-        """Fields without the directions, and the log density of all unknowns.
+    def turned(self, psi: Any, log_density: Any, natural: Natural, flatness: Any) -> tuple[Array, Array]:
+        """Fields whose part along X is made of white noise, and the log density of all unknowns.
 
         Parameters
         ----------
         psi : array, shape (N, K)
-            Fields.
+            Fields, of whose part along X only the white noise is kept.
         log_density : array
-            Log density of their unknowns under the prior with the directions.
+            Log density of their unknowns under the prior of ``psi``.
         natural : Natural
             Hyperparameters.
         flatness : array, shape (K,)
-            Precision, relative to B, of the normal variable that takes the place of f.
+            Precision, relative to B, that makes white noise of the part along X.
+
+        Returns
+        -------
+        psi : array, shape (N, K)
+            Fields that have the prior's distribution.
+        log_density : array
+            Log density of the unknowns.
         """
         import jax.numpy as jnp
 
+        instead = jnp.einsum("kpn,nk->kp", jnp.asarray(self._gain), psi)
         along, matrix = self._along(psi, natural)
         root = jnp.linalg.cholesky(matrix)
         white = _solve(root, along)
-        instead = jnp.einsum("kpn,nk->kp", jnp.asarray(self._gain), psi)
-        moved = jnp.einsum("kqp,kq->kp", self._base_root, instead)
+        moved = jnp.einsum("kqp,kq->kp", self._base_root, instead) * jnp.sqrt(flatness)[:, None]
         log_density = log_density + 0.5 * jnp.sum(white**2) - _half_logdet(root)
-        log_density = log_density - 0.5 * jnp.sum(flatness * jnp.sum(moved**2, axis=1))
+        log_density = log_density - 0.5 * jnp.sum(moved**2)
         log_density = log_density + 0.5 * self._x.shape[2] * jnp.sum(jnp.log(flatness))
-        return psi - jnp.einsum("knp,kp->nk", self._x, instead), log_density
-
-    def draw(self, fields: Any, natural: Natural, key: Any) -> Array:
-        """Draw f given fields without the directions, shape (K, p)."""
-        import jax
-        import jax.numpy as jnp
-
-        along, matrix = self._along(fields, natural)
-        root = jnp.linalg.cholesky(matrix)
-        noise = jax.random.normal(key, along.shape)
-        return _solve(root, noise - _solve(root, along), transposed=True)
+        # G^{-1} X' Q psi_0 = G^{-1} X' Q psi - instead, so what is added to psi has one solve.
+        change = _solve(root, moved - white, transposed=True)
+        return psi + jnp.einsum("knp,kp->nk", self._x, change), log_density
 
     def _along(self, psi: Any, natural: Natural) -> tuple[Array, Array]:
         """X' Q psi, shape (K, p), and X' Q X, shape (K, p, p)."""

@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from smallarea.area_level.hmc.coordinates import Coordinate
 from smallarea.area_level.hmc.model import HmcModel
 from smallarea.area_level.hmc.observations import Observations
+from smallarea.area_level.hmc.rough import Rough
 
 Vector = NDArray[np.float64]
 
 # Of the variation between areas that sampling does not explain, the part that the start gives to each effect.
 EFFECT_SHARE = 0.5
 START_RHO = 0.9
+START_RANGE = 0.2
 # Spread of the chains' starts in coordinates of the hyperparameters.
 SPREAD = 0.3
+# Of the rough posterior's standard deviations, so that chains start further apart than they end.
+ROUGH_SPREAD = 2.0
 # Of coordinates that are about N(0, 1).
 FIELD_SPREAD = 0.5
 
@@ -64,7 +68,9 @@ def first_guess(observations: Observations, mean_degree: float, *, spatial: bool
     return Guess(np.sqrt(share * between * mean_degree), np.sqrt(share * between), weights)
 
 
-def starts(model: HmcModel, guess: Guess, chains: int, rng: np.random.Generator) -> dict[str, Vector]:
+def starts(
+    model: HmcModel, guess: Guess, rough: Rough | None, chains: int, rng: np.random.Generator
+) -> dict[str, Vector]:
     """Draw a starting point for each chain.
 
     Parameters
@@ -72,7 +78,9 @@ def starts(model: HmcModel, guess: Guess, chains: int, rng: np.random.Generator)
     model : HmcModel
         The model.
     guess : Guess
-        Crude hyperparameters.
+        Crude hyperparameters, taken where there are no better ones.
+    rough : Rough or None
+        Mode and covariance of the hyperparameters.
     chains : int
         How many.
     rng : numpy.random.Generator
@@ -85,11 +93,14 @@ def starts(model: HmcModel, guess: Guess, chains: int, rng: np.random.Generator)
     """
     free = [coordinate for coordinate in model.listed if not coordinate.fixed]
     middle = np.array([coordinate.start(_wanted(coordinate, guess)) for coordinate in free])
+    root: Vector = SPREAD * np.eye(len(free))
+    if rough is not None:
+        middle, root = rough.mode, np.asarray(ROUGH_SPREAD * np.linalg.cholesky(rough.covariance))
     out: dict[str, Any] = {}
     for name, shape in model.shapes.items():
         noise = rng.standard_normal((chains, *shape))
         if name == "hyper":
-            out[name] = middle + SPREAD * noise
+            out[name] = middle + noise @ root.T
         else:
             out[name] = FIELD_SPREAD * noise
     return out
@@ -100,4 +111,4 @@ def _wanted(coordinate: Coordinate, guess: Guess) -> float:
     if kind in ("sd_phi", "sd_delta"):
         values = getattr(guess, kind)
         return float(np.mean(values[list(responses)] if responses else values))
-    return {"rho": START_RHO, "rho_time": 0.5}.get(kind, 0.0)
+    return {"rho": START_RHO, "range": START_RANGE, "rho_time": 0.5}.get(kind, 0.0)

@@ -11,12 +11,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from smallarea.area_level.hmc.adjacency import neighbour_sum
 from smallarea.area_level.hmc.projection import Directions, Projection
 from smallarea.area_level.hmc.whitening import Pull, Whitening
 from smallarea.errors import ModelProblem
 from smallarea.gmrf import CarPrecision, LerouxPrecision
 from smallarea.gmrf.precision import EIGENVALUE_LIMIT, NEAREST_TO_ONE
+from smallarea.gmrf.products import neighbour_sum
 
 if TYPE_CHECKING:
     from jax import Array
@@ -42,9 +42,6 @@ class UnitField(Protocol):
     def unit(self, unknowns: Any, natural: Natural, pull: Pull) -> tuple[Array, Array]:
         """Fields on all areas, shape (N, K), and the log density of the unknowns."""
 
-    def removed(self, fields: Any, natural: Natural, key: Any) -> Array | None:
-        """Draw what the fields lack along the design, shape (K, p); None if they lack nothing."""
-
 
 class DensityField:
     """CAR or Leroux by the density of ``N(0, Q(rho)^{-1})``: a product with W and a determinant known in advance.
@@ -62,7 +59,7 @@ class DensityField:
     logdet : callable
         ``logdet(rho, 1 - rho)`` for rho of shape (K,).
     projection : Projection or None
-        Directions of the effect that the coefficients of the regression take over.
+        Directions of the effect that get coordinates of their own.
     """
 
     def __init__(
@@ -99,12 +96,8 @@ class DensityField:
         log_density = log_density + 0.5 * jnp.sum(self._logdet(natural.rho, natural.rho_complement))
         log_density = log_density - 0.5 * jnp.sum(psi * applied)
         if self._projection is not None:
-            psi, log_density = self._projection.integrated_out(psi, log_density, natural, flatness)
-            return psi[self._places], log_density
+            psi, log_density = self._projection.turned(psi, log_density, natural, flatness)
         return jnp.concatenate([psi, jnp.zeros((1, self._responses))])[self._places], log_density
-
-    def removed(self, fields: Any, natural: Natural, key: Any) -> Array | None:
-        return None if self._projection is None else self._projection.draw(fields[self.nodes], natural, key)
 
     def times_precision(self, psi: Any, natural: Natural) -> Array:
         """Q(rho) psi for each response, shape (M, K)."""
@@ -139,7 +132,7 @@ def density_field(
     smallest_rho : float
         Lower end of the range of rho.
     directions : Directions or None
-        Designs that may take over from the effect; None to leave the effect as it is.
+        Directions of the effect, on all areas, that get coordinates of their own; None to leave it as it is.
 
     Returns
     -------
@@ -167,9 +160,8 @@ def density_field(
         )
     else:
         logdet = _logdet_from_table(precision)
-    projection = None
-    if directions is not None and len(nodes) == areas:
-        projection = Projection(precision, Directions(directions.x[:, nodes], directions.gain[:, :, nodes]))
+    there = directions.on(nodes) if directions is not None else None
+    projection = Projection(precision, there) if there is not None else None
     return DensityField(precision, nodes, areas, responses, logdet, projection)
 
 
@@ -230,6 +222,3 @@ class DecodedField:
         values = natural.rho[:, None] if self.decoder.hyperparameters else jnp.zeros((self.responses, 0))
         fields = jax.vmap(self.decoder.decode, in_axes=(1, 0), out_axes=1)(unknowns, values)
         return fields, -0.5 * jnp.sum(unknowns**2)
-
-    def removed(self, fields: Any, natural: Natural, key: Any) -> Array | None:  # noqa: ARG002 - lacks nothing
-        return None

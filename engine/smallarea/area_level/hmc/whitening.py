@@ -24,8 +24,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from smallarea.area_level.hmc.adjacency import chebyshev_sum
 from smallarea.gmrf import CarPrecision, LerouxPrecision
+from smallarea.gmrf.products import chebyshev_sum
 
 if TYPE_CHECKING:
     from jax import Array

@@ -58,7 +58,7 @@ def likelihood_of(name: str):
         else:
             share = np.where(seen, SHARES, 0.5)
             working = SIZE * share * (1.0 - share)
-            first, second = working * (special.logit(share) - eta), working
+            first, second = working * (special.logit(share) - eta), np.broadcast_to(working, eta.shape)
         return np.where(seen, first, 0.0), np.where(seen, second, 0.0)
 
     return log_likelihood, slopes

@@ -29,7 +29,6 @@ def compare(specification, data, graph, agree, **options) -> None:
     ("effect", "form", "islands"),
     [
         ("car", "density", 0),
-        ("car", "density", 1),
         ("leroux", "density", 1),
         ("car", "filter", 1),
         ("bym2", "filter", 1),
@@ -109,7 +108,7 @@ def test_what_does_not_fit_together_is_refused(planar_graph, stacked) -> None:
         sample_hmc(data, specify(["x1", "x2"]))
     with pytest.raises(JobProblem, match="multiple"):
         sample_hmc(data, specify(["x1", "x2"]), graph, draws=41)
-    with pytest.raises(JobProblem, match="form"):
+    with pytest.raises(JobProblem, match="belong together"):
         sample_hmc(data, specify(["x1", "x2"]), graph, form="prior")
 
 

@@ -1,0 +1,1 @@
+"""Dense networks as spatial priors: their training with PyTorch and their decoding with JAX."""
