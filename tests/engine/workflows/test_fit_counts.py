@@ -134,6 +134,20 @@ def test_a_learned_prior_and_its_gate(areas, counts, tmp_path):
         smallarea.fit_counts(areas, spatial_prior=prior, random_effect="leroux", **call)
 
 
+def test_a_process_over_the_polygons(areas, counts):
+    """Its range is a hyperparameter, inside what the prior was trained for."""
+    prior = smallarea.train_prior(
+        areas, id_field="code", architecture="decoder", family="gp", lower=0.1, upper=0.4, steps=20, certify=False
+    ).prior
+    call = {"id_field": "code", "table": counts, "count": "cases", "trials": "people", "random_effect": "gp", **SHORT}
+    result = smallarea.fit_counts(areas, spatial_prior=prior, **call)
+    reach = result.hyperparameters.set_index("name").loc["range"]
+    assert 0.1 <= reach["lower"] < reach["upper"] <= 0.4
+    assert any("truncated to 0.1 to 0.4" in warning for warning in result.warnings)
+    with pytest.raises(ModelProblem, match="known through a learned prior only"):
+        smallarea.fit_counts(areas, **call)
+
+
 def test_direct_estimates_by_both_methods(areas, counts):
     call = {"id_field": "code", "table": counts, "direct": "share", "variance": "variance", "covariates": ["west"]}
     exact = smallarea.fit(areas, **call)

@@ -141,7 +141,7 @@ def _rmsea_interval(chi2: float, df: int, n: int) -> tuple[float, float]:
     if df == 0:
         return 0.0, 0.0
     tail = (1.0 - _RMSEA_LEVEL) / 2.0
-    return tuple(_noncentrality(chi2, df, n, probability) for probability in (1.0 - tail, tail))  # type: ignore[return-value]
+    return _noncentrality(chi2, df, n, 1.0 - tail), _noncentrality(chi2, df, n, tail)
 
 
 def _noncentrality(chi2: float, df: int, n: int, probability: float) -> float:
