@@ -1,5 +1,7 @@
 """Periods of one quantity: a spatial field that is autoregressive in time, decoded or by its density."""
 
+import os
+
 import numpy as np
 import pytest
 from smallarea.area_level import build_model, sample_posterior
@@ -8,6 +10,7 @@ from smallarea.area_level.space_time_specification import specify_space_time
 from smallarea.area_level.stacked import stack_periods
 
 
+@pytest.mark.skipif(os.environ.get("SMALLAREA_STUDY") != "full", reason="takes minutes; SMALLAREA_STUDY=full runs it")
 @pytest.mark.parametrize("form", ["density", "filter"])
 def test_normal_periods_against_the_exact_engine(form, planar_graph, scaled_data, agree) -> None:
     graph, periods = planar_graph(16), 3
