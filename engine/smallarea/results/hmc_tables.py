@@ -18,7 +18,6 @@ from smallarea.results.tables import (
     description,
     diagnostics_table,
     estimates_table,
-    leave_one_out,
     units,
 )
 
@@ -57,10 +56,11 @@ def hmc_tables(
     Returns
     -------
     FitTables
-        Tables in the units of the input. Shrinkage factors are NaN: outside of the normal model there is no such
-        weight, and draws do not give it.
+        Tables in the units of the input. Shrinkage factors and standardised residuals are NaN: both need the
+        conditional variances of the areas given the hyperparameters, which draws do not give.
     """
     location, scale = observations.location, observations.scale
+    unknown = np.full(fit.mean.shape, np.nan)
     estimates = estimates_table(
         data,
         specification.responses,
@@ -68,38 +68,20 @@ def hmc_tables(
         scale * fit.sd,
         location + scale * fit.lower,
         location + scale * fit.upper,
-        np.full(fit.mean.shape, np.nan),
+        unknown,
     )
     factors = units(specification, stacked) if stacked is not None else np.ones(len(specification.layout))
     by_name = dict(zip(specification.hyperparameters, factors.tolist(), strict=True))
     own = np.array([by_name[name] for name in fit.names])
     return FitTables(
         estimates,
-        diagnostics_table(data, estimates, location + scale * fit.synthetic, _residuals(stacked, observations, fit)),
+        diagnostics_table(data, estimates, location + scale * fit.synthetic, unknown),
         _coefficients(specification, observations, fit, level),
         _hyperparameters(specification, fit, own, level),
         {},
         _diagnostics(fit),
         _draws(data, observations, specification, fit, own, attributes),
     )
-
-
-def _residuals(stacked: StackedData | None, observations: Observations, fit: HmcPosterior) -> Vector:
-    """Standardised residuals of leaving a cell out.
-
-    For other likelihoods than the normal on the scale of the linear predictor, with the normal approximation of each
-    cell's likelihood in place of its direct estimate.
-    """
-    if stacked is not None:
-        theta = (fit.theta - observations.location) / observations.scale
-        centred = theta - theta.mean(axis=0)
-        covariance = np.einsum("snk,snl->nkl", centred, centred, optimize=True) / (len(theta) - 1)
-        residual, variance = leave_one_out(stacked, fit.mean, covariance)
-        return residual / np.sqrt(variance)
-    centre, variance = observations.working
-    left = variance - fit.linear_sd**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(observations.observed & (left > 0.0), (centre - fit.linear_mean) / np.sqrt(left), np.nan)
 
 
 def _coefficients(

@@ -158,9 +158,7 @@ def test_direct_estimates_by_both_methods(areas, counts):
     assert apart.max() < 4.0 / np.sqrt(reached)
     assert np.abs(chains.estimates["se"] / exact.estimates["se"] - 1.0).max() < 4.0 / np.sqrt(0.5 * reached)
     assert chains.estimates["shrinkage"].isna().all()
-    np.testing.assert_allclose(
-        chains.area_diagnostics["std_residual"], exact.area_diagnostics["std_residual"], atol=0.15
-    )
+    assert chains.area_diagnostics["std_residual"].isna().all()
 
 
 def test_shares_with_known_variances(areas, counts):
