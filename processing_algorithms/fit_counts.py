@@ -48,7 +48,7 @@ class FitCounts(TableAlgorithm):
         "reliability flag, with maps of uncertainty and reliability stored in it (right-click the layer, Styles). The "
         "report shows whether the model can be trusted.\n\n"
         "The engine samples by Hamiltonian Monte Carlo and needs its extra 'hmc'. A few hundred areas take a "
-        "minute, many thousands a quarter of an hour."
+        "minute or two, many thousands half an hour."
     )
     LAYER_OUTPUTS = ("output",)
     FILE_OUTPUTS = ("report", "csv", "excel", "posterior")

@@ -12,7 +12,8 @@ FORM: Any = Field(
     "auto",
     description="How the spatial effect enters Hamiltonian Monte Carlo: density (its sparse precision, for car and "
     "leroux), filter (white noise through a graph filter, for every effect), or prior (white noise through the learned "
-    "spatial_prior). auto takes prior where one is given, else the form that mixes best.",
+    "spatial_prior). auto takes prior where one is given, else density for car and leroux and filter for "
+    "the others.",
 )
 SPATIAL_PRIOR: Any = Field(
     None,
