@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from imputation_methods import NAMES, TRUTH, simulate
 from smallarea.survey.imputation.encoded import encode_table
+from smallarea.survey.imputation.fit_quality import srmr
 from smallarea.survey.imputation.impute import impute_table
 from smallarea.survey.imputation.mvn import MultivariateNormal
 from smallarea.survey.imputation.variables import describe_variables
@@ -21,12 +22,6 @@ from smallarea.survey.imputation.variables import describe_variables
 LOWER = np.tril_indices(len(NAMES), -1)
 MOST_SRMR, COVERAGE = 0.045, (0.93, 0.97)
 MOST_SECONDS, MOST_GIB = 180.0, 4.0
-
-
-def srmr(fitted: np.ndarray) -> float:
-    """Root of the mean squared residual over the p (p + 1) / 2 entries of the triangle with its diagonal."""
-    residuals = (fitted - TRUTH)[np.tril_indices(len(TRUTH))]
-    return float(np.sqrt(np.mean(residuals**2)))
 
 
 def repeated(tables: int, n: int = 500, share: float = 0.1) -> bool:
@@ -39,7 +34,7 @@ def repeated(tables: int, n: int = 500, share: float = 0.1) -> bool:
         variables = describe_variables(frame, NAMES, kinds=dict.fromkeys(NAMES, "continuous"))
         fitted = MultivariateNormal(draws=1000).fit(encode_table(frame, variables), seed=seed)
         draws = fitted.correlation_draws()
-        scores.append(srmr(draws.mean(axis=0)))
+        scores.append(srmr(draws.mean(axis=0), TRUTH))
         low, high = np.quantile(draws, [0.025, 0.975], axis=0)
         covered.append(((low <= TRUTH) & (high >= TRUTH))[LOWER])
         imputed = impute_table(frame, variables, imputations=199, seed=seed)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from smallarea.survey.imputation.fit_quality import srmr_of_residuals
 from smallarea.survey.latent.model import LatentModel
 from smallarea.survey.latent.patterns import Answers, likelihood
 from smallarea.survey.latent.saturated import independent, saturated
@@ -97,7 +98,7 @@ def fit_measures(model: LatentModel, answers: Answers, theta: Vector) -> FitMeas
         float(np.sqrt(excess / (df * n))) if df else 0.0,
         lower,
         upper,
-        srmr(residuals),
+        srmr_of_residuals(residuals),
         -2.0 * value + 2.0 * (q + p),
         -2.0 * value + float(np.log(n)) * (q + p),
         value,
@@ -115,18 +116,6 @@ def correlation_residuals(covariance: Vector, implied: Vector) -> Vector:
     """
     scale = np.sqrt(np.diag(covariance))
     return (covariance - implied) / np.outer(scale, scale)
-
-
-def srmr(residuals: Vector) -> float:
-    """Return the standardised root mean square residual.
-
-    Parameters
-    ----------
-    residuals : ndarray, shape (p, p)
-        Of the correlations.
-    """
-    below = np.tril_indices(len(residuals))
-    return float(np.sqrt(np.mean(residuals[below] ** 2)))
 
 
 def _tli(chi2: float, df: int, chi2_baseline: float, df_baseline: int) -> float:
