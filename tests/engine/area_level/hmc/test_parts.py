@@ -222,3 +222,15 @@ def test_diagnostics_of_autoregressive_chains() -> None:
     # Ranks are what counts, and a constant says nothing.
     np.testing.assert_array_equal(convergence(np.exp(draws))[1], ess)
     assert np.isnan(convergence(np.ones((2, 20, 1)))[0][0])
+
+
+def test_diagnostics_are_those_of_arviz() -> None:
+    arviz = pytest.importorskip("arviz")
+    rng, r = np.random.default_rng(7), np.array([0.0, 0.6, -0.4, 0.97])
+    draws = rng.normal(size=(4, 500, 4))
+    for t in range(1, 500):
+        draws[:, t] += r * draws[:, t - 1]
+    r_hat, ess = convergence(draws)
+    np.testing.assert_allclose(ess, [float(arviz.ess(draws[:, :, k])) for k in range(4)], rtol=1e-9)
+    ours = [float(arviz.rhat(draws[:, :, k], method="z_scale")) for k in range(4)]
+    np.testing.assert_allclose(r_hat, ours, rtol=1e-9)
