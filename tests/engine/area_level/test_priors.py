@@ -119,7 +119,7 @@ def test_reading_and_writing(text, prior):
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("tau", "HalfNormal(1)", "Unknown hyperparameter 'tau'.*sd_phi, rho, rho_time, sd_delta"),
+        ("tau", "HalfNormal(1)", "Unknown hyperparameter 'tau'.*sd_phi, rho, range, rho_time, sd_delta"),
         ("sd_phi", "Gamma(1, 1)", "Cannot read the prior 'Gamma\\(1, 1\\)' of sd_phi.*HalfCauchy"),
         ("sd_phi", "HalfNormal", "Cannot read the prior"),
         ("sd_phi", "HalfNormal(1) + 2", "Cannot read the prior"),
@@ -187,6 +187,7 @@ def test_defaults_are_those_of_the_specification():
     assert {name: str(prior) for name, prior in DEFAULT_PRIORS.items()} == {
         "sd_phi": "HalfNormal(1)",
         "rho": "Uniform(0, 1)",
+        "range": "Uniform(0, 1)",
         "rho_time": "Uniform(0, 1)",
         "sd_delta": "HalfNormal(1)",
         "correlation": "LKJ(2)",

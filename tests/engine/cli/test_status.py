@@ -17,7 +17,7 @@ def test_it_names_versions_parts_and_the_machine():
     found = status()
     assert found.engine == __version__
     assert found.packages["numpy"] == metadata.version("numpy")
-    assert set(found.extras) == {"posterior", "survey", "learned"}
+    assert set(found.extras) == {"posterior", "survey", "hmc", "learned"}
     assert found.cores >= 1
     assert found.problems == ()
     json.dumps(found.summary)

@@ -90,11 +90,13 @@ def _convergence(draws: Vector) -> tuple[Vector, Vector]:
         # Vehtari et al. (2021), equation 10.
         rho = 1.0 - (within - covariance) / total
     rho[0] = 1.0
-    pairs = rho[0 : 2 * (length // 2) : 2] + rho[1 : 2 * (length // 2) : 2]
+    # Autocorrelations of the last lags rest on three products or fewer and are left out, as in Stan and ArviZ.
+    last = max(0, 2 * ((length - 3) // 2))
+    pairs = rho[0:last:2] + rho[1 : last + 1 : 2]
     positive = np.cumprod(pairs > 0.0, axis=0)
     monotone = np.minimum.accumulate(np.where(positive, pairs, 0.0), axis=0)
     # The even one of the first pair left out is positive or noise; Vehtari et al. count it once.
-    after = np.minimum(2 * positive.sum(axis=0).astype(int), length - 1)
+    after = 2 * positive.sum(axis=0).astype(int)
     rest = np.maximum(np.take_along_axis(rho, after[None], axis=0)[0], 0.0)
     time = np.maximum(-1.0 + 2.0 * monotone.sum(axis=0) + rest, 1.0 / np.log10(chains * length))
     varies = np.ptp(split, axis=(0, 1)) > 0.0
