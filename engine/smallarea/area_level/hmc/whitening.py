@@ -55,6 +55,11 @@ class Pull:
     residual: Any
 
 
+def evened(weights: Any, mean: Any) -> Array:
+    """Weights of which none is more than twice the mean: coordinates take the same information everywhere."""
+    return mean * 2.0 * weights / (weights + mean + 1e-300)
+
+
 class Whitening:
     """The coordinates for one map.
 
@@ -115,10 +120,7 @@ class Whitening:
         mean_weight = jnp.mean(pull.weights / self.base, axis=0)
         information = jnp.sum(gain**2 * mean_weight[:, None], axis=0)
         smaller = self._largest * rho / (1.0 + information)
-        # An area with more information than the mean counts as having at most twice as much.
-        even = self.base * mean_weight
-        counted = even * 2.0 * pull.weights / (pull.weights + even + 1e-300)
-        target = ((counted * pull.residual) @ gain) / (1.0 + information)
+        target = ((evened(pull.weights, self.base * mean_weight) * pull.residual) @ gain) / (1.0 + information)
         noise = z / jnp.sqrt(1.0 + information)
         root = jnp.sqrt(self.base)
         inverse = 1.0 / self._symbol(smaller)
