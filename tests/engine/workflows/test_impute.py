@@ -18,9 +18,12 @@ class Noise:
         self.encoded = encoded
         return self
 
-    def draw(self, rng):
-        values = self.encoded.values
-        return np.where(self.encoded.missing, rng.standard_normal(values.shape), values)
+    def sampler(self, rng):
+        def draw(rows):
+            part = self.encoded if rows is None else self.encoded.rows(rows)
+            return np.where(part.missing, rng.standard_normal(part.shape), part.values)
+
+        return draw
 
     def correlation(self):
         return np.eye(self.encoded.shape[1])

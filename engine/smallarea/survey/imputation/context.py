@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,16 @@ class Context:
     covariates: Vector
     names: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def rows(self, which: Codes) -> Context:
+        """Return what is known of some of the rows."""
+        return replace(
+            self,
+            area=self.area[which],
+            stratum=self.stratum[which],
+            weights=self.weights[which],
+            covariates=self.covariates[which],
+        )
 
 
 def make_context(

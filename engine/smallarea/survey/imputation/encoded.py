@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -140,14 +140,29 @@ class EncodedTable:
         ndarray, shape (n, V)
             Observed answers as they were, imputed ones on the scale of `numbers`; NaN where a question was not put.
         """
+        completed = self.to_numbers(working)
+        keep_skips(self.skips, completed, self.lost, rng)
+        return completed
+
+    def to_numbers(self, working: Vector) -> Vector:
+        """Return a completed table in numbers as `decode` does, whether or not it obeys the skip patterns."""
         completed = self.numbers.copy()
         for place, variable in enumerate(self.variables):
             rows = np.flatnonzero(self.lost[:, place])
             if len(rows):
                 columns = np.flatnonzero([column.variable == place for column in self.columns])
                 completed[rows, place] = self._decoded(working[np.ix_(rows, columns)], columns, variable)
-        keep_skips(self.skips, completed, self.lost, rng)
         return completed
+
+    def rows(self, which: NDArray[np.int64]) -> EncodedTable:
+        """Return some of the rows, on the same scales."""
+        parts = ("numbers", "values", "missing", "structural", "lost", "unsure")
+        return replace(
+            self,
+            **{name: getattr(self, name)[which] for name in parts},
+            context=self.context.rows(which),
+            skips=self.skips.rows(which),
+        )
 
     def _decoded(self, working: Vector, columns: NDArray[np.int64], variable: Variable) -> Vector:
         if variable.kind != "nominal":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -68,6 +68,18 @@ class Skips:
 
     order: tuple[int, ...]
     gates: dict[int, tuple[Gate, ...]]
+
+    def rows(self, which: NDArray[np.int64]) -> Skips:
+        """Return the skip patterns of some of the rows."""
+        return replace(
+            self,
+            gates={
+                variable: tuple(
+                    gate if gate.known is None else replace(gate, known=gate.known[which]) for gate in gates
+                )
+                for variable, gates in self.gates.items()
+            },
+        )
 
     def of(self, variable: int) -> tuple[Gate, ...]:
         """Conditions of a variable."""
