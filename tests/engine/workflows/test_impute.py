@@ -194,6 +194,30 @@ def test_rows_without_a_weight(survey):
 
 
 @pytest.mark.usefixtures("noise")
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("income", -5.0, "in rows 7"),
+        ("income", np.inf, "rows 7"),
+        ("age", np.nan, "rows have no 'age': rows 7"),
+        ("age", np.inf, "'age', rows 7"),
+        ("w", -1.0, "rows 7"),
+        ("works", 0.0, "rows 7"),
+        ("job", 5.0, "mixes text and numbers"),
+    ],
+)
+def test_rows_are_those_of_the_file(survey, column, value, said):
+    """The first data row is 1, also where rows before it were left out for want of a weight, also from a file."""
+    survey.loc[6, ["works", "hours"]] = [1.0, 30.0]
+    survey.loc[[1, 3], "w"] = np.nan
+    survey[column] = survey[column].astype(object if column == "job" else float)
+    survey.loc[6, column] = value
+    with pytest.raises(TableProblem, match=said) as problem:
+        impute(survey, missing_design="drop")
+    assert "rows 8" not in str(problem.value)
+
+
+@pytest.mark.usefixtures("noise")
 def test_one_table_alone_is_warned_of(survey, tmp_path):
     assert "too small" in impute(survey, imputations=1).warnings[0]
     assert "too small" in impute(survey, single=tmp_path / "one.csv").warnings[0]

@@ -21,7 +21,7 @@ from smallarea.survey.imputation.margins import (
 )
 from smallarea.survey.imputation.rules import Rules
 from smallarea.survey.imputation.skips import Skips, keep_skips, structural_cells, work_out
-from smallarea.survey.imputation.variables import Variable, answers_of
+from smallarea.survey.imputation.variables import Variable, answers_of, numbered
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -216,7 +216,7 @@ def encode_table(
     """
     rules = rules or Rules()
     rules.check([variable.name for variable in variables], [str(column) for column in frame.columns])
-    frame = frame.reset_index(drop=True)
+    frame = numbered(frame)
     numbers = np.column_stack([_numbers(frame[v.name], v, rules) for v in variables])
     coded = np.column_stack([frame[v.name].isin(list(rules.not_asked.get(v.name, ()))) for v in variables])
     skips = work_out(rules, frame, variables)
@@ -255,7 +255,7 @@ def _numbers(column: pd.Series, variable: Variable, rules: Rules) -> Vector:
     if strange.any():
         raise TableProblem(
             f"{variable.name!r} has answers that are none of its categories: {named(answers[strange].unique())} in "
-            f"rows {named(np.flatnonzero(strange))}. Add them to the categories, or name them as not asked or refused."
+            f"rows {named(column.index[strange])}. Add them to the categories, or name them as not asked or refused."
         )
     return numbers
 
