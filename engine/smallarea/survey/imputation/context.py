@@ -177,8 +177,8 @@ def _check_full(frame: pd.DataFrame, name: str) -> None:
     gaps = frame.index[frame[name].isna()]
     if len(gaps):
         raise TableProblem(
-            f"{len(gaps)} rows have no {name!r}: rows {named(gaps)}. Areas, weights, strata, covariates must be complete. "
-            "Fill them, leave these rows out, or impute the column as a variable."
+            f"{len(gaps)} rows have no {name!r}: rows {named(gaps)}. Areas, weights, strata, covariates must be "
+            "complete. Fill them, leave these rows out, or impute the column as a variable."
         )
 
 
