@@ -29,7 +29,7 @@ def recursion(
     total: Vector,
     products: Vector,
 ) -> None:
-    """Write ``sum_k c_k T_k(M) x`` into ``total`` and the column sums of ``other * T_k(M) x`` into row k of ``products``.
+    """Write ``sum_k c_k T_k(M) x`` into ``total``, the column sums of ``other * T_k(M) x`` into row k of ``products``.
 
     M is symmetric, given by rows: ``values[pointers[i] : pointers[i + 1]]`` stand in ``columns`` of row i beside the
     diagonal. x, other and total have shape (n, WIDTH), coefficients and products (degree + 1, WIDTH).
