@@ -110,7 +110,8 @@ def find_leaf(nodes: Integers, start: int, bins: Integers) -> int:
     """Leaf under ``start`` for an observation with these bins (p,)."""
     j = start
     while nodes[j, VARIABLE] >= 0:
-        j = nodes[j, LEFT] if bins[nodes[j, VARIABLE]] <= nodes[j, CUT] else nodes[j, RIGHT]
+        # LEFT and RIGHT are neighbours: an index instead of a branch that would be guessed wrong half of the time.
+        j = nodes[j, LEFT + (bins[nodes[j, VARIABLE]] > nodes[j, CUT])]
     return j
 
 
