@@ -30,7 +30,7 @@ from smallarea.survey.imputation.overimputation import rank_interval
 
 SIZES, SHARES = (500, 1_000, 5_000, 10_000, 25_000), (0.0, 0.05, 0.1, 0.2)
 # Small tables are noisy: their numbers are means over several.
-REPLICATES = {500: 3, 1_000: 2}
+REPLICATES = {500: 10, 1_000: 5}
 # Method, rows, share of missing answers, and what must hold.
 BARS = {
     ("vae", 10_000, 0.0): ("at most", 0.03),

@@ -241,6 +241,6 @@ def _check_errors(errors: Vector, shape: tuple[int, ...]) -> None:
     if odd.any():
         raise VarianceProblem(
             f"Matrices of the errors of covariates are missing, not symmetric or not positive semidefinite in "
-            f"{int(odd.sum())} areas: rows {named(np.flatnonzero(odd).tolist())}. Give variances and covariances, or "
-            "zeros where a covariate is known exactly."
+            f"{int(odd.sum())} areas: rows {named((np.flatnonzero(odd) + 1).tolist())}. Give variances and "
+            "covariances, or zeros where a covariate is known exactly."
         )

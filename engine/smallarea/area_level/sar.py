@@ -276,8 +276,8 @@ def sar_model(direct: Vector, variance: Vector, x: Vector, weights: Any) -> SarM
     bad = np.flatnonzero(sampled & ~((variance > 0.0) & np.isfinite(variance)))
     if len(bad):
         raise VarianceProblem(
-            f"{len(bad)} direct estimates have no positive, finite sampling variance: rows {named(bad.tolist())}. "
-            "Give the variances, or set these direct estimates to missing (NaN)."
+            f"{len(bad)} direct estimates have no positive, finite sampling variance: rows {named((bad + 1).tolist())}."
+            " Give the variances, or set these direct estimates to missing (NaN)."
         )
     if sampled.sum() <= x.shape[1] + 2:
         raise ModelProblem(

@@ -128,7 +128,8 @@ def stack(responses: Sequence[StandardisedData], correlation: Vector | None = No
     if len(bad):
         raise VarianceProblem(
             f"The sampling covariances of {len(bad)} areas do not form a positive definite matrix with the variances: "
-            f"rows {named(bad.tolist())}. A covariance must be smaller than the product of the two standard errors."
+            f"rows {named((bad + 1).tolist())}. A covariance must be smaller than the product of the two standard "
+            "errors."
         )
     off = clean * (1.0 - np.eye(k))
     return StackedData(tuple(responses), clean * sd[:, :, None] * sd[:, None, :], bool(np.any(off != 0.0)))

@@ -311,4 +311,4 @@ def _refuse_sizes(name: str, n_eff: Vector | None) -> None:
 
 def _where(bad: NDArray[np.bool_], areas: Sequence[str] | None) -> str:
     rows = np.flatnonzero(bad).tolist()
-    return named([areas[i] for i in rows]) if areas is not None else "rows " + named(rows)
+    return named([areas[i] for i in rows]) if areas is not None else "rows " + named(i + 1 for i in rows)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from smallarea.errors import JobProblem, named
@@ -164,7 +165,8 @@ def impute(
         survey, area_field, listed(covariates), listed(strata), read, listed(area_covariates), unmatched
     )
     rules = make_rules(survey.frame, not_asked or {}, refused or {}, listed(skips))
-    frame, as_numbers = with_numbers(known.frame, rules)
+    # Messages name rows as they stand in the file.
+    frame, as_numbers = with_numbers(known.frame.set_axis(np.flatnonzero(keep), axis=0), rules)
     described = describe_variables(
         frame, names, kinds=dict(kinds or {}), ranges=parse_ranges(ranges or {}), structural=rules.codes
     )

@@ -168,11 +168,11 @@ def test_impossible_input_is_refused():
     for change in (-1.0, np.nan):
         wrong = errors.copy()
         wrong[4, 1, 1] = change
-        with pytest.raises(VarianceProblem, match="1 areas: rows 4"):
+        with pytest.raises(VarianceProblem, match="1 areas: rows 5"):
             fit_measurement_error(data, wrong)
     wrong = errors.copy()
     wrong[8, 0, 1] = 0.3
-    with pytest.raises(VarianceProblem, match="rows 8"):
+    with pytest.raises(VarianceProblem, match="rows 9"):
         fit_measurement_error(data, wrong)
     with pytest.raises(ModelProblem, match="as large as their variation"):
         fit_measurement_error(data, 40.0 * errors)

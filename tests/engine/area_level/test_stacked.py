@@ -65,9 +65,9 @@ def test_correlations_of_zero_couple_nothing(pair):
 
 @pytest.mark.parametrize("bad", [1.0, -1.0, 1.2, NAN, np.inf])
 def test_matrices_that_are_not_definite(bad, pair):
-    with pytest.raises(VarianceProblem, match=r"of 1 areas do not form.*rows 3\. A covariance must be smaller"):
+    with pytest.raises(VarianceProblem, match=r"of 1 areas do not form.*rows 4\. A covariance must be smaller"):
         stack(pair, matrices(0.5, 0.0, 0.0, bad))
-    with pytest.raises(VarianceProblem, match=r"of 2 areas.*rows 0, 3"):
+    with pytest.raises(VarianceProblem, match=r"of 2 areas.*rows 1, 4"):
         stack(pair, matrices(bad, 0.0, 0.0, bad))
 
 
@@ -75,7 +75,7 @@ def test_three_pairs_that_cannot_be_together():
     # Each pair by itself is possible, the three together are not.
     three = [response([1.0, 2.0], [1.0, 1.0]) for _ in range(3)]
     matrix = np.array([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]])
-    with pytest.raises(VarianceProblem, match="rows 1"):
+    with pytest.raises(VarianceProblem, match="rows 2"):
         stack(three, np.stack([np.eye(3), matrix]))
     # Without the third response in that area there is nothing wrong.
     three[2] = response([1.0, NAN], [1.0, NAN])

@@ -218,7 +218,7 @@ def test_impossible_input_is_refused():
     ids, v = ["north", "south", "east"], np.full(3, 0.01)
     with pytest.raises(TableProblem, match="'south'"):
         Log().forward(np.array([1.0, 0.0, 2.0]), v, areas=ids)
-    with pytest.raises(TableProblem, match="rows 1"):
+    with pytest.raises(TableProblem, match="rows 2"):
         Log().forward(np.array([1.0, -1.0, 2.0]), v)
     with pytest.raises(TableProblem, match=r"'east'.*1\.2"):
         Arcsine().forward(np.array([0.0, 1.0, 1.2]), v, np.ones(3), ids)

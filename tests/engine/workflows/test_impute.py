@@ -18,9 +18,12 @@ class Noise:
         self.encoded = encoded
         return self
 
-    def draw(self, rng):
-        values = self.encoded.values
-        return np.where(self.encoded.missing, rng.standard_normal(values.shape), values)
+    def sampler(self, rng):
+        def draw(rows):
+            part = self.encoded if rows is None else self.encoded.rows(rows)
+            return np.where(part.missing, rng.standard_normal(part.shape), part.values)
+
+        return draw
 
     def correlation(self):
         return np.eye(self.encoded.shape[1])
@@ -188,6 +191,30 @@ def test_rows_without_a_weight(survey):
     result = impute(survey, missing_design="drop")
     assert len(result.table) == 3 * (len(survey) - 3)
     assert any("3 rows" in note for note in result.notes)
+
+
+@pytest.mark.usefixtures("noise")
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("income", -5.0, "in rows 7"),
+        ("income", np.inf, "rows 7"),
+        ("age", np.nan, "rows have no 'age': rows 7"),
+        ("age", np.inf, "'age', rows 7"),
+        ("w", -1.0, "rows 7"),
+        ("works", 0.0, "rows 7"),
+        ("job", 5.0, "mixes text and numbers"),
+    ],
+)
+def test_rows_are_those_of_the_file(survey, column, value, said):
+    """The first data row is 1, also where rows before it were left out for want of a weight, also from a file."""
+    survey.loc[6, ["works", "hours"]] = [1.0, 30.0]
+    survey.loc[[1, 3], "w"] = np.nan
+    survey[column] = survey[column].astype(object if column == "job" else float)
+    survey.loc[6, column] = value
+    with pytest.raises(TableProblem, match=said) as problem:
+        impute(survey, missing_design="drop")
+    assert "rows 8" not in str(problem.value)
 
 
 @pytest.mark.usefixtures("noise")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smallarea.errors import EngineUnavailable, JobProblem, ModelProblem
 from smallarea.survey.imputation.encoded import EncodedTable
-from smallarea.survey.imputation.method import Progress
+from smallarea.survey.imputation.method import Progress, Sampler
 
 if TYPE_CHECKING:
     from statsmodels.imputation.mice import MICEData
@@ -58,15 +58,24 @@ class FittedChain:
         return dict(self.facts)
 
     def draw(self, rng: np.random.Generator) -> Vector:
+        """See `Fitted`."""
+        return self.sampler(rng)(None)
+
+    def sampler(self, rng: np.random.Generator) -> Sampler:
         """See `Fitted`.
 
-        Every table starts where the warm-up ended. Rows without any answer or covariate take the answers of a random
-        other row: nothing tells them from others.
+        Every table starts where the warm-up ended; each further draw is a further round. Rows without any answer or
+        covariate take the answers of a random other row: nothing tells them from others.
         """
         chain = _chain(self.encoded, self.rows, self.neighbours, rng)
         chain.data = pd.DataFrame(self.start.copy(), columns=chain.data.columns)
-        _turn(chain, self.cycles)
-        return self._whole(chain.data.to_numpy(dtype=float), rng)
+
+        def draw(rows: NDArray[np.int64] | None) -> Vector:
+            _turn(chain, self.cycles if rows is None else 1)
+            table = self._whole(chain.data.to_numpy(dtype=float), rng)
+            return table if rows is None else table[rows]
+
+        return draw
 
     def correlation(self) -> Vector:
         """See `Fitted`: the mean over ten completed tables."""

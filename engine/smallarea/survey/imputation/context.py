@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from smallarea.errors import JobProblem, TableProblem, named
+from smallarea.survey.imputation.variables import numbered
 
 Vector = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -50,6 +51,16 @@ class Context:
     names: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def rows(self, which: Codes) -> Context:
+        """Return what is known of some of the rows."""
+        return replace(
+            self,
+            area=self.area[which],
+            stratum=self.stratum[which],
+            weights=self.weights[which],
+            covariates=self.covariates[which],
+        )
+
 
 def make_context(
     frame: pd.DataFrame,
@@ -81,6 +92,7 @@ def make_context(
     JobProblem
         If a text covariate has more than 30 levels.
     """
+    frame = numbered(frame)
     for name in [*covariates, *(name for name in (area, weight, strata) if name is not None)]:
         _check_full(frame, name)
     n = len(frame)
@@ -162,17 +174,17 @@ def _effect(column: Vector, area: Codes, count: int) -> Vector | None:
 def _check_full(frame: pd.DataFrame, name: str) -> None:
     if name not in frame.columns:
         raise TableProblem(f"No column {name!r} in the table. Its columns are {named(map(str, frame.columns), 12)}.")
-    gaps = np.flatnonzero(frame[name].isna())
+    gaps = frame.index[frame[name].isna()]
     if len(gaps):
         raise TableProblem(
-            f"{len(gaps)} rows have no {name!r}: {named(gaps)}. Areas, weights, strata, covariates must be complete. "
-            "Fill them, leave these rows out, or impute the column as a variable."
+            f"{len(gaps)} rows have no {name!r}: rows {named(gaps)}. Areas, weights, strata, covariates must be "
+            "complete. Fill them, leave these rows out, or impute the column as a variable."
         )
 
 
 def _weights(column: pd.Series, name: str) -> Vector:
     weights = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0.0)))
+    wrong = column.index[~(np.isfinite(weights) & (weights > 0.0))]
     if len(wrong):
         raise TableProblem(
             f"{len(wrong)} weights in {name!r} are not positive numbers: rows {named(wrong)}. "
@@ -185,7 +197,7 @@ def _columns(column: pd.Series, name: str) -> dict[str, Vector]:
     if pd.api.types.is_numeric_dtype(column):
         values = column.to_numpy(dtype=float)
         if not np.isfinite(values).all():
-            raise TableProblem(f"Infinite numbers in {name!r}, rows {named(np.flatnonzero(~np.isfinite(values)))}.")
+            raise TableProblem(f"Infinite numbers in {name!r}, rows {named(column.index[~np.isfinite(values)])}.")
         return {name: values}
     codes, levels = pd.factorize(column, sort=True)
     if len(levels) > _MOST_LEVELS:

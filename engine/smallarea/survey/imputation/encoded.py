@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +21,7 @@ from smallarea.survey.imputation.margins import (
 )
 from smallarea.survey.imputation.rules import Rules
 from smallarea.survey.imputation.skips import Skips, keep_skips, structural_cells, work_out
-from smallarea.survey.imputation.variables import Variable, answers_of
+from smallarea.survey.imputation.variables import Variable, answers_of, numbered
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -140,14 +140,29 @@ class EncodedTable:
         ndarray, shape (n, V)
             Observed answers as they were, imputed ones on the scale of `numbers`; NaN where a question was not put.
         """
+        completed = self.to_numbers(working)
+        keep_skips(self.skips, completed, self.lost, rng)
+        return completed
+
+    def to_numbers(self, working: Vector) -> Vector:
+        """Return a completed table in numbers as `decode` does, whether or not it obeys the skip patterns."""
         completed = self.numbers.copy()
         for place, variable in enumerate(self.variables):
             rows = np.flatnonzero(self.lost[:, place])
             if len(rows):
                 columns = np.flatnonzero([column.variable == place for column in self.columns])
                 completed[rows, place] = self._decoded(working[np.ix_(rows, columns)], columns, variable)
-        keep_skips(self.skips, completed, self.lost, rng)
         return completed
+
+    def rows(self, which: NDArray[np.int64]) -> EncodedTable:
+        """Return some of the rows, on the same scales."""
+        parts = ("numbers", "values", "missing", "structural", "lost", "unsure")
+        return replace(
+            self,
+            **{name: getattr(self, name)[which] for name in parts},
+            context=self.context.rows(which),
+            skips=self.skips.rows(which),
+        )
 
     def _decoded(self, working: Vector, columns: NDArray[np.int64], variable: Variable) -> Vector:
         if variable.kind != "nominal":
@@ -201,7 +216,7 @@ def encode_table(
     """
     rules = rules or Rules()
     rules.check([variable.name for variable in variables], [str(column) for column in frame.columns])
-    frame = frame.reset_index(drop=True)
+    frame = numbered(frame)
     numbers = np.column_stack([_numbers(frame[v.name], v, rules) for v in variables])
     coded = np.column_stack([frame[v.name].isin(list(rules.not_asked.get(v.name, ()))) for v in variables])
     skips = work_out(rules, frame, variables)
@@ -240,7 +255,7 @@ def _numbers(column: pd.Series, variable: Variable, rules: Rules) -> Vector:
     if strange.any():
         raise TableProblem(
             f"{variable.name!r} has answers that are none of its categories: {named(answers[strange].unique())} in "
-            f"rows {named(np.flatnonzero(strange))}. Add them to the categories, or name them as not asked or refused."
+            f"rows {named(column.index[strange])}. Add them to the categories, or name them as not asked or refused."
         )
     return numbers
 

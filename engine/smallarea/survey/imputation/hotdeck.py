@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smallarea.errors import JobProblem
 from smallarea.survey.imputation.encoded import EncodedTable
-from smallarea.survey.imputation.method import Progress
+from smallarea.survey.imputation.method import Progress, Sampler
 
 Vector = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -32,7 +32,7 @@ class Request:
     variables : ndarray of int
         The variables that they take from one donor.
     unsure : ndarray of bool
-        Of which of them it is open whether the question was put. Then "not asked" is an answer that a donor can give.
+        Of which of them it is open whether the question was put. Then a donor need not have answered it.
     """
 
     rows: Codes
@@ -80,17 +80,36 @@ class FittedHotDeck:
         """See `Fitted`.
 
         Donors are drawn with probabilities that follow their weights, from a bootstrap sample of the cell's donors: the
-        approximate Bayesian bootstrap of Rubin and Schenker (1986), without which intervals are too short.
+        approximate Bayesian bootstrap of Rubin and Schenker (1986), without which intervals are too short. A donor who
+        was asked a later question but did not answer it gives the earlier answers; the later one is another's.
         """
         completed = self.encoded.values.copy()
-        owner = np.array([column.variable for column in self.encoded.columns])
+        pending = np.zeros(self.encoded.lost.shape, dtype=bool)
         for request in self.requests:
-            columns = np.flatnonzero(np.isin(owner, request.variables))
-            for name, rows, donors in self._served(request):
-                cells = self.levels[self.names.index(name)]
-                chosen = _donors(cells[rows], cells[donors], donors, self.encoded.context.weights[donors], rng)
-                completed[np.ix_(rows, columns)] = self.encoded.values[np.ix_(chosen, columns)]
+            self._serve(request, completed, pending, rng)
+        for variable in np.flatnonzero(pending.any(axis=0)):
+            rows = np.flatnonzero(pending[:, variable])
+            self._serve(Request(rows, np.array([variable]), np.array([False])), completed, pending, rng)
         return completed
+
+    def sampler(self, rng: np.random.Generator) -> Sampler:
+        """See `Fitted`: every draw has a bootstrap sample of its own."""
+
+        def draw(rows: Codes | None) -> Vector:
+            table = self.draw(rng)
+            return table if rows is None else table[rows]
+
+        return draw
+
+    def _serve(self, request: Request, completed: Vector, pending: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Give answers, in place, and note what the donors did not answer either."""
+        owner = np.array([column.variable for column in self.encoded.columns])
+        columns = np.flatnonzero(np.isin(owner, request.variables))
+        for name, rows, donors in self._served(request):
+            cells = self.levels[self.names.index(name)]
+            chosen = _donors(cells[rows], cells[donors], donors, self.encoded.context.weights[donors], rng)
+            completed[np.ix_(rows, columns)] = self.encoded.values[np.ix_(chosen, columns)]
+            pending[np.ix_(rows, request.variables)] = self.encoded.lost[np.ix_(chosen, request.variables)]
 
     def correlation(self) -> Vector:
         """See `Fitted`: the mean over ten completed tables, from the answers that both columns have."""
@@ -190,10 +209,13 @@ def _requests(encoded: EncodedTable) -> list[Request]:
 
 
 def _able(encoded: EncodedTable, variables: Codes, unsure: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether each row can give all these answers, shape (n,)."""
+    """Whether each row can give all these answers, shape (n,).
+
+    Of an open question, whoever was not asked it, and whoever was asked for certain, answered or not: to leave out
+    those who did not answer would make "not asked" too frequent.
+    """
     silent = np.isnan(encoded.numbers[:, variables])
-    not_asked = silent & ~encoded.lost[:, variables] & unsure
-    return np.asarray((~silent | not_asked).all(axis=1))
+    return np.asarray((~silent | (unsure & ~encoded.unsure[:, variables])).all(axis=1))
 
 
 def _donors(asking: Codes, cells: Codes, donors: Codes, weights: Vector, rng: np.random.Generator) -> Codes:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from smallarea.errors import JobProblem
 from smallarea.survey.imputation.encoded import EncodedTable, encode_table
 from smallarea.survey.imputation.method import Fitted, Progress, make_imputer
+from smallarea.survey.imputation.openings import complete_table
 from smallarea.survey.imputation.rules import Rules
 from smallarea.survey.imputation.variables import Variable, answers_of, notes_on
 
@@ -160,7 +161,7 @@ def impute_table(
     cells = np.nonzero(encoded.lost)
     draws = np.empty((imputations, len(cells[0])))
     for m, rng in enumerate(np.random.default_rng([seed, imputations]).spawn(imputations)):
-        draws[m] = encoded.decode(fitted.draw(rng), rng)[cells]
+        draws[m] = complete_table(encoded, fitted.sampler(rng), rng)[cells]
         if progress is not None:
             progress(_FIT + (100.0 - _FIT) * (m + 1) / imputations, f"Completed table {m + 1} of {imputations}")
     record = {"method": method, "imputations": imputations, "seed": seed, "settings": dict(settings or {})}

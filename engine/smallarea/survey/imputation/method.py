@@ -15,6 +15,8 @@ from smallarea.survey.imputation.encoded import EncodedTable
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
+# Draws some rows (all, if None), shape (rows, p), time and again, with the same parameters.
+Sampler = Callable[[NDArray[np.int64] | None], Vector]
 
 
 class Fitted(Protocol):
@@ -24,20 +26,25 @@ class Fitted(Protocol):
     def record(self) -> dict[str, Any]:
         """What was fitted, for reports: JSON types only."""
 
-    def draw(self, rng: np.random.Generator) -> Vector:
-        """Complete the table once.
+    def sampler(self, rng: np.random.Generator) -> Sampler:
+        """Draw the parameters once, and return what draws rows given them.
+
+        Skip patterns need further draws of some rows (`openings`).
 
         Parameters
         ----------
         rng : numpy.random.Generator
-            Source of all randomness: the same state gives the same table.
+            Source of all randomness: the same state gives the same draws.
 
         Returns
         -------
-        ndarray, shape (n, p)
-            Working values; those to impute are drawn from their distribution given the observed ones. Structural
-            cells may hold anything.
+        callable
+            Takes an array of rows, or None for all. Returns working values; those to impute are drawn from their
+            distribution given the observed ones. Structural cells may hold anything.
         """
+
+    def draw(self, rng: np.random.Generator) -> Vector:
+        """Complete the table once: the first draw of all rows by `sampler`, shape (n, p)."""
 
     def correlation(self) -> Vector:
         """Return the correlations of the working columns that the model implies, shape (p, p)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smallarea.errors import JobProblem, ModelProblem, named
 from smallarea.survey.imputation.encoded import EncodedTable
-from smallarea.survey.imputation.method import Progress
+from smallarea.survey.imputation.method import Progress, Sampler
 from smallarea.survey.imputation.normal_em import RIDGE, NormalMode, normal_mode
 from smallarea.survey.imputation.normal_gibbs import NormalModel, Parameters, normal_model
 
@@ -55,9 +55,18 @@ class FittedNormal:
         return dict(self.facts)
 
     def draw(self, rng: np.random.Generator) -> Vector:
+        """See `Fitted`."""
+        return self.sampler(rng)(None)
+
+    def sampler(self, rng: np.random.Generator) -> Sampler:
         """See `Fitted`: parameters from the posterior, then cells given them."""
         parameters = self.draws[int(rng.integers(len(self.draws)))]
-        return self.model.fill(self.table, parameters, rng, self.sweeps)
+
+        def draw(rows: NDArray[np.int64] | None) -> Vector:
+            model, table = (self.model, self.table) if rows is None else (self.model.rows(rows), self.table[rows])
+            return model.fill(table, parameters, rng, self.sweeps)
+
+        return draw
 
     def correlation(self) -> Vector:
         """See `Fitted`: the posterior mean."""

@@ -70,6 +70,10 @@ class NormalModel:
     shape: float
     scale: float
 
+    def rows(self, which: NDArray[np.int64]) -> NormalModel:
+        """Return the model of some of the rows."""
+        return normal_model(self.encoded.rows(which), shape=self.shape, scale=self.scale)
+
     @property
     def has_areas(self) -> bool:
         """Whether there are area effects: at least two areas."""

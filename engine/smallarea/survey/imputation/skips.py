@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -64,10 +64,26 @@ class Skips:
         All variables, each after those that its rules read.
     gates : dict of int to tuple of Gate
         The conditions of the variables that have any.
+    numbers : ndarray of int, shape (n,)
+        Numbers of the rows, for messages.
     """
 
     order: tuple[int, ...]
     gates: dict[int, tuple[Gate, ...]]
+    numbers: NDArray[np.int64]
+
+    def rows(self, which: NDArray[np.int64]) -> Skips:
+        """Return the skip patterns of some of the rows."""
+        return replace(
+            self,
+            numbers=self.numbers[which],
+            gates={
+                variable: tuple(
+                    gate if gate.known is None else replace(gate, known=gate.known[which]) for gate in gates
+                )
+                for variable, gates in self.gates.items()
+            },
+        )
 
     def of(self, variable: int) -> tuple[Gate, ...]:
         """Conditions of a variable."""
@@ -100,7 +116,7 @@ def work_out(rules: Rules, frame: pd.DataFrame, variables: Sequence[Variable]) -
     rules : Rules
         Checked.
     frame : pandas.DataFrame, shape (n, ...)
-        The table.
+        The table, its index the numbers of the rows.
     variables : sequence of Variable, length V
         The variables.
 
@@ -119,7 +135,7 @@ def work_out(rules: Rules, frame: pd.DataFrame, variables: Sequence[Variable]) -
         for name in names
         if rules.of(name)
     }
-    return Skips(tuple(names.index(name) for name in rules.order(names)), gates)
+    return Skips(tuple(names.index(name) for name in rules.order(names)), gates, frame.index.to_numpy())
 
 
 def structural_cells(skips: Skips, numbers: Vector, variables: Sequence[Variable], coded: Mask) -> tuple[Mask, Mask]:
@@ -151,7 +167,7 @@ def structural_cells(skips: Skips, numbers: Vector, variables: Sequence[Variable
             conditions = [str(gate.condition) for gate in skips.gates[variable]]
             raise TableProblem(
                 f"{int(against.sum())} rows answer {variables[variable].name!r} although {named(conditions)} does not "
-                f"hold: rows {named(np.flatnonzero(against))}. Correct the answers or the rule."
+                f"hold: rows {named(skips.numbers[against])}. Correct the answers or the rule."
             )
         structural[:, variable] |= ~asked & ~open_
         unsure[:, variable] = open_
@@ -221,7 +237,7 @@ def _open(
         if not len(donors):
             conditions = named(str(gate.condition) for gate in gates)
             raise TableProblem(
-                f"Nobody's answer fulfils {conditions}, as rows {named(np.flatnonzero(wrong))} need. Correct the rules."
+                f"Nobody's answer fulfils {conditions}, as rows {named(skips.numbers[wrong])} need. Correct the rules."
             )
         numbers[wrong, place] = rng.choice(donors, int(wrong.sum()))
 
@@ -235,7 +251,7 @@ def _gate(condition: Condition, frame: pd.DataFrame, variables: Sequence[Variabl
     if gaps.any():
         raise TableProblem(
             f"The rule {str(condition)!r} reads a column with {int(gaps.sum())} missing answers (rows "
-            f"{named(np.flatnonzero(gaps))}). Impute {condition.column!r} as well, or fill it."
+            f"{named(frame.index[gaps])}). Impute {condition.column!r} as well, or fill it."
         )
     codes, uniques = pd.factorize(column)
     allowed = np.array([compare(value, condition) for value in uniques], dtype=bool)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from smallarea.errors import ModelProblem
 from smallarea.survey.imputation.fit_quality import as_correlation
 from smallarea.survey.imputation.latent_sampling import ConditionalDraw, draw_missing
+from smallarea.survey.imputation.method import Sampler
 from smallarea.survey.imputation.network_moments import generated_moments
 from smallarea.survey.imputation.network_settings import NetworkSettings
 from smallarea.survey.imputation.network_table import NetworkTable
@@ -54,10 +55,22 @@ class FittedNetworks:
         """Draw one completed table, shape (n, p)."""
         return self.draw_with_acceptance(rng).values[:, : self.answers]
 
+    def sampler(self, rng: np.random.Generator) -> Sampler:
+        """Choose a network, and return what draws rows with it; see `smallarea.survey.imputation.method.Fitted`."""
+        chosen = self._choose(rng)
+
+        def draw(rows: NDArray[np.int64] | None) -> Matrix:
+            table = self.table if rows is None else self.table.rows(rows)
+            return draw_missing(chosen, table, sweeps=self.sweeps, rng=rng).values[:, : self.answers]
+
+        return draw
+
     def draw_with_acceptance(self, rng: np.random.Generator) -> ConditionalDraw:
         """Draw one completed table of all columns, with the share of proposals that the chain accepted."""
-        chosen = self.trained[int(rng.integers(len(self.trained)))]
-        return draw_missing(chosen, self.table, sweeps=self.sweeps, rng=rng)
+        return draw_missing(self._choose(rng), self.table, sweeps=self.sweeps, rng=rng)
+
+    def _choose(self, rng: np.random.Generator) -> TrainedNetwork:
+        return self.trained[int(rng.integers(len(self.trained)))]
 
     def correlation(self) -> Matrix:
         """Correlations of the answers that the networks generate, shape (p, p)."""

@@ -25,6 +25,7 @@ _SKEWED = 1.5
 _FEWEST_ANSWERS = 5
 _NEARLY_ALL_MISSING = 0.9
 _YES_NO = 2
+_NUMBER = "number of the row"
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def describe_variables(
         categories, infinite numbers, numbers mixed with text, or an answer outside its range.
     """
     kinds, ranges, structural = kinds or {}, ranges or {}, structural or {}
+    frame = numbered(frame)
     _check_names(frame, names, (kinds, ranges))
     unknown = {name: kind for name, kind in kinds.items() if kind not in KINDS}
     if unknown:
@@ -111,6 +113,25 @@ def describe_variables(
         _describe(answers_of(frame[name], structural.get(name, ())), name, kinds.get(name), ranges.get(name))
         for name in names
     )
+
+
+def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose index is the number of each row as a user sees it in the file: the first is 1.
+
+    An index of whole numbers in ascending order is that of the rows which were kept of a longer file; any other is
+    replaced by the place.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, shape (n, ...)
+        The table; not changed.
+    """
+    index = frame.index
+    if index.name == _NUMBER:
+        return frame
+    ordered = pd.api.types.is_integer_dtype(index.dtype) and index.is_unique and index.is_monotonic_increasing
+    places = index.to_numpy() if ordered and len(index) and index[0] >= 0 else np.arange(len(index))
+    return frame.set_axis(pd.Index(places + 1, name=_NUMBER), axis=0)
 
 
 def answers_of(column: pd.Series, codes: Collection[object] = ()) -> pd.Series:

@@ -76,7 +76,7 @@ def test_nominal_chain_leads_there_and_back():
 
 def test_unknown_categories_are_refused():
     frame = pd.DataFrame({"x": ["a", "b", "c"] * 5})
-    with pytest.raises(TableProblem, match="none of its categories: 'c' in rows 2, 5"):
+    with pytest.raises(TableProblem, match="none of its categories: 'c' in rows 3, 6"):
         encode_table(frame, [Variable("x", "binary", categories=("a", "b"))])
 
 
@@ -95,14 +95,14 @@ def test_context_is_standardised_and_independent():
 @pytest.mark.parametrize(
     ("change", "options", "error", "message"),
     [
-        ({"w": [1.0, np.nan, 1.0]}, {"weight": "w"}, TableProblem, "1 rows have no 'w': 1"),
+        ({"w": [1.0, np.nan, 1.0]}, {"weight": "w"}, TableProblem, "1 rows have no 'w': rows 2"),
         (
             {"w": [1.0, 0.0, -1.0]},
             {"weight": "w"},
             TableProblem,
-            "2 weights in 'w' are not positive numbers: rows 1, 2",
+            "2 weights in 'w' are not positive numbers: rows 2, 3",
         ),
-        ({"a": ["x", None, "y"]}, {"area": "a"}, TableProblem, "no 'a': 1"),
+        ({"a": ["x", None, "y"]}, {"area": "a"}, TableProblem, "no 'a': rows 2"),
         ({}, {"area": "nowhere"}, TableProblem, "No column 'nowhere'"),
         ({"c": [1.0, np.inf, 2.0]}, {"covariates": ["c"]}, TableProblem, "Infinite"),
     ],

@@ -98,7 +98,9 @@ def test_answers_against_the_rules_are_refused():
     frame = survey()
     row = int(np.flatnonzero(frame["sex"] == 1)[0])
     frame.loc[row, "pregnant"] = 1.0
-    with pytest.raises(TableProblem, match=f"1 rows answer 'pregnant' although 'sex = 2' does not hold: rows {row}"):
+    with pytest.raises(
+        TableProblem, match=f"1 rows answer 'pregnant' although 'sex = 2' does not hold: rows {row + 1}"
+    ):
         encode_table(frame, describe_variables(frame, NAMES), rules=RULES)
 
 

@@ -59,13 +59,13 @@ def test_codes_that_are_no_answers_do_not_count(frame):
         ([np.nan] * N, {}, "All 40 answers of 'x' are missing"),
         ([3.0] * N, {}, "constant"),
         ([1.0, 2.0, 3.0, *[np.nan] * (N - 3)], {}, "only 3 answers"),
-        (["12", "7", "n/a", *["5"] * (N - 3)], {}, "Text among the numbers of 'x': 'n/a' in rows 2"),
+        (["12", "7", "n/a", *["5"] * (N - 3)], {}, "Text among the numbers of 'x': 'n/a' in rows 3"),
         ([str(k) for k in range(N)], {}, "numbers written as text"),
         (["a", *range(N - 1)], {"kinds": {"x": "continuous"}}, "declared continuous but holds text: 'a'"),
         (["a", *range(N - 1)], {"kinds": {"x": "nominal"}}, "mixes text and numbers"),
-        ([np.inf, *range(N - 1)], {"kinds": {"x": "continuous"}}, "Infinite numbers in 'x', rows 0"),
+        ([np.inf, *range(N - 1)], {"kinds": {"x": "continuous"}}, "Infinite numbers in 'x', rows 1"),
         ([*range(N)], {"kinds": {"x": "binary"}}, "declared binary but has 40 different"),
-        ([*range(N)], {"ranges": {"x": (3, 50)}}, "3 answers of 'x' lie outside its range 3 to 50: .* in rows 0, 1, 2"),
+        ([*range(N)], {"ranges": {"x": (3, 50)}}, "3 answers of 'x' lie outside its range 3 to 50: .* in rows 1, 2, 3"),
     ],
 )
 def test_columns_that_are_refused(values, options, message):
