@@ -234,6 +234,8 @@ def fit_spde(
     """
     chosen = settings or SpdeSettings()
     say = progress or _silent
+    if not clusters.spread > 0.0:
+        raise ModelProblem("The outcome does not vary, so there is nothing to fit.")
     prior = chosen.field_prior or default_prior(clusters.coordinates, clusters.spread)
     notes: tuple[str, ...] = ()
     if mesh is None:
@@ -304,8 +306,6 @@ def _model(
     check_design(design, clusters.names)
     quantile = float(stats.chi2.ppf(1.0 - settings.error_quantile, settings.error_df))
     nu_lambda = clusters.residual_spread() ** 2 * quantile
-    if not nu_lambda > 0.0:
-        raise ModelProblem("The outcome does not vary about the covariates, so there is nothing to fit.")
     return CollapsedField(clusters, design, spde, prior, settings.error_df, nu_lambda), centre, scale
 
 

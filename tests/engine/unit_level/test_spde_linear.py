@@ -253,6 +253,8 @@ def test_what_is_refused():
         fit_spde(clusters_of(constant))
     with pytest.raises(ModelProblem, match="too few"):
         fit_spde(clusters_of(data).take(np.arange(3)))
+    with pytest.raises(ModelProblem, match="does not vary"):
+        fit_spde(clusters_of(data | {"y": np.ones_like(data["y"])}))
     with pytest.raises(ModelProblem, match="draws"):
         SpdeSettings(draws=1)
     with pytest.raises(GeometryProblem, match="degrees"):
