@@ -214,7 +214,7 @@ def _step(
 
 
 def _promise(score: Vector, information: Vector) -> float:
-    """Return twice what a step without damping gains if the likelihood is quadratic; infinite without identification."""
+    """Return twice what an undamped step gains if the likelihood is quadratic; infinite without identification."""
     scale = np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
     if values[0] < _SINGULAR:
