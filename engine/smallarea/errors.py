@@ -82,6 +82,12 @@ class OutputProblem(SmallareaError):
     exit_code = 17
 
 
+class RasterProblem(SmallareaError):
+    """A raster cannot be used as it is: unreadable, without a reference system, no data where they are needed."""
+
+    exit_code = 18
+
+
 class Cancelled(SmallareaError):
     """The user cancelled the run; nothing was written."""
 

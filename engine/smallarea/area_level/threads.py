@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TypeVar
 import threadpoolctl
 
 from smallarea.area_level.collapsed import CollapsedModel
+from smallarea.cores import available_cores
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -78,10 +78,3 @@ class ModelPool:
         """Let the threads go."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._blas.restore_original_limits()
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)

@@ -177,13 +177,13 @@ def _compiled_run(matrix: sp.csr_array) -> Callable[[Any, Any, Any], tuple[Array
     def call(x: Any, coefficients: Any, other: Any) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         parts = [np.asarray(part).view(np.float64)[..., 0] for part in (x, coefficients, other)]
         m = parts[0].shape[1]
-        padded = [np.pad(part, ((0, 0), (0, -m % WIDTH))) for part in parts]
-        total, products = np.zeros_like(padded[0]), np.zeros_like(padded[1])
+        padded = [np.pad(part, ((0, 0), (0, -m % WIDTH))) for part in parts] if m % WIDTH else parts
+        total, products = np.empty_like(padded[0]), np.empty_like(padded[1])
 
         def work(begin: int) -> None:
             at = slice(begin, begin + WIDTH)
             given = [np.ascontiguousarray(part[:, at]) for part in padded]
-            own, sums = np.zeros_like(given[0]), np.zeros_like(given[1])
+            own, sums = np.empty_like(given[0]), np.empty_like(given[1])
             recursion(pointers, columns, off.data, diagonal, *given, own, sums)
             total[:, at], products[:, at] = own, sums
 

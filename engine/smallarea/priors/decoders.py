@@ -135,7 +135,7 @@ def bind(prior: SpatialPrior, graph: AreaGraph, dtype: str = "float64") -> Decod
     check_geography(prior, graph)
     hyperparameters = prior.family.hyperparameters if prior.conditional else ()
     if prior.architecture == "graph-filter":
-        from smallarea.priors.graph_filter import bound_filter
+        from smallarea.priors.filter_root import bound_filter
 
         size, field = bound_filter(prior, graph, dtype)
     else:

@@ -1,7 +1,7 @@
 """The graph filter: a spatial prior whose weights know no geography.
 
 All four families are functions of one symmetric matrix B of the graph with eigenvalues b in [-1, 1]: their root is
-``E g(B; r)`` with ``g(b; r) = (1 - r b)^{-1/2}``, E diagonal and r in [0, 1] (see ``spectral_form``). The filter
+``E g(B; r)`` with ``g(b; r) = (1 - r b)^{-1/2}``, E diagonal and r in [0, 1] (see `filter_root`). The filter
 splits B's spectrum at a cut. Below it g is a polynomial of B, ``sum_k c_k(r) T_k``, whose coefficients c_k, a table
 over r, are all that is learned; above it, where g grows towards its pole, the graph's few smooth modes are taken
 exactly:
@@ -13,27 +13,22 @@ A polynomial alone needs a degree that grows like (1 - rho)^{-1/2}; with the mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.fft
-import scipy.sparse as sp
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from smallarea.areas.graph import AreaGraph
 from smallarea.errors import PriorProblem
-from smallarea.gmrf import IcarPrecision
-from smallarea.gmrf.products import chebyshev_sum
-from smallarea.gmrf.spectrum import leading_modes
-from smallarea.priors.exact import field_nodes
 from smallarea.priors.families import Family
 from smallarea.priors.prior import SpatialPrior
 
 if TYPE_CHECKING:
-    from jax import Array
+    pass
 
 Vector = NDArray[np.float64]
 
@@ -171,162 +166,3 @@ def standard_filter(
     settings = FilterSettings.of(family, degree, cut)
     weights, record = train_filter(settings)
     return SpatialPrior("graph-filter", family, graph.ids, graph.edges, settings.to_json(), weights, record)
-
-
-@dataclass(frozen=True)
-class SpectralForm:
-    """A family's root on one graph as ``E g(B; r)``.
-
-    Attributes
-    ----------
-    matrix : sparse array, shape (n, n)
-        B on the nodes with neighbours.
-    scale : ndarray, shape (n,)
-        Diagonal of E, without the factor that depends on the hyperparameter.
-    bound : float
-        Upper bound of the Laplacian's eigenvalues; 0 where B is the scaled adjacency.
-    """
-
-    matrix: sp.csr_array
-    scale: Vector
-    bound: float
-
-
-def spectral_form(name: str, graph: AreaGraph) -> SpectralForm:
-    """Write a family as a function of a matrix of the graph.
-
-    Proper CAR: ``(D - rho W)^{-1} = D^{-1/2} (I - rho S)^{-1} D^{-1/2}`` with ``S = D^{-1/2} W D^{-1/2}``, so B = S and
-    r = rho. The others are functions of the Laplacian L = D - W. With ``B = I - 2 L / l`` for a bound l of its
-    eigenvalues (Anderson and Morley 1985: the largest sum of the degrees of two neighbours), Leroux has
-    ``r = rho l / (rho l + 2 (1 - rho))`` and the factor ``2 / (rho l + 2 (1 - rho))``; the intrinsic CAR has 1 and
-    ``2 / l``.
-
-    Parameters
-    ----------
-    name : str
-        Name of the family.
-    graph : AreaGraph
-        The geography.
-
-    Returns
-    -------
-    SpectralForm
-        The matrix and its scale.
-    """
-    nodes, edges = field_nodes(graph)
-    n = len(nodes)
-    degrees = graph.degrees[nodes].astype(float)
-    adjacency = sp.csr_array(graph.adjacency[nodes][:, nodes])
-    if MATRIX_OF[name] == "adjacency":
-        root = sp.diags_array(1.0 / np.sqrt(degrees))
-        return SpectralForm(sp.csr_array(root @ adjacency @ root), 1.0 / np.sqrt(degrees), 0.0)
-    bound = float((degrees[edges[:, 0]] + degrees[edges[:, 1]]).max())
-    laplacian = sp.diags_array(degrees) - adjacency
-    scale = np.ones(n)
-    if name == "bym2":
-        precision = IcarPrecision(n, edges, scaled=True)
-        scale = np.sqrt(degrees / precision.diagonal(0.0))
-    return SpectralForm(sp.csr_array(sp.eye_array(n) - laplacian * (2.0 / bound)), scale, bound)
-
-
-def bound_filter(prior: SpatialPrior, graph: AreaGraph, dtype: str) -> tuple[int, Callable[[Any, Any], Array]]:
-    """Turn a graph filter into a function on the nodes of a graph.
-
-    Parameters
-    ----------
-    prior : SpatialPrior
-        The filter.
-    graph : AreaGraph
-        Any geography.
-    dtype : str
-        Precision of the arithmetic.
-
-    Returns
-    -------
-    latent_size : int
-        Nodes plus smooth modes (BYM2: and nodes once more, for its independent part).
-    field : callable
-        ``field(z, values)``, shape (n,), pure JAX.
-
-    Raises
-    ------
-    PriorProblem
-        If the weights do not fit the settings.
-    """
-    import jax.numpy as jnp
-
-    settings = FilterSettings(prior.settings.get("degree"), prior.settings.get("cut"))  # type: ignore[arg-type]
-    table = _checked_table(prior, settings)
-    form = spectral_form(prior.family.name, graph)
-    values, vectors = leading_modes(form.matrix, settings.cut)
-    n, m = vectors.shape
-    modes, eigenvalues = jnp.asarray(vectors, dtype=dtype), jnp.asarray(values, dtype=dtype)
-    coefficients, scale = jnp.asarray(table, dtype=dtype), jnp.asarray(form.scale, dtype=dtype)
-    polynomial = _polynomial(form.matrix, settings.cut, dtype)
-    kind, bound = prior.family.name, form.bound
-    # The intrinsic field has no part in the constants of the components.
-    proper = jnp.asarray(values < 1.0 - 1e-10, dtype=dtype)
-
-    def correlated(z: Any, rho: Any) -> Array:
-        r, factor = _strength(kind, rho, bound)
-        fine = z[m : m + n]
-        fine = fine - modes @ (fine @ modes)
-        gain = (
-            proper / jnp.sqrt(jnp.where(proper > 0, 1.0 - eigenvalues, 1.0))
-            if kind in ("icar", "bym2")
-            else (1.0 / jnp.sqrt(1.0 - r * eigenvalues))
-        )
-        smooth = modes @ (gain * z[:m])
-        return scale * jnp.sqrt(factor) * (smooth + polynomial(_series(coefficients, r), fine))
-
-    def field(z: Any, values: Any) -> Array:
-        rho = values[0] if kind != "icar" else jnp.ones((), dtype=dtype)
-        if kind != "bym2":
-            return correlated(z, rho)
-        return jnp.sqrt(rho) * correlated(z, rho) + jnp.sqrt(1.0 - rho) * z[m + n :]
-
-    return m + n * (2 if kind == "bym2" else 1), field
-
-
-def _checked_table(prior: SpatialPrior, settings: FilterSettings) -> NDArray[np.float32]:
-    table = prior.weights.get("coefficients")
-    if table is None or set(prior.weights) != {"coefficients"} or table.ndim != 2 or len(table) != settings.degree + 1:
-        shapes = {name: list(value.shape) for name, value in prior.weights.items()}
-        raise PriorProblem(
-            f"A graph filter of degree {settings.degree} has one table of coefficients with {settings.degree + 1} "
-            f"rows; this prior holds {shapes}. Train it again."
-        )
-    return table
-
-
-def _strength(kind: str, rho: Any, bound: float) -> tuple[Any, Any]:
-    """Return r and the factor of the covariance for a family's hyperparameter."""
-    if kind == "car":
-        return rho, 1.0
-    if kind == "leroux":
-        total = rho * bound + 2.0 * (1.0 - rho)
-        return rho * bound / total, 2.0 / total
-    return 1.0, 2.0 / bound
-
-
-def _series(coefficients: Any, r: Any) -> Array:
-    """c_k(r) for all k, shape (degree + 1,), by Clenshaw's recurrence."""
-    import jax
-    import jax.numpy as jnp
-
-    x = 2.0 * jnp.asarray(r, dtype=coefficients.dtype) - 1.0
-
-    def step(carry: tuple[Any, Any], column: Any) -> tuple[tuple[Any, Any], None]:
-        later, latest = carry
-        return (latest, column + 2.0 * x * latest - later), None
-
-    zero = jnp.zeros(coefficients.shape[0], dtype=coefficients.dtype)
-    (later, latest), _ = jax.lax.scan(step, (zero, zero), coefficients[:, :0:-1].T)
-    return coefficients[:, 0] + x * latest - later
-
-
-def _polynomial(matrix: sp.csr_array, cut: float, dtype: str) -> Callable[[Any, Any], Array]:
-    """Return ``(c, y) -> sum_k c_k T_k(M) y``, with M the matrix whose spectrum [-1, cut] is stretched to [-1, 1]."""
-    stretched = sp.csr_array((2.0 * matrix + (1.0 - cut) * sp.eye_array(matrix.shape[0])) * (1.0 / (1.0 + cut)))
-    series = chebyshev_sum(stretched, dtype)
-    return lambda c, y: series(y[:, None], c[:, None])[:, 0]

@@ -12,7 +12,6 @@ import pandas as pd
 
 from smallarea._version import __version__
 from smallarea.errors import JobProblem, TableProblem, named
-from smallarea.io import check_suffix
 from smallarea.results import products
 from smallarea.results.benchmark import Method
 from smallarea.results.benchmark_tables import Wanted, benchmarked_draws, benchmarked_estimates, compared
@@ -22,6 +21,7 @@ from smallarea.workflows.benchmark_input import read_grouping, read_targets
 from smallarea.workflows.benchmark_notes import benchmark_warnings
 from smallarea.workflows.benchmark_result import BenchmarkResult, write_benchmark
 from smallarea.workflows.benchmark_sources import Column, EstimatesTable, read_estimates
+from smallarea.workflows.call_checks import check_choices, check_outputs
 from smallarea.workflows.export_sources import read_draws, read_polygons
 from smallarea.workflows.record import silent
 
@@ -32,12 +32,6 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
 
-_FORMATS = {
-    "output": ((".gpkg",), "a GeoPackage"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "excel": ((".xlsx",), "an Excel workbook"),
-    "benchmarked_posterior": ((".nc",), "NetCDF"),
-}
 _CHOICES = {
     "method": ("ratio", "difference", "weighted_difference", "raking"),
     "kind": ("mean", "total"),
@@ -272,9 +266,7 @@ def _own_polygons(estimates: Any, layer: str | None, id_field: str) -> tuple[Any
 
 def _check_call(call: Mapping[str, Any]) -> None:
     """Refuse what a job could not say either, and inputs that exclude each other."""
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
+    check_choices(call, _CHOICES)
     for name in _LISTS:
         if isinstance(call[name], str):
             raise JobProblem(f"{name} must be a list; write [{call[name]!r}].")
@@ -293,9 +285,7 @@ def _check_call(call: Mapping[str, Any]) -> None:
         raise JobProblem(
             "Benchmarked draws were asked for (benchmarked_posterior), but there are no draws (posterior)."
         )
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
+    check_outputs(call, ("output", "csv", "excel", "benchmarked_posterior"))
 
 
 def _printable(value: Any) -> Any:

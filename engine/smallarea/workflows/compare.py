@@ -12,10 +12,10 @@ import pandas as pd
 from smallarea._version import __version__
 from smallarea.area_level import AreaLevelData, area_level_data
 from smallarea.errors import Cancelled, JobProblem, SmallareaError, named
-from smallarea.io import check_suffix
 from smallarea.results.compare_result import CRITERIA, CompareResult, leaders
 from smallarea.results.prediction.score_table import score_table
 from smallarea.workflows import compare_scores
+from smallarea.workflows.call_checks import check_choices, check_outputs
 from smallarea.workflows.compare_fit import FitSettings, ModelFit, fit_candidate
 from smallarea.workflows.compare_input import (
     area_folds,
@@ -41,18 +41,7 @@ Progress = Callable[[float, str], None]
 
 DEFAULT_CRITERIA = ("loo", "information")
 _CHOICES = {
-    "variance_type": ("variance", "standard_error", "margin_of_error"),
-    "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
-    "unmatched": ("error", "drop"),
-    "missing_variance": ("out_of_sample", "error"),
-    "missing_covariates": ("error", "drop"),
     "unit": ("area", "cell"),
-}
-_FORMATS = {
-    "report": ((".html", ".htm"), "HTML"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "cells": ((".csv", ".txt"), "comma-separated text"),
-    "excel": ((".xlsx",), "an Excel workbook"),
 }
 
 
@@ -307,9 +296,7 @@ def _check_call(call: Mapping[str, Any], criteria: Sequence[str]) -> None:
     strangers = [name for name in criteria if name not in CRITERIA]
     if strangers or len(set(criteria)) != len(criteria):
         raise JobProblem(f"Criteria are {named(CRITERIA, len(CRITERIA))}, each once; got {named(criteria)}.")
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
+    check_choices(call, _CHOICES)
     for name in ("covariates", "models"):
         if isinstance(call[name], str):
             raise JobProblem(f"{name} must be a list; write [{call[name]!r}].")
@@ -323,6 +310,4 @@ def _check_call(call: Mapping[str, Any], criteria: Sequence[str]) -> None:
         value = call[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < 1.0:
             raise JobProblem(f"{name} is a number between 0 and 1; got {value!r}.")
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
+    check_outputs(call, ("report", "csv", "cells", "excel"))

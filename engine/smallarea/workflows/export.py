@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from smallarea.errors import JobProblem, named
-from smallarea.io import check_suffix
+from smallarea.errors import JobProblem
 from smallarea.results import products
 from smallarea.results.benchmark_tables import BENCHMARK_COLUMNS, benchmarked_draws
 from smallarea.results.fit_result import FitResult
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.workflows.benchmark_input import read_grouping, read_targets
+from smallarea.workflows.call_checks import check_choices, check_outputs
 from smallarea.workflows.export_input import check_reference, read_pairs, read_thresholds
 from smallarea.workflows.export_output import export_settings, export_warnings, write_products
 from smallarea.workflows.export_result import ExportResult
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
 
-_FORMATS = {
-    "output": ((".gpkg",), "a GeoPackage"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "excel": ((".xlsx",), "an Excel workbook"),
-}
 # A job is checked against its schema; a call from Python comes as it is.
 _CHOICES = {
     "direction": ("high", "low"),
@@ -212,9 +207,7 @@ def export(
 
 def _check_call(call: Mapping[str, Any]) -> None:
     """Refuse what a job could not say either; the command line has checked all this before."""
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
+    check_choices(call, _CHOICES)
     for name in ("level", "top_share"):
         value = call[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < 1.0:
@@ -227,6 +220,4 @@ def _check_call(call: Mapping[str, Any]) -> None:
     for name in ("thresholds", "pairs"):
         if isinstance(call[name], str | float | int):
             raise JobProblem(f"{name} must be a list; write [{call[name]!r}].")
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
+    check_outputs(call, ("output", "csv", "excel"))

@@ -11,30 +11,17 @@ import numpy as np
 import pandas as pd
 
 from smallarea.errors import JobProblem, ModelProblem, PriorProblem, VarianceProblem, named
-from smallarea.io import check_suffix
+from smallarea.workflows.call_checks import check_choices, check_counts, check_flags, check_levels, check_outputs
 
 # The word for trying every order of a chain.
 AUTO = ("auto",)
 
 # A job is checked against its schema; a call from Python comes as it is, and a misspelt word must not pass for another.
 _CHOICES = {
-    "variance_type": ("variance", "standard_error", "margin_of_error"),
     "link": ("separable", "independent", "chain", "ar1", "har1"),
     "likelihood": ("normal", "beta"),
-    "form": ("auto", "density", "filter", "prior"),
-    "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
-    "unmatched": ("error", "drop"),
-    "missing_variance": ("out_of_sample", "error"),
-    "missing_covariates": ("error", "drop"),
 }
-_FORMATS = {
-    "output": ((".gpkg",), "a GeoPackage"),
-    "report": ((".html", ".htm"), "HTML"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "excel": ((".xlsx",), "an Excel workbook"),
-    "posterior": ((".nc",), "NetCDF"),
-    "checkpoint": ((".npz",), "a NumPy archive"),
-}
+_LEAST = {"draws": 1, "min_ess": 1, "seed": 0, "workers": 0, "chains": 1, "warmup": 1}
 
 
 def check_call(call: Mapping[str, Any]) -> None:
@@ -54,30 +41,12 @@ def check_call(call: Mapping[str, Any]) -> None:
     OutputProblem
         If an output's name does not end as its format does.
     """
-    for name in ("repair", "intercept"):
-        if not isinstance(call[name], bool):
-            raise JobProblem(f"{name} must be True or False; got {call[name]!r}.")
-    if not isinstance(call["iid_part"], bool | None):
-        raise JobProblem(f"iid_part must be True, False or None; got {call['iid_part']!r}.")
-    for name in ("draws", "min_ess", "seed", "workers", "chains", "warmup"):
-        if not isinstance(call[name], int) or isinstance(call[name], bool):
-            raise JobProblem(f"{name} must be a whole number; got {call[name]!r}.")
-    for name in ("level", "moe_level"):
-        if not isinstance(call[name], int | float):
-            raise JobProblem(f"{name} must be a number; got {call[name]!r}.")
+    check_flags(call, ("repair", "intercept"))
+    check_counts(call, _LEAST)
+    check_levels(call, ("level", "moe_level"))
     _check_fields(call)
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
-    for name in ("level", "moe_level"):
-        if not 0.0 < call[name] < 1.0:
-            raise JobProblem(f"{name} is a probability between 0 and 1, for example 0.95; got {call[name]}.")
-    for name, least in (("draws", 1), ("min_ess", 1), ("seed", 0), ("workers", 0), ("chains", 1), ("warmup", 1)):
-        if call[name] < least:
-            raise JobProblem(f"{name} must be at least {least}; got {call[name]}.")
+    check_outputs(call, ("output", "report", "csv", "excel", "posterior", "checkpoint"))
+    check_choices(call, _CHOICES)
 
 
 def check_sampling(call: Mapping[str, Any], any_order: bool = False) -> None:

@@ -11,11 +11,18 @@ import numpy as np
 import pandas as pd
 
 from smallarea.area_level import AreaLevelSpecification, Prior, specify
-from smallarea.errors import JobProblem, named
-from smallarea.io import check_suffix
+from smallarea.errors import JobProblem
 from smallarea.results.fit_result import FitResult
 from smallarea.results.reliability import classify, load_preset
 from smallarea.workflows.area_rows import read_area_rows
+from smallarea.workflows.call_checks import (
+    check_choices,
+    check_counts,
+    check_flags,
+    check_levels,
+    check_map,
+    check_outputs,
+)
 from smallarea.workflows.count_input import CountColumns, CountInput, take_counts
 from smallarea.workflows.fit_call import names_of, plain
 from smallarea.workflows.fit_graph import adjacency_of
@@ -36,18 +43,6 @@ Progress = Callable[[float, str], None]
 _CHOICES = {
     "likelihood": ("binomial", "poisson"),
     "link": ("separable", "independent", "chain"),
-    "form": ("auto", "density", "filter", "prior"),
-    "contiguity": ("queen", "rook"),
-    "islands": ("own_component", "nearest", "error"),
-    "unmatched": ("error", "drop"),
-    "missing_covariates": ("error", "drop"),
-}
-_FORMATS = {
-    "output": ((".gpkg",), "a GeoPackage"),
-    "report": ((".html", ".htm"), "HTML"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "excel": ((".xlsx",), "an Excel workbook"),
-    "posterior": ((".nc",), "NetCDF"),
 }
 _LEAST = {"draws": 1, "chains": 1, "warmup": 1, "seed": 0}
 
@@ -221,24 +216,12 @@ def _check_call(call: Mapping[str, Any]) -> None:
             raise JobProblem(f"{name} must be a field name or a list of field names; got {value!r}.")
     if isinstance(call["covariates"], str):
         raise JobProblem(f"covariates must be a list of field names; write [{call['covariates']!r}].")
-    for name in ("repair", "intercept"):
-        if not isinstance(call[name], bool):
-            raise JobProblem(f"{name} must be True or False; got {call[name]!r}.")
-    if not isinstance(call["iid_part"], bool | None):
-        raise JobProblem(f"iid_part must be True, False or None; got {call['iid_part']!r}.")
-    for name, least in _LEAST.items():
-        if not isinstance(call[name], int) or isinstance(call[name], bool) or call[name] < least:
-            raise JobProblem(f"{name} must be a whole number of at least {least}; got {call[name]!r}.")
-    if not isinstance(call["level"], int | float) or not 0.0 < call["level"] < 1.0:
-        raise JobProblem(f"level is a probability between 0 and 1, for example 0.95; got {call['level']!r}.")
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
-    if call["output"] is not None and call["areas"] is None:
-        raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
+    check_flags(call, ("repair", "intercept"))
+    check_counts(call, _LEAST)
+    check_levels(call, ("level",))
+    check_outputs(call, ("output", "report", "csv", "excel", "posterior"))
+    check_choices(call, _CHOICES)
+    check_map(call)
 
 
 def _model(

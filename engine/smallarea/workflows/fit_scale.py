@@ -13,6 +13,7 @@ from smallarea.area_level import AreaLevelData
 from smallarea.area_level.transformations import transformation
 from smallarea.errors import JobProblem, VarianceProblem, named
 from smallarea.results.back_to_input import WayBack
+from smallarea.workflows.call_checks import check_choices
 
 if TYPE_CHECKING:
     from smallarea.workflows.fit_input import FitInput
@@ -41,9 +42,7 @@ def check_scale(call: Mapping[str, Any]) -> None:
     JobProblem
         If a value is none of the choices, has the wrong type, or belongs to another transformation or method.
     """
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
+    check_choices(call, _CHOICES)
     if not isinstance(call["replicates"], int) or isinstance(call["replicates"], bool) or call["replicates"] < 1:
         raise JobProblem(f"replicates must be a whole number of at least 1; got {call['replicates']!r}.")
     tuning = call["tuning"]

@@ -11,10 +11,17 @@ import numpy as np
 import pandas as pd
 
 from smallarea.area_level import Prior, SpaceTimeSpecification, specify_space_time
-from smallarea.errors import JobProblem, ModelProblem, named
-from smallarea.io import check_suffix
+from smallarea.errors import JobProblem, ModelProblem
 from smallarea.results.reliability import classify, load_preset, scale_cautions
 from smallarea.results.space_time_result import SpaceTimeResult, dropped_cells
+from smallarea.workflows.call_checks import (
+    check_choices,
+    check_counts,
+    check_flags,
+    check_levels,
+    check_map,
+    check_outputs,
+)
 from smallarea.workflows.fit_call import check_sampling, plain
 from smallarea.workflows.fit_graph import adjacency_of
 from smallarea.workflows.fit_hmc import HmcSettings
@@ -38,22 +45,7 @@ _EFFECTS = {"car_ar1": "car", "leroux_ar1": "leroux", "bym2_ar1": "bym2", "icar_
 _CHOICES = {
     "model": (*_EFFECTS, "stfh"),
     "method": (None, "bayes", "hmc", "reml", "ml"),
-    "form": ("auto", "density", "filter", "prior"),
-    "variance_type": ("variance", "standard_error", "margin_of_error"),
     "gaps": ("error", "fill"),
-    "contiguity": ("queen", "rook"),
-    "islands": ("own_component", "nearest", "error"),
-    "solver": ("auto", "compiled", "qdldl", "splu", "dense"),
-    "unmatched": ("error", "drop"),
-    "missing_variance": ("out_of_sample", "error"),
-    "missing_covariates": ("error", "drop"),
-}
-_FORMATS = {
-    "output": ((".gpkg",), "a GeoPackage"),
-    "report": ((".html", ".htm"), "HTML"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "excel": ((".xlsx",), "an Excel workbook"),
-    "posterior": ((".nc",), "NetCDF"),
 }
 _LEAST = {"draws": 1, "min_ess": 1, "seed": 0, "workers": 0, "replicates": 1, "chains": 1, "warmup": 1}
 
@@ -264,26 +256,15 @@ def _check_call(call: Mapping[str, Any]) -> None:
     for name in ("time", "direct", "variance"):
         if not isinstance(call[name], str):
             raise JobProblem(f"{name} must be the name of a field; got {call[name]!r}.")
-    for name in ("repair", "intercept"):
-        if not isinstance(call[name], bool):
-            raise JobProblem(f"{name} must be True or False; got {call[name]!r}.")
+    check_flags(call, ("repair", "intercept"))
     for name in ("covariates", "periods"):
         if isinstance(call[name], str):
             raise JobProblem(f"{name} must be a list; write [{call[name]!r}].")
-    for name, least in _LEAST.items():
-        if not isinstance(call[name], int) or isinstance(call[name], bool) or call[name] < least:
-            raise JobProblem(f"{name} must be a whole number of at least {least}; got {call[name]!r}.")
-    for name in ("level", "moe_level"):
-        if not isinstance(call[name], int | float) or not 0.0 < call[name] < 1.0:
-            raise JobProblem(f"{name} is a probability between 0 and 1, for example 0.95; got {call[name]!r}.")
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
-    if call["output"] is not None and call["areas"] is None:
-        raise JobProblem("A map was asked for (output), but there are no polygons (areas). Write a table (csv).")
+    check_counts(call, _LEAST)
+    check_levels(call, ("level", "moe_level"))
+    check_outputs(call, ("output", "report", "csv", "excel", "posterior"))
+    check_choices(call, _CHOICES)
+    check_map(call)
 
 
 def _check_model(call: Mapping[str, Any], method: str) -> None:

@@ -15,6 +15,7 @@ from smallarea.survey.published import Fields, Rules, prepare_indicator
 from smallarea.survey.published_errors import ERROR_TYPES, MOE_FACTORS, moe_factor
 from smallarea.survey.scales import TRANSFORMATIONS
 from smallarea.workflows.area_rows import read_area_rows
+from smallarea.workflows.call_checks import check_choices
 from smallarea.workflows.record import silent
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _CHOICES = {
     "coded_estimates": ("missing", "keep"),
     "zero_estimates": ("missing", "keep"),
     "transformation": TRANSFORMATIONS,
-    "unmatched": ("error", "drop"),
 }
 _LISTS = ("error", "upper", "names", "n", "n_eff", "denominator")
 
@@ -166,9 +166,7 @@ def prepare_published(
 
 def _rules(call: Mapping[str, Any]) -> Rules:
     """Refuse what a job could not say either, and return how numbers are read."""
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices, 10)}.")
+    check_choices(call, _CHOICES)
     if not 0.0 < call["moe_level"] < 1.0:
         raise JobProblem(f"moe_level is a number between 0 and 1; got {call['moe_level']!r}.")
     for name in ("scale", "multiplier"):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from smallarea.errors import JobProblem, TableProblem, named
-from smallarea.io import AtomicOutputs, add_layer, check_field, check_suffix, id_texts, numeric_column
+from smallarea.io import AtomicOutputs, add_layer, check_field, id_texts, numeric_column
 from smallarea.survey.smoothed import SmoothedVariances, smoothed_columns, smoothing_notes, smoothing_warnings
 from smallarea.survey.smoothing import (
     ESTIMATE_TERMS,
@@ -23,6 +23,7 @@ from smallarea.survey.smoothing import (
 from smallarea.survey.variance_functions import METHODS
 from smallarea.survey.variance_regressions import CORRECTIONS
 from smallarea.workflows.area_rows import AreaRows, read_area_rows
+from smallarea.workflows.call_checks import check_choices, check_outputs
 from smallarea.workflows.record import silent
 
 if TYPE_CHECKING:
@@ -34,16 +35,11 @@ Progress = Callable[[float, str], None]
 LAYER = "smoothed_variances"
 # Name of the one group if no field tells groups apart.
 EVERYWHERE = "all areas"
+_OUTPUTS = ("output", "csv", "report")
 _CHOICES = {
     "method": METHODS,
     "estimate_term": ESTIMATE_TERMS,
     "bias_correction": CORRECTIONS,
-    "unmatched": ("error", "drop"),
-}
-_FORMATS = {
-    "output": ((".gpkg",), "a GeoPackage"),
-    "csv": ((".csv", ".txt"), "comma-separated text"),
-    "report": ((".html", ".htm"), "an HTML page"),
 }
 
 
@@ -163,7 +159,7 @@ def smooth_variances(
         _table(rows, responses, rescaled),
         tuple(responses),
         rows.areas,
-        {name: value for name, value in call.items() if name not in _FORMATS},
+        {name: value for name, value in call.items() if name not in _OUTPUTS},
         smoothing_warnings(responses, min_df),
         notes + (tuple(rows.areas.repairs) if rows.areas is not None else ()),
     )
@@ -202,12 +198,8 @@ def _fields(call: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def _check_call(call: Mapping[str, Any], fields: Mapping[str, list[str]]) -> None:
     """Refuse what a job could not say either, and what would do nothing."""
-    for name, choices in _CHOICES.items():
-        if call[name] not in choices:
-            raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
-    for name, (suffixes, what) in _FORMATS.items():
-        if call[name] is not None:
-            check_suffix(call[name], suffixes, what)
+    check_choices(call, _CHOICES)
+    check_outputs(call, _OUTPUTS)
     if not call["min_df"] >= 0.0:
         raise JobProblem(f"min_df is a number of zero or more; got {call['min_df']!r}.")
     method = call["method"]

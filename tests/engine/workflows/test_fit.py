@@ -347,8 +347,8 @@ def test_std_residual_of_iid(make_map):
         ({"draws": 0}, JobProblem),
         ({"min_ess": 0}, JobProblem),
         ({"seed": -1}, JobProblem),
-        ({"islands": "bridge"}, GraphProblem),
-        ({"contiguity": "bishop"}, GraphProblem),
+        ({"islands": "bridge"}, JobProblem),
+        ({"contiguity": "bishop"}, JobProblem),
         ({"method": "fh"}, ModelProblem),
         ({"random_effect": "besag"}, ModelProblem),
         ({"priors": {"rho": "HalfNormal(1)"}}, PriorProblem),
@@ -473,7 +473,7 @@ def test_a_call_that_no_job_could_make_is_refused(make_map):
         ({"iid_part": "yes"}, "iid_part must be"),
         ({"seed": 1.5}, "seed must be a whole number"),
         ({"draws": "many"}, "draws must be a whole number"),
-        ({"level": "x"}, "level must be a number"),
+        ({"level": "x"}, "level is a probability"),
         ({"covariates": "income"}, "list of field names"),
     ]:
         with pytest.raises(JobProblem, match=words):

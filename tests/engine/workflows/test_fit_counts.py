@@ -151,7 +151,7 @@ def test_a_process_over_the_polygons(areas, counts):
 def test_direct_estimates_by_both_methods(areas, counts):
     call = {"id_field": "code", "table": counts, "direct": "share", "variance": "variance", "covariates": ["west"]}
     exact = smallarea.fit(areas, **call)
-    chains = smallarea.fit(areas, method="hmc", draws=2000, warmup=300, **call)
+    chains = smallarea.fit(areas, method="hmc", form="filter", draws=2000, warmup=300, **call)
     # Monte Carlo error of a posterior mean and SD; areas hang together, so the largest of 37 counts.
     reached = chains.diagnostics["area_ess_min"]
     apart = np.abs(chains.estimates["estimate"] - exact.estimates["estimate"]) / exact.estimates["se"]

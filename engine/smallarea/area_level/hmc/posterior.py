@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smallarea.area_level.drawn import DOUBLE_PRECISION_UP_TO, Progress
 from smallarea.area_level.hmc.coordinates import Coordinate
-from smallarea.area_level.hmc.diagnostics import Diagnostics, convergence
+from smallarea.area_level.hmc.diagnostics import Diagnostics
 from smallarea.area_level.hmc.observations import Observations
 from smallarea.area_level.hmc.rough import rough_posterior
 from smallarea.area_level.hmc.sampler import TREE_DEPTH, Chains, need_numpyro, run_chains
@@ -19,6 +19,7 @@ from smallarea.area_level.hmc.setting import Setting
 from smallarea.area_level.hmc.start import starts
 from smallarea.area_level.specification import AreaLevelSpecification
 from smallarea.area_level.summaries import tails
+from smallarea.convergence import convergence
 from smallarea.errors import GraphProblem, JobProblem, ModelProblem
 from smallarea.priors.decoders import need_jax
 

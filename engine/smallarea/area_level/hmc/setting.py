@@ -9,6 +9,7 @@ import numpy as np
 
 from smallarea.area_level.build import effect_nodes
 from smallarea.area_level.hmc.coordinates import DEPENDENCE, coordinates
+from smallarea.area_level.hmc.filter_field import FilterField
 from smallarea.area_level.hmc.model import HmcModel, steer
 from smallarea.area_level.hmc.observations import Observations
 from smallarea.area_level.hmc.projection import Directions
@@ -16,7 +17,7 @@ from smallarea.area_level.hmc.start import first_guess
 from smallarea.area_level.hmc.unit_fields import DecodedField, UnitField, density_field
 from smallarea.area_level.specification import AreaLevelSpecification
 from smallarea.errors import GraphProblem, JobProblem, ModelProblem, PriorProblem
-from smallarea.priors.decoders import Decoder, bind
+from smallarea.priors.decoders import bind
 from smallarea.priors.families import family
 
 if TYPE_CHECKING:
@@ -48,15 +49,16 @@ class Setting:
         self.notes: list[str] = []
         self.form = chosen_form(specification, form, prior)
         layout = specification.layout
-        decoder = self._decoder(specification, graph, prior)
-        if decoder is not None and not decoder.hyperparameters:
+        prior = self._prior(specification, graph, prior)
+        known = prior.family.hyperparameters if prior is not None and prior.conditional else ()
+        if prior is not None and not known:
             layout = tuple(parameter for parameter in layout if parameter.kind not in DEPENDENCE)
         k = len(specification.responses)
         trained = None
         if self.form == "filter":
             trained = (0.0, 1.0)  # the filter's table covers all of it
-        elif decoder is not None and decoder.hyperparameters:
-            trained = (decoder.hyperparameters[0].lower, decoder.hyperparameters[0].upper)
+        elif known:
+            trained = (known[0].lower, known[0].upper)
         self.listed = coordinates(layout, specification.priors, k, trained)
         self._say_what_is_cut(specification)
         order = tuple(specification.responses.index(name) for name in specification.order)
@@ -73,15 +75,16 @@ class Setting:
             observations,
             self.listed,
             order,
-            self._field(specification, graph, decoder),
+            self._field(specification, graph, prior),
             graph,
             iid_part=specification.iid_part,
             steering=self.steering,
         )
 
-    def _decoder(
+    def _prior(
         self, specification: AreaLevelSpecification, graph: AreaGraph | None, prior: SpatialPrior | None
-    ) -> Decoder | None:
+    ) -> SpatialPrior | None:
+        """Return the prior that fields are made with, if any: the one given, or the family's graph filter."""
         if self.form not in ("filter", "prior"):
             return None
         if graph is None:
@@ -91,8 +94,8 @@ class Setting:
             from smallarea.priors.graph_filter import standard_filter
 
             ends = (None, None) if specification.random_effect == "icar" else (0.0, NEAREST_RHO)
-            prior = standard_filter(family(specification.random_effect, lower=ends[0], upper=ends[1]), graph)
-        elif prior.family.name != specification.random_effect:
+            return standard_filter(family(specification.random_effect, lower=ends[0], upper=ends[1]), graph)
+        if prior.family.name != specification.random_effect:
             raise PriorProblem(
                 f"The spatial prior imitates {prior.family.name!r} effects, but the model has "
                 f"{specification.random_effect!r} ones. Choose random_effect {prior.family.name!r}, or another prior."
@@ -102,7 +105,7 @@ class Setting:
                 "The spatial prior has rho integrated out over the distribution that it was trained with; the prior of "
                 "rho in the model is not used and rho is not estimated."
             )
-        return bind(prior, graph)
+        return prior
 
     def _say_what_is_cut(self, specification: AreaLevelSpecification) -> None:
         for coordinate in self.listed:
@@ -115,11 +118,14 @@ class Setting:
                 )
 
     def _field(
-        self, specification: AreaLevelSpecification, graph: AreaGraph | None, decoder: Decoder | None
+        self, specification: AreaLevelSpecification, graph: AreaGraph | None, prior: SpatialPrior | None
     ) -> UnitField | None:
         k = len(specification.responses)
-        if decoder is not None:
-            return DecodedField(decoder, k)
+        if prior is not None and graph is not None:
+            if prior.architecture != "graph-filter":
+                return DecodedField(bind(prior, graph), k)
+            designs = [self.observations.design[:, k, at] for k, at in enumerate(self.observations.terms)]
+            return FilterField(prior, graph, designs, self.guess.weights)
         if self.form == "iid":
             return None
         if graph is None:

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.area_level.hmc.diagnostics import convergence
 from smallarea.area_level.hmc.sampler import need_numpyro
+from smallarea.convergence import convergence
 from smallarea.survey.latent.maximum_likelihood import MaximumLikelihood
 from smallarea.survey.latent.model import LatentModel
 from smallarea.survey.latent.patterns import Answers, likelihood

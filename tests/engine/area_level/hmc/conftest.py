@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from smallarea.area_level.hmc.diagnostics import convergence
+from smallarea.convergence import convergence
 
 pytest.importorskip("numpyro")
 

@@ -12,8 +12,8 @@ from smallarea.area_level.hmc import (
     poisson_observations,
     sample_hmc,
 )
-from smallarea.area_level.hmc.diagnostics import convergence
 from smallarea.areas import AreaGraph
+from smallarea.convergence import convergence
 from smallarea.errors import ModelProblem, TableProblem, VarianceProblem
 
 EDGES = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 0), (0, 3), (2, 6)]

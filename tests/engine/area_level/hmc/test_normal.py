@@ -39,12 +39,7 @@ def compare(specification, data, graph, agree, **options) -> None:
     [
         ("car", "density", 0),
         ("leroux", "density", 1),
-        pytest.param(
-            "car",
-            "filter",
-            1,
-            marks=pytest.mark.xfail(reason="sd_delta mixes too slowly through the filter", strict=False),
-        ),
+        ("car", "filter", 1),
         ("bym2", "filter", 1),
     ],
 )

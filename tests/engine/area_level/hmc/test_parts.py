@@ -5,12 +5,12 @@ import pytest
 from scipy import stats
 from smallarea.area_level.hmc import unit_fields
 from smallarea.area_level.hmc.coordinates import autoregressive_root, coordinates, correlation_root
-from smallarea.area_level.hmc.diagnostics import convergence
 from smallarea.area_level.hmc.natural import Natural
 from smallarea.area_level.hmc.projection import Directions, Projection
 from smallarea.area_level.hmc.whitening import Pull, Whitening
 from smallarea.area_level.parameters import Parameter, _from_partial
 from smallarea.area_level.priors import parse_prior
+from smallarea.convergence import convergence
 from smallarea.errors import ModelProblem
 from smallarea.gmrf import CarPrecision, LerouxPrecision, products
 

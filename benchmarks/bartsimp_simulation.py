@@ -1,0 +1,122 @@
+"""The simulation of the paper that introduced BARTSIMP: a tree and a field, mixed in five shares.
+
+python benchmarks/bartsimp_simulation.py [--omegas 1 0.8 0.5 0.2 0] [--datasets 10] [--sweeps 2000] [--first 0]
+
+A surface f = (1 - omega) field + omega tree on 50 x 50 cells of the unit square, 250 clusters of 5 to 10 observations
+with noise of variance 1; both models are scored on f at all cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from smallarea.gmrf.matern import distances, matern_correlation
+from smallarea.unit_level import BartsimpSettings, Clusters, paper_settings, sample_bartsimp
+
+Vector = NDArray[np.float64]
+SIDE, CLUSTERS = 50, 250
+KAPPA, VARIANCE = 2.5, 0.5
+# By omega: error, ratio to the error of BART, and interval score, all at most.
+BARS = {1.0: (0.26, 1.03, 1.05), 0.8: (0.24, 0.90, 1.05), 0.5: (0.20, 0.73, 1.00), 0.2: (0.18, 0.48, 0.92),
+        0.0: (0.18, 0.43, 0.92)}  # fmt: skip
+COVERAGE = (0.94, 0.99)
+SCORED_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Clusters, and cells with their covariates and the true surface."""
+
+    clusters: Clusters
+    cells: Vector
+    covariates: Vector
+    truth: Vector
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one model on one data set."""
+
+    rmse: float
+    coverage: float
+    interval: float
+    seconds: float
+
+
+def simulate(omega: float, seed: int, side: int = SIDE, n: int = CLUSTERS) -> Simulated:
+    """Draw a surface and a survey of it."""
+    random = np.random.default_rng([71, seed])
+    middle = (np.arange(side) + 0.5) / side
+    cells = np.column_stack([np.repeat(middle, side), np.tile(middle, side)])
+    covariates = random.random((side * side, 2))
+    correlation = matern_correlation(distances(cells), np.sqrt(8.0) / KAPPA)
+    root = np.linalg.cholesky(correlation + 1e-9 * np.eye(side * side))
+    field = np.sqrt(VARIANCE) * root @ random.standard_normal(side * side)
+    tree = np.where(covariates[:, 0] < 0.5, 3.0, np.where(covariates[:, 1] >= 0.5, 0.0, -2.0))
+    truth = (1.0 - omega) * field + omega * tree
+    chosen = random.choice(side * side, n, replace=False)
+    points = cells[chosen] + (random.random((n, 2)) - 0.5) / side
+    cluster = np.repeat(np.arange(n), random.integers(5, 11, n))
+    outcome = truth[chosen][cluster] + random.standard_normal(len(cluster))
+    clusters = Clusters.from_rows(outcome, cluster, points[cluster], covariates[chosen][cluster])
+    return Simulated(clusters, cells, covariates, truth)
+
+
+def score(data: Simulated, settings: BartsimpSettings, sweeps: int, seed: int) -> Score:
+    """Fit and score on all cells."""
+    start = time.perf_counter()
+    drawn = sample_bartsimp(data.clusters, settings, chains=4, warmup=sweeps, draws=sweeps, seed=seed)
+    seconds = time.perf_counter() - start
+    surface = drawn.predict(data.cells, data.covariates, draws=SCORED_DRAWS).total
+    low, high = np.quantile(surface, [0.025, 0.975], axis=0)
+    f = data.truth
+    missed = np.maximum(low - f, 0.0) + np.maximum(f - high, 0.0)
+    return Score(
+        float(np.sqrt(np.mean((surface.mean(axis=0) - f) ** 2))),
+        float(np.mean(missed == 0.0)),
+        float(np.mean(high - low + 2.0 / 0.05 * missed)),
+        seconds,
+    )
+
+
+def study(omega: float, datasets: int, sweeps: int, first: int) -> bool:
+    """Run both models on several data sets of one share and say whether the bars are met."""
+    scores, plain = [], []
+    for seed in range(first, first + datasets):
+        data = simulate(omega, seed)
+        scores.append(score(data, paper_settings(), sweeps, seed))
+        plain.append(score(data, paper_settings(field="none"), sweeps, seed))
+    rmse, coverage, interval = (
+        float(np.mean([getattr(s, k) for s in scores])) for k in ("rmse", "coverage", "interval")
+    )
+    ratio = rmse / float(np.mean([s.rmse for s in plain]))
+    most_rmse, most_ratio, most_interval = BARS[omega]
+    print(
+        f"omega {omega}: RMSE {rmse:.3f} (at most {most_rmse}), ratio to BART {ratio:.3f} ({most_ratio}), "
+        f"coverage {coverage:.3f}, interval score {interval:.3f} ({most_interval}), "
+        f"{np.mean([s.seconds for s in scores]):.1f} s a fit; BART covers {np.mean([s.coverage for s in plain]):.3f}",
+        flush=True,
+    )
+    met = rmse <= most_rmse and ratio <= most_ratio and interval <= most_interval
+    return met and COVERAGE[0] <= coverage <= COVERAGE[1]
+
+
+def main() -> None:
+    """Run the study."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--omegas", type=float, nargs="+", default=list(BARS), choices=list(BARS))
+    parser.add_argument("--datasets", type=int, default=10)
+    parser.add_argument("--sweeps", type=int, default=2000, help="of warm-up, and of sampling")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first data set")
+    arguments = parser.parse_args()
+    met = [study(o, arguments.datasets, arguments.sweeps, arguments.first) for o in arguments.omegas]
+    sys.exit(0 if all(met) else 1)
+
+
+if __name__ == "__main__":
+    main()

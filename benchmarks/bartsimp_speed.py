@@ -1,0 +1,119 @@
+"""BARTSIMP's sampler against a dense density for every proposal, and effective samples per second and core.
+
+python benchmarks/bartsimp_speed.py [--clusters 250 1584] [--sweeps 2000] [--rank 300]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from smallarea.cores import available_cores
+from smallarea.gmrf.matern import distances, matern_correlation
+from smallarea.unit_level import BartsimpSettings, Clusters, paper_settings, sample_bartsimp
+from smallarea.unit_level.chain import Chain
+from smallarea.unit_level.sampler import prepare
+
+Vector = NDArray[np.float64]
+# By clusters: times the yardstick (exact, reduced), and seconds of four chains of 4,000 sweeps on two cores.
+BARS = {250: (50.0, 50.0, 5.0), 1584: (200.0, 1000.0, 120.0)}
+TREES = 20
+TIMED_SWEEPS = 200
+
+
+def survey(n: int, seed: int = 1) -> Clusters:
+    """Draw a survey with a field, a tree and six covariates; as large as Kenya's at 1,584 clusters."""
+    random = np.random.default_rng(seed)
+    points, x = random.random((n, 2)), random.random((n, 6))
+    x[:, 2] = np.sin(3.0 * points[:, 0]) + 0.3 * random.random(n)
+    root = np.linalg.cholesky(matern_correlation(distances(points), 0.4) + 1e-9 * np.eye(n))
+    f = 0.5 * root @ random.standard_normal(n) + np.where(x[:, 0] < 0.5, 0.5, -0.5 * x[:, 1])
+    cluster = np.repeat(np.arange(n), random.integers(8, 19, n))
+    y = f[cluster] + 1.2 * random.standard_normal(len(cluster))
+    return Clusters.from_rows(y, cluster, points[cluster], x[cluster])
+
+
+def yardstick(clusters: Clusters, repeats: int) -> float:
+    """Seconds of a sweep that evaluates the dense density of present and proposed tree for each of 20 trees.
+
+    It is given the field's covariance for nothing; leaf draws and hyperparameters come on top and are left out too.
+    """
+    n = clusters.n
+    noise = 0.25 * matern_correlation(distances(clusters.coordinates), 0.4) + np.diag(1.4 / clusters.sizes)
+    member = np.eye(4)[np.arange(n) % 4]
+    y = clusters.means - clusters.mean
+
+    def density() -> float:
+        factor = linalg.cholesky(noise + 0.1 * member @ member.T, lower=True, check_finite=False)
+        half = linalg.solve_triangular(factor, y, lower=True, check_finite=False)
+        return float(-np.log(np.diag(factor)).sum() - 0.5 * half @ half)
+
+    density()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        density()
+    return 2 * TREES * (time.perf_counter() - start) / repeats
+
+
+def seconds_a_sweep(clusters: Clusters, settings: BartsimpSettings) -> float:
+    """Seconds of one sweep on one core, after warming up."""
+    chain = Chain(prepare(clusters, settings), np.random.SeedSequence(1), 2 * TIMED_SWEEPS, TIMED_SWEEPS)
+    while chain.done < chain.warmup:
+        chain.advance()
+    start = time.perf_counter()
+    while not chain.finished:
+        chain.advance()
+    return (time.perf_counter() - start) / TIMED_SWEEPS
+
+
+def compare(n: int, rank: int) -> bool:
+    """Print times of a sweep: yardstick, exact, reduced."""
+    clusters = survey(n)
+    dense = yardstick(clusters, 20 if n < 1000 else 3)
+    exact = seconds_a_sweep(clusters, paper_settings())
+    less, most_reduced, most_seconds = BARS.get(n, (0.0, 0.0, np.inf))
+    whole = 4 * 4000 * exact / 2
+    print(f"{n} clusters, {clusters.observations:.0f} observations: yardstick {1e3 * dense:.1f} ms a sweep, exact "
+          f"{1e3 * exact:.2f} ms ({dense / exact:.0f} times), 4 x 4,000 sweeps on two cores {whole:.1f} s")  # fmt: skip
+    met = dense / exact >= less and whole <= most_seconds
+    if n > rank:
+        reduced = seconds_a_sweep(clusters, replace(paper_settings(field="reduced"), rank=rank))
+        print(f"  rank {rank}: {1e3 * reduced:.2f} ms ({dense / reduced:.0f} times)")
+        met = met and (n < 1000 or dense / reduced >= most_reduced)
+    return met
+
+
+def mixing(n: int, sweeps: int) -> None:
+    """Print effective samples per second and core, set-up included."""
+    start = time.perf_counter()
+    drawn = sample_bartsimp(survey(n), paper_settings(), chains=4, warmup=sweeps // 2, draws=sweeps, seed=1)
+    spent = (time.perf_counter() - start) * available_cores()
+    d = drawn.diagnostics
+    each = ", ".join(f"{name} {ess / spent:.0f}" for name, ess in d.ess.items())
+    f = d.f_ess / spent
+    print(f"  effective samples per second and core: {each}; f median {np.median(f):.0f}, 5th percentile", end=" ")
+    print(f"{np.quantile(f, 0.05):.1f}; R-hat of f at most {d.f_r_hat.max():.2f}")
+
+
+def main() -> None:
+    """Run all sizes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clusters", type=int, nargs="+", default=[250, 1584])
+    parser.add_argument("--sweeps", type=int, default=2000, help="kept of each of four chains; 0 leaves mixing out")
+    parser.add_argument("--rank", type=int, default=300)
+    arguments = parser.parse_args()
+    met = True
+    for n in arguments.clusters:
+        met = compare(n, arguments.rank) and met
+        if arguments.sweeps:
+            mixing(n, arguments.sweeps)
+    sys.exit(0 if met else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""One sweep over the trees: proposals with leaves (and field) integrated out, then joint draws of the leaves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea.gmrf.kernels import compiled
+from smallarea.trees.leaves import Gram, Solver, Spectrum, add, dot, draw_leaves, evidence, fill_gram, weigh
+from smallarea.trees.moves import GROW, PRUNE, Stream, normal, propose, uniform
+from smallarea.trees.structure import (
+    LEFT,
+    RIGHT,
+    Integers,
+    Ranges,
+    Rules,
+    Vector,
+    find_leaf,
+    list_leaves,
+    log_prior,
+)
+
+
+class Forest(NamedTuple):
+    """State of all trees.
+
+    ``nodes`` (trees, slots, 5); ``values`` (trees, slots) of leaves; ``place`` (trees, n), the leaf of each cluster;
+    ``sizes`` (trees, slots), observations of each leaf; ``sums`` (trees, slots, k), rows of V added up by leaf;
+    ``residual`` (n,), cluster means less all trees; ``q`` (k,) = V' residual.
+    """
+
+    nodes: Integers
+    values: Vector
+    place: Integers
+    sizes: Vector
+    sums: Vector
+    residual: Vector
+    q: Vector
+
+
+class Bench(NamedTuple):
+    """Room to work in, and the fixed numbers of proposals.
+
+    ``leaf_precision`` is tau^-2; ``counts`` (5, 2): proposals made and accepted by kind.
+    """
+
+    bins: Integers
+    leaf_precision: Vector
+    min_leaf: Vector
+    nodes: Integers
+    ranges: Ranges
+    new_ranges: Ranges
+    gram: Gram
+    new_gram: Gram
+    solver: Solver
+    leaves: Integers
+    new_leaves: Integers
+    touched: Integers
+    stack: Integers
+    place: Integers
+    is_touched: NDArray[np.bool_]
+    sizes: Vector
+    linear: Vector
+    sums: Vector
+    weighted: Vector
+    counts: NDArray[np.int64]
+
+
+@compiled
+def place_all(forest: Forest, bench: Bench, spectrum: Spectrum) -> None:
+    """Compute leaves, sizes, sums, residual's q anew from nodes, values and residual.
+
+    The sums of the largest leaf of each tree are what the other leaves leave of the total.
+    """
+    n, k = spectrum.vectors.shape
+    for t in range(len(forest.nodes)):
+        count = list_leaves(forest.nodes[t], 0, bench.leaves, bench.stack)
+        for i in range(count):
+            forest.sizes[t, bench.leaves[i]] = 0.0
+            for c in range(k):
+                forest.sums[t, bench.leaves[i], c] = 0.0
+        for i in range(n):
+            j = find_leaf(forest.nodes[t], 0, bench.bins[i])
+            forest.place[t, i] = j
+            forest.sizes[t, j] += spectrum.sizes[i]
+        if k == 0:
+            continue
+        large = bench.leaves[0]
+        most = 0
+        for i in range(count):
+            rows = 0
+            for m in range(n):
+                if forest.place[t, m] == bench.leaves[i]:
+                    rows += 1
+            if rows > most:
+                most = rows
+                large = bench.leaves[i]
+        for i in range(n):
+            if forest.place[t, i] != large:
+                add(forest.sums[t, forest.place[t, i]], spectrum.vectors[i], 1.0)
+        add(forest.sums[t, large], spectrum.total, 1.0)
+        for i in range(count):
+            if bench.leaves[i] != large:
+                add(forest.sums[t, large], forest.sums[t, bench.leaves[i]], -1.0)
+    for c in range(k):
+        forest.q[c] = 0.0
+    for i in range(n):
+        add(forest.q, spectrum.vectors[i], forest.residual[i])
+
+
+@compiled
+def _shift_residual(forest: Forest, t: int, leaves: Integers, count: int, sign: float) -> None:
+    """Add the tree to the residual (+1) or subtract it (-1)."""
+    for i in range(forest.place.shape[1]):
+        forest.residual[i] += sign * forest.values[t, forest.place[t, i]]
+    for i in range(count):
+        add(forest.q, forest.sums[t, leaves[i]], sign * forest.values[t, leaves[i]])
+
+
+@compiled
+def _add_base(linear: Vector, place: Integers, forest: Forest, spectrum: Spectrum) -> None:
+    """Add the part of h that comes from the diagonal of Lambda; entries of ``linear`` are there already."""
+    for i in range(len(place)):
+        linear[place[i]] += spectrum.base[0] * spectrum.sizes[i] * forest.residual[i]
+
+
+@compiled
+def _reassign(forest: Forest, t: int, target: int, bench: Bench, spectrum: Spectrum) -> tuple[bool, int]:
+    """Find the new leaves below ``target`` and their sizes; say whether all are large enough, and count them."""
+    old = list_leaves(forest.nodes[t], target, bench.touched, bench.stack)
+    for j in range(len(bench.is_touched)):
+        bench.is_touched[j] = False
+    for i in range(old):
+        bench.is_touched[bench.touched[i]] = True
+    new = list_leaves(bench.nodes, target, bench.touched, bench.stack)
+    for i in range(new):
+        bench.sizes[bench.touched[i]] = 0.0
+    for i in range(len(bench.place)):
+        before = forest.place[t, i]
+        if bench.is_touched[before]:
+            after = find_leaf(bench.nodes, target, bench.bins[i])
+            bench.place[i] = after
+            bench.sizes[after] += spectrum.sizes[i]
+        else:
+            bench.place[i] = before
+    for i in range(new):
+        if bench.sizes[bench.touched[i]] < bench.min_leaf[0]:
+            return False, new
+    return True, new
+
+
+@compiled
+def _sum_new_leaves(
+    forest: Forest, t: int, kind: int, target: int, count: int, bench: Bench, spectrum: Spectrum
+) -> None:
+    """Write the sums of V over the ``count`` touched leaves of the proposed tree."""
+    sums = forest.sums[t]
+    if kind == PRUNE:
+        left, right = forest.nodes[t, target, LEFT], forest.nodes[t, target, RIGHT]
+        for c in range(sums.shape[1]):
+            bench.sums[target, c] = sums[left, c] + sums[right, c]
+        return
+    if kind == GROW:
+        left, right = bench.nodes[target, LEFT], bench.nodes[target, RIGHT]
+        rows = 0
+        for i in range(len(bench.place)):
+            if bench.place[i] == left:
+                rows += 1
+            elif bench.place[i] == right:
+                rows -= 1
+        small, large = (left, right) if rows < 0 else (right, left)
+        for c in range(sums.shape[1]):
+            bench.sums[small, c] = 0.0
+        for i in range(len(bench.place)):
+            if bench.place[i] == small:
+                add(bench.sums[small], spectrum.vectors[i], 1.0)
+        for c in range(sums.shape[1]):
+            bench.sums[large, c] = sums[target, c] - bench.sums[small, c]
+        return
+    for i in range(count):
+        j = bench.touched[i]
+        for c in range(sums.shape[1]):
+            bench.sums[j, c] = sums[j, c]
+    for i in range(len(bench.place)):
+        if bench.place[i] != forest.place[t, i]:
+            add(bench.sums[bench.place[i]], spectrum.vectors[i], 1.0)
+            add(bench.sums[forest.place[t, i]], spectrum.vectors[i], -1.0)
+
+
+@compiled
+def _fill_new_gram(forest: Forest, t: int, count: int, changed: int, bench: Bench, spectrum: Spectrum) -> None:
+    """Write A and h of the proposed tree; entries between leaves that it leaves alone are taken over."""
+    new, old = bench.new_gram, bench.gram
+    for j in range(len(bench.is_touched)):
+        bench.is_touched[j] = False
+    for i in range(changed):
+        bench.is_touched[bench.touched[i]] = True
+    for i in range(count):
+        a = bench.new_leaves[i]
+        if bench.is_touched[a]:
+            continue
+        new.linear[a] = old.linear[a]
+        for m in range(count):
+            b = bench.new_leaves[m]
+            if not bench.is_touched[b]:
+                new.matrix[a, b] = old.matrix[a, b]
+    for i in range(changed):
+        a = bench.touched[i]
+        weigh(bench.sums[a], spectrum.weights, bench.weighted)
+        new.linear[a] = dot(bench.weighted, forest.q)
+        for m in range(count):
+            b = bench.new_leaves[m]
+            value = dot(bench.weighted, bench.sums[b] if bench.is_touched[b] else forest.sums[t, b])
+            new.matrix[a, b] = value
+            new.matrix[b, a] = value
+        new.matrix[a, a] += spectrum.base[0] * bench.sizes[a]
+    if spectrum.base[0] != 0.0:
+        for i in range(len(bench.place)):
+            if bench.is_touched[bench.place[i]]:
+                new.linear[bench.place[i]] += spectrum.base[0] * spectrum.sizes[i] * forest.residual[i]
+
+
+@compiled
+def _accept(forest: Forest, t: int, count: int, changed: int, bench: Bench) -> None:
+    """Take the proposed tree over."""
+    for j in range(len(bench.nodes)):
+        for field in range(bench.nodes.shape[1]):
+            forest.nodes[t, j, field] = bench.nodes[j, field]
+    for i in range(len(bench.place)):
+        forest.place[t, i] = bench.place[i]
+    for i in range(changed):
+        a = bench.touched[i]
+        forest.sizes[t, a] = bench.sizes[a]
+        for c in range(bench.sums.shape[1]):
+            forest.sums[t, a, c] = bench.sums[a, c]
+    for i in range(count):
+        a = bench.new_leaves[i]
+        bench.leaves[i] = a
+        bench.gram.linear[a] = bench.new_gram.linear[a]
+        for m in range(count):
+            b = bench.new_leaves[m]
+            bench.gram.matrix[a, b] = bench.new_gram.matrix[a, b]
+
+
+@compiled
+def log_ratio(
+    forest: Forest, t: int, kind: int, current: float, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream
+) -> tuple[float, int, int, float]:
+    """Propose a tree into ``bench`` and return its log acceptance ratio (-inf if it cannot be).
+
+    ``current`` is the log of prior density times evidence of tree t as it is. Also returned: leaves, leaves changed,
+    and the same log for the proposal.
+    """
+    for j in range(len(bench.nodes)):
+        for field in range(bench.nodes.shape[1]):
+            bench.nodes[j, field] = forest.nodes[t, j, field]
+    target, log_q = propose(kind, bench.nodes, bench.ranges, rules, stream)
+    if target < 0:
+        return -np.inf, 0, 0, 0.0
+    prior = log_prior(bench.nodes, rules, bench.new_ranges)
+    if prior == -np.inf:
+        return -np.inf, 0, 0, 0.0
+    large, changed = _reassign(forest, t, target, bench, spectrum)
+    if not large:
+        return -np.inf, 0, 0, 0.0
+    _sum_new_leaves(forest, t, kind, target, changed, bench, spectrum)
+    count = list_leaves(bench.nodes, 0, bench.new_leaves, bench.stack)
+    _fill_new_gram(forest, t, count, changed, bench, spectrum)
+    proposed = prior + evidence(bench.new_gram, bench.new_leaves, count, bench.leaf_precision[0], bench.solver)
+    return log_q + proposed - current, count, changed, proposed
+
+
+@compiled
+def sweep_tree(
+    forest: Forest, t: int, attempts: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream
+) -> None:
+    """Update one tree and its leaves given all others."""
+    count = list_leaves(forest.nodes[t], 0, bench.leaves, bench.stack)
+    _shift_residual(forest, t, bench.leaves, count, 1.0)
+    precision = bench.leaf_precision[0]
+    fill_gram(bench.gram, bench.leaves, count, forest.sums[t], forest.sizes[t], spectrum, forest.q, bench.weighted)
+    if spectrum.base[0] != 0.0:
+        _add_base(bench.gram.linear, forest.place[t], forest, spectrum)
+    current = log_prior(forest.nodes[t], rules, bench.ranges)
+    current += evidence(bench.gram, bench.leaves, count, precision, bench.solver)
+    for _ in range(attempts):
+        u = uniform(stream)
+        kind = 0
+        while kind < len(rules.move_ends) - 1 and u >= rules.move_ends[kind]:
+            kind += 1
+        bench.counts[kind, 0] += 1
+        ratio, new_count, changed, proposed = log_ratio(forest, t, kind, current, bench, rules, spectrum, stream)
+        if np.log(uniform(stream)) < ratio:
+            bench.counts[kind, 1] += 1
+            _accept(forest, t, new_count, changed, bench)
+            count = new_count
+            current = proposed
+            log_prior(forest.nodes[t], rules, bench.ranges)
+    evidence(bench.gram, bench.leaves, count, precision, bench.solver)
+    for i in range(count):
+        bench.linear[i] = normal(stream)
+    draw_leaves(bench.solver, count, bench.linear)
+    for i in range(count):
+        forest.values[t, bench.leaves[i]] = bench.solver.backward[i]
+    _shift_residual(forest, t, bench.leaves, count, -1.0)
+
+
+@compiled
+def sweep_trees(forest: Forest, attempts: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream) -> None:
+    """Update all trees, one after another."""
+    for t in range(len(forest.nodes)):
+        sweep_tree(forest, t, attempts, bench, rules, spectrum, stream)

@@ -1,0 +1,168 @@
+"""Standard deviations and range given the trees, with the field integrated out: compiled loops.
+
+With r the cluster means less the trees, q = V' r and d the eigenvalues (see ``field_exact``),
+
+    log p = -(N - n) log e - SSW / (2 e^2) - 1/2 sum_k [log(s d_k + e^2) + q_k^2 / (s d_k + e^2)] + prior
+
+with e the error's and sqrt(s) the field's standard deviation. The within-cluster sum of squares SSW carries most of
+what is known about e.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea.gmrf.kernels import compiled
+from smallarea.trees.leaves import Spectrum, add
+from smallarea.trees.moves import Stream, normal, uniform, whole
+
+Vector = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+ERROR, FIELD = 0, 1
+
+
+class FieldTable(NamedTuple):
+    """Arrays of a :class:`RangeGrid`."""
+
+    log_ranges: Vector
+    log_weights: Vector
+    vectors: Vector
+    values: Vector
+    rest: Vector
+    totals: Vector
+
+
+class Hyper(NamedTuple):
+    """State of the hyperparameters and how they are proposed.
+
+    ``logs`` (2,): log standard deviations of error and field; ``at`` (1,): range; ``steps`` (4,): random walk of
+    both, reach in the grid, and how much log sd follows log range; ``counts`` (3, 2): proposals made and accepted;
+    ``fixed`` (5,): observations, clusters, SSW, and the prior's nu lambda and nu; ``sd_rate`` (1,); ``sizes`` (n,);
+    ``q`` (k,) is room.
+    """
+
+    logs: Vector
+    at: Integers
+    steps: Vector
+    counts: Integers
+    fixed: Vector
+    sd_rate: Vector
+    sizes: Vector
+    q: Vector
+
+
+@compiled
+def log_density(
+    log_error: float, log_sd: float, g: int, table: FieldTable, hyper: Hyper, q: Vector, squares: float
+) -> float:
+    """Log posterior of the hyperparameters given the residuals; ``squares`` is r' N r."""
+    observations, clusters, within, nu_lambda, nu = hyper.fixed
+    error = np.exp(2.0 * log_error)
+    k = len(q)
+    total = -(observations - clusters + nu) * log_error - (within + nu_lambda) / (2.0 * error)
+    if k == 0:
+        return total - clusters * log_error - squares / (2.0 * error)
+    ratio = np.exp(2.0 * (log_sd - log_error))
+    determinant, quadratic, explained, product = 0.0, 0.0, 0.0, 1.0
+    for i in range(k):
+        scale = 1.0 + ratio * table.values[g, i]
+        square = q[i] * q[i]
+        explained += square
+        quadratic += square / scale
+        product *= scale
+        if i % 8 == 7:
+            determinant += np.log(product)
+            product = 1.0
+    determinant += np.log(product)
+    left = clusters - k
+    if left > 0:
+        scale = 1.0 + ratio * table.rest[g]
+        determinant += left * np.log(scale)
+        quadratic += (squares - explained) / scale
+    total += -clusters * log_error - 0.5 * determinant - quadratic / (2.0 * error)
+    return total + log_sd - hyper.sd_rate[0] * np.exp(log_sd) + table.log_weights[g]
+
+
+@compiled
+def make_spectrum(table: FieldTable, hyper: Hyper, spectrum_weights: Vector, base: Vector) -> Spectrum:
+    """Describe Lambda at the present hyperparameters; ``spectrum_weights`` (k,) and ``base`` (1,) are written."""
+    g = hyper.at[0]
+    error, sd = np.exp(2.0 * hyper.logs[ERROR]), np.exp(2.0 * hyper.logs[FIELD])
+    k = len(spectrum_weights)
+    base[0] = 1.0 / (sd * table.rest[g] + error) if k < len(hyper.sizes) else 0.0
+    for i in range(k):
+        spectrum_weights[i] = 1.0 / (sd * table.values[g, i] + error) - base[0]
+    return Spectrum(table.vectors[g], spectrum_weights, base, hyper.sizes, table.totals[g])
+
+
+@compiled
+def _walk(
+    which: int, current: float, q: Vector, squares: float, table: FieldTable, hyper: Hyper, stream: Stream
+) -> float:
+    """Random walk of one log standard deviation; returns the log density after it."""
+    old = hyper.logs[which]
+    hyper.logs[which] = old + hyper.steps[which] * normal(stream)
+    proposed = log_density(hyper.logs[ERROR], hyper.logs[FIELD], hyper.at[0], table, hyper, q, squares)
+    hyper.counts[which, 0] += 1
+    if np.log(uniform(stream)) < proposed - current:
+        hyper.counts[which, 1] += 1
+        return proposed
+    hyper.logs[which] = old
+    return current
+
+
+@compiled
+def _move_range(
+    current: float, q: Vector, residual: Vector, squares: float, table: FieldTable, hyper: Hyper, stream: Stream
+) -> float:
+    """Propose another range, and a standard deviation that follows it; ``q`` is kept up to date.
+
+    Data hold ``sd / range`` much better than either (Zhang 2004), so the standard deviation moves along that ridge: a
+    shift by a fixed multiple of the change in log range, whose Jacobian is one.
+    """
+    g = hyper.at[0]
+    reach = max(1, int(hyper.steps[2]))
+    step = whole(stream, 2 * reach) - reach
+    new = g + (step if step < 0 else step + 1)
+    hyper.counts[2, 0] += 1
+    u = np.log(uniform(stream))
+    if new < 0 or new >= len(table.log_weights):
+        return current
+    log_sd = hyper.logs[FIELD] + hyper.steps[3] * (table.log_ranges[new] - table.log_ranges[g])
+    for i in range(len(q)):
+        hyper.q[i] = 0.0
+    for i in range(len(residual)):
+        add(hyper.q, table.vectors[new, i], residual[i])
+    proposed = log_density(hyper.logs[ERROR], log_sd, new, table, hyper, hyper.q, squares)
+    if u >= proposed - current:
+        return current
+    hyper.counts[2, 1] += 1
+    hyper.at[0] = new
+    hyper.logs[FIELD] = log_sd
+    for i in range(len(q)):
+        q[i] = hyper.q[i]
+    return proposed
+
+
+@compiled
+def update_hyper(
+    residual: Vector, q: Vector, walks: int, ranges: int, table: FieldTable, hyper: Hyper, stream: Stream
+) -> None:
+    """Update error, field and range several times; ``q`` = V' residual follows the range."""
+    squares = 0.0
+    for i in range(len(residual)):
+        squares += hyper.sizes[i] * residual[i] * residual[i]
+    # Only differences count, so this is the density that q belongs to.
+    current = log_density(hyper.logs[ERROR], hyper.logs[FIELD], hyper.at[0], table, hyper, q, squares)
+    has_field = len(q) > 0
+    for turn in range(max(walks, ranges)):
+        if turn < walks:
+            current = _walk(ERROR, current, q, squares, table, hyper, stream)
+            if has_field:
+                current = _walk(FIELD, current, q, squares, table, hyper, stream)
+        if turn < ranges and has_field:
+            current = _move_range(current, q, residual, squares, table, hyper, stream)

@@ -1,0 +1,229 @@
+"""Draws from BARTSIMP's posterior: hyperparameters, forests, the field at clusters; predictions at new points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea.convergence import convergence
+from smallarea.errors import ModelProblem
+from smallarea.trees import Cuts, ForestTrace
+from smallarea.trees.specification import MOVES
+from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.settings import BartsimpSettings, Scales
+
+Vector = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+# Clusters at which the convergence of trees plus field is looked at.
+TEST_CLUSTERS = 200
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How the chains went.
+
+    Attributes
+    ----------
+    r_hat, ess : dict of str to float
+        Of ``sigma_e``, ``range`` and ``sigma_m`` (the latter two with a field only). NaN if one did not move.
+    f_r_hat, f_ess : ndarray, shape (t,)
+        Of trees plus field at up to 200 clusters.
+    acceptance : dict of str to float
+        Share of proposals accepted by kind of move, after the warm-up.
+    range_resolved : bool
+        Whether the posterior standard deviation of log range is at least half the distance of the grid, so that the
+        grid does not show.
+    at_bounds : float
+        Share of draws with the range at an end of the grid.
+    """
+
+    r_hat: dict[str, float]
+    ess: dict[str, float]
+    f_r_hat: Vector
+    f_ess: Vector
+    acceptance: dict[str, float]
+    range_resolved: bool
+    at_bounds: float
+
+    @classmethod
+    def empty(cls) -> Diagnostics:
+        """Nothing looked at yet."""
+        return cls({}, {}, np.empty(0), np.empty(0), {}, True, 0.0)
+
+    @classmethod
+    def of(cls, posterior: BartsimpPosterior, counts: NDArray[np.int64]) -> Diagnostics:
+        """Look at a posterior.
+
+        Parameters
+        ----------
+        posterior : BartsimpPosterior
+            The draws.
+        counts : ndarray of int, shape (kinds, 2)
+            Proposals of trees made and accepted.
+
+        Returns
+        -------
+        Diagnostics
+        """
+        named = {"sigma_e": posterior.sigma_e}
+        has_field = len(posterior.ranges) > 1
+        if has_field:
+            named |= {"range": posterior.range, "sigma_m": posterior.sigma_m}
+        r_hat, ess = convergence(np.stack(list(named.values()), axis=2))
+        n = posterior.clusters.n
+        which = np.unique(np.linspace(0, n - 1, min(n, TEST_CLUSTERS)).round().astype(int))
+        surface = posterior.trees_at(posterior.clusters.covariates[which]) + posterior.field[:, which]
+        f_r_hat, f_ess = convergence(surface.reshape(*posterior.sigma_e.shape, len(which)))
+        step = np.log(posterior.ranges[1] / posterior.ranges[0]) if has_field else 0.0
+        ends = (posterior.range_at == 0) | (posterior.range_at == len(posterior.ranges) - 1)
+        return cls(
+            dict(zip(named, r_hat.tolist(), strict=True)),
+            dict(zip(named, ess.tolist(), strict=True)),
+            f_r_hat,
+            f_ess,
+            {kind: float(a / max(m, 1)) for kind, (m, a) in zip(MOVES, counts, strict=True)},
+            bool(np.std(np.log(posterior.range)) >= 0.5 * step),
+            float(ends.mean()) if has_field else 0.0,
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Draws at points, in the unit of the outcome.
+
+    Attributes
+    ----------
+    trees : ndarray, shape (S, P)
+        Sum of trees plus the mean of the outcome.
+    field : ndarray, shape (S, P)
+        Field, drawn jointly for all points.
+    """
+
+    trees: Vector
+    field: Vector
+
+    @property
+    def total(self) -> Vector:
+        """Trees plus field: the expected outcome at each point, shape (S, P)."""
+        return self.trees + self.field
+
+
+@dataclass(frozen=True)
+class BartsimpPosterior:
+    """Posterior draws; those of chain c are number ``c * S + s``.
+
+    Attributes
+    ----------
+    clusters : Clusters
+        The data.
+    settings : BartsimpSettings
+        Model and sampler.
+    scales : Scales
+        Prior scales.
+    cuts : Cuts
+        Cut points.
+    ranges : ndarray, shape (G,)
+        The grid of ranges; of length 1 without a field.
+    forest : ForestTrace
+        Trees of all C * S draws.
+    sigma_e, sigma_m : ndarray, shape (C, S)
+        Standard deviations of error and field.
+    range_at : ndarray of int, shape (C, S)
+        Position of the range in the grid.
+    field : ndarray, shape (C * S, n)
+        Field at the clusters.
+    diagnostics : Diagnostics
+        How the chains went.
+    """
+
+    clusters: Clusters
+    settings: BartsimpSettings
+    scales: Scales
+    cuts: Cuts
+    ranges: Vector
+    forest: ForestTrace
+    sigma_e: Vector
+    sigma_m: Vector
+    range_at: Positions
+    field: Vector
+    diagnostics: Diagnostics
+
+    @property
+    def draws(self) -> int:
+        """Draws of all chains."""
+        return int(self.sigma_e.size)
+
+    @property
+    def range(self) -> Vector:
+        """Range of the field, shape (C, S)."""
+        return self.ranges[self.range_at]
+
+    def trees_at(self, covariates: Vector, draws: Positions | None = None) -> Vector:
+        """Sum of the trees, without the outcome's mean.
+
+        Parameters
+        ----------
+        covariates : ndarray, shape (P, p)
+            Covariates of the points.
+        draws : ndarray of int, optional
+            Which draws; all by default.
+
+        Returns
+        -------
+        ndarray, shape (S, P)
+        """
+        which = np.arange(self.draws) if draws is None else np.asarray(draws, np.int64)
+        bins = self.cuts.bins(covariates)
+        if not self.settings.trees.trees:
+            return np.zeros((len(which), len(bins)))
+        return self.forest.evaluate(bins, which)
+
+    def thinned(self, count: int | None) -> Positions:
+        """Pick at most ``count`` draws, evenly over all chains.
+
+        Parameters
+        ----------
+        count : int or None
+            None for all.
+
+        Returns
+        -------
+        ndarray of int
+        """
+        if count is None or count >= self.draws:
+            return np.arange(self.draws)
+        if count < 1:
+            raise ModelProblem(f"Ask for at least one draw, not {count}.")
+        return np.unique(np.linspace(0, self.draws - 1, count).round().astype(np.int64))
+
+    def predict(self, points: Vector, covariates: Vector, *, draws: int | None = None, seed: int = 0) -> Prediction:
+        """Draw trees and field at points.
+
+        The field is drawn from its joint conditional distribution at all points given its draw at the clusters, not
+        replaced by a mean (its uncertainty belongs to the prediction).
+
+        Parameters
+        ----------
+        points : ndarray, shape (P, 2)
+            Coordinates, in the system and unit of the clusters.
+        covariates : ndarray, shape (P, p)
+            Covariates in the order of the clusters'.
+        draws : int, optional
+            Use at most so many draws, evenly chosen.
+        seed : int
+            Of the field's conditional draws; same seed, same prediction.
+
+        Returns
+        -------
+        Prediction
+        """
+        from smallarea.unit_level.surface import FieldDraws
+
+        which = self.thinned(draws)
+        trees = self.trees_at(covariates, which) + self.clusters.mean
+        if len(self.ranges) == 1:
+            return Prediction(trees, np.zeros(trees.shape))
+        return Prediction(trees, FieldDraws(self, points, which, seed).at(points))

@@ -1,0 +1,132 @@
+"""A BARTSIMP posterior in one file: arrays and a JSON head, no code."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallarea.errors import OutputProblem
+from smallarea.io import atomic_path
+from smallarea.trees import Cuts, ForestTrace, TreePrior
+from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.pc_prior import PcPrior
+from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
+from smallarea.unit_level.settings import BartsimpSettings, Scales
+
+_FORMAT = 1
+_DRAWS = ("ranges", "sigma_e", "sigma_m", "range_at", "field")
+_CLUSTER_ARRAYS = ("coordinates", "covariates", "sizes", "means", "within")
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def save_posterior(posterior: BartsimpPosterior, path: str | os.PathLike[str]) -> None:
+    """Write a posterior, whole or not at all.
+
+    Parameters
+    ----------
+    posterior : BartsimpPosterior
+        The draws.
+    path : path
+        The file, by custom ending in ``.npz``.
+
+    Raises
+    ------
+    OutputProblem
+        If the file cannot be written.
+    """
+    c, d = posterior.clusters, posterior.diagnostics
+    head = {
+        "format": _FORMAT,
+        "settings": asdict(posterior.settings),
+        "scales": asdict(posterior.scales),
+        "clusters": {"ids": c.ids, "names": c.names, "ends": [c.smallest, c.largest], "strata": c.strata},
+        "diagnostics": {
+            "r_hat": d.r_hat, "ess": d.ess, "acceptance": d.acceptance, "range_resolved": d.range_resolved,
+            "at_bounds": d.at_bounds,
+        },
+    }  # fmt: skip
+    arrays: Arrays = {name: getattr(posterior, name) for name in _DRAWS}
+    arrays |= {f"cluster_{name}": getattr(c, name) for name in _CLUSTER_ARRAYS}
+    arrays |= {"f_r_hat": d.f_r_hat, "f_ess": d.f_ess, **posterior.forest.arrays()}
+    arrays |= {"cut_counts": posterior.cuts.counts, "cut_points": np.concatenate([*posterior.cuts.points, np.empty(0)])}
+    if c.weights is not None:
+        arrays["cluster_weights"] = c.weights
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
+
+
+def load_posterior(path: str | os.PathLike[str]) -> BartsimpPosterior:
+    """Read a posterior back; it predicts what it predicted before.
+
+    Parameters
+    ----------
+    path : path
+        A file by :func:`save_posterior`.
+
+    Returns
+    -------
+    BartsimpPosterior
+
+    Raises
+    ------
+    OutputProblem
+        If there is no such file, or it is something else, damaged, or of another version.
+    """
+    source = Path(path)
+    try:
+        with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            head = json.loads(str(stored["head"]))
+            arrays: Arrays = {name: stored[name] for name in stored.files if name != "head"}
+        if head.get("format") != _FORMAT:
+            raise OutputProblem(f"{source} was saved by another version (format {head.get('format')}). Fit anew.")
+        return _assembled(head, arrays)
+    except FileNotFoundError as error:
+        raise OutputProblem(f"There is no file {source}. Name a saved posterior.") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise OutputProblem(f"{source} is not a saved posterior of BARTSIMP, or is damaged. Save it anew.") from error
+
+
+def _assembled(head: dict[str, Any], arrays: Arrays) -> BartsimpPosterior:
+    settings = dict(head["settings"])
+    settings["trees"] = TreePrior(**{**settings["trees"], "moves": tuple(settings["trees"]["moves"])})
+    if settings["field_prior"] is not None:
+        settings["field_prior"] = PcPrior(**settings["field_prior"])
+    if settings["range_bounds"] is not None:
+        settings["range_bounds"] = tuple(settings["range_bounds"])
+    scales = {**head["scales"], "field_prior": PcPrior(**head["scales"]["field_prior"])}
+    told, looked = head["clusters"], head["diagnostics"]
+    clusters = Clusters(
+        ids=tuple(told["ids"]),
+        names=tuple(told["names"]),
+        smallest=told["ends"][0],
+        largest=told["ends"][1],
+        weights=_floats(arrays, "cluster_weights") if "cluster_weights" in arrays else None,
+        strata=None if told["strata"] is None else tuple(told["strata"]),
+        **{name: _floats(arrays, f"cluster_{name}") for name in _CLUSTER_ARRAYS},
+    )
+    ends = np.cumsum(arrays["cut_counts"])[:-1]
+    points = np.split(_floats(arrays, "cut_points"), ends) if len(clusters.names) else []
+    return BartsimpPosterior(
+        clusters=clusters,
+        settings=BartsimpSettings(**settings),
+        scales=Scales(**scales),
+        cuts=Cuts(tuple(points), clusters.names),
+        ranges=_floats(arrays, "ranges"),
+        forest=ForestTrace.from_arrays(arrays),
+        sigma_e=_floats(arrays, "sigma_e"),
+        sigma_m=_floats(arrays, "sigma_m"),
+        range_at=np.asarray(arrays["range_at"], np.int64),
+        field=_floats(arrays, "field"),
+        diagnostics=Diagnostics(f_r_hat=_floats(arrays, "f_r_hat"), f_ess=_floats(arrays, "f_ess"), **looked),
+    )
+
+
+def _floats(arrays: Arrays, name: str) -> NDArray[np.float64]:
+    return np.asarray(arrays[name], np.float64)

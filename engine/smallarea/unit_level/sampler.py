@@ -1,0 +1,207 @@
+"""Draws from the posterior of BARTSIMP, several chains side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+
+import numpy as np
+import threadpoolctl
+
+from smallarea.cores import available_cores
+from smallarea.errors import ModelProblem
+from smallarea.trees import Cuts
+from smallarea.unit_level.chain import Arrays, Chain, Problem
+from smallarea.unit_level.checkpoint import Checkpoint
+from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.field_draws import draw_fields
+from smallarea.unit_level.field_exact import make_range_grid, no_field
+from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
+from smallarea.unit_level.settings import BartsimpSettings, scales
+
+Progress = Callable[[float, str], None]
+
+# Seconds between looks at the chains, and between checkpoints.
+LOOK, SAVE = 0.05, 20.0
+# Share of the progress that factoring the field takes.
+FACTOR_SHARE = 15.0
+
+
+def sample_bartsimp(
+    clusters: Clusters,
+    settings: BartsimpSettings | None = None,
+    *,
+    chains: int = 4,
+    warmup: int = 2000,
+    draws: int = 2000,
+    seed: int = 0,
+    workers: int = 0,
+    progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> BartsimpPosterior:
+    """Draw from the posterior of regression trees plus a Matérn field.
+
+    Trees are proposed with their leaves and the field integrated out, standard deviations and range with the field
+    integrated out. Every draw is kept.
+
+    Parameters
+    ----------
+    clusters : Clusters
+        The data.
+    settings : BartsimpSettings, optional
+        Model and sampler; :func:`paper_settings` gives those of the paper.
+    chains : int
+        Chains.
+    warmup, draws : int
+        Sweeps of each chain that tune the proposals and are thrown away, and sweeps that are kept.
+    seed : int
+        Same seed, same draws, however many workers.
+    workers : int
+        Threads; 0 for all cores.
+    progress : callable, optional
+        Called as ``progress(percent, text)``; it may raise to stop.
+    checkpoint : path, optional
+        File in which the chains are saved on the way. If it is there, the run goes on from it, to the same draws.
+
+    Returns
+    -------
+    BartsimpPosterior
+
+    Raises
+    ------
+    ModelProblem
+        If there are too few draws or chains, or the data cannot be fitted.
+    OutputProblem
+        If the checkpoint belongs to something else.
+    """
+    chosen = settings or BartsimpSettings()
+    if chains < 1 or draws < 4 or warmup < 0:
+        raise ModelProblem(f"Ask for a chain and four draws or more, not {chains} chains of {draws} after {warmup}.")
+
+    def report(percent: float, text: str) -> None:
+        if progress is not None:
+            progress(percent, text)
+
+    problem = prepare(clusters, chosen, lambda percent, text: report(FACTOR_SHARE * percent / 100.0, text))
+    seeds = np.random.SeedSequence(seed).spawn(chains + 1)
+    running = [Chain(problem, s, warmup, draws) for s in seeds[:chains]]
+    store = None if checkpoint is None else Checkpoint(checkpoint, _fingerprint(problem, seed, chains, warmup, draws))
+    saved = store.load() if store is not None else None
+    for chain, arrays in zip(running, saved or [], strict=False):
+        chain.restore(arrays)
+
+    def told(percent: float) -> None:
+        report(FACTOR_SHARE + (99.0 - FACTOR_SHARE) * percent / 100.0, "sampling")
+
+    _run(running, workers, told, store)
+    posterior = _gather(problem, running, seeds[chains])
+    report(100.0, "sampled")
+    return posterior
+
+
+def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress | None = None) -> Problem:
+    """Choose cuts and scales and factor the field.
+
+    Parameters
+    ----------
+    clusters : Clusters
+        The data.
+    settings : BartsimpSettings
+        Model and sampler.
+    progress : callable, optional
+        Called as ``progress(percent, text)``.
+
+    Returns
+    -------
+    Problem
+    """
+    found = scales(clusters, settings)
+    cuts = Cuts.from_values(clusters.covariates, names=clusters.names, rule=settings.cut_rule, count=settings.cuts)
+    if settings.field == "none":
+        grid = no_field(clusters.sizes)
+    else:
+        grid = make_range_grid(
+            clusters.coordinates, clusters.sizes, found.field_prior, points=settings.range_points,
+            bounds=settings.range_bounds, rank=settings.rank if settings.field == "reduced" else None,
+            progress=progress,
+        )  # fmt: skip
+    return Problem(clusters, settings, found, cuts, grid)
+
+
+def _run(chains: list[Chain], workers: int, told: Callable[[float], None], store: Checkpoint | None) -> None:
+    """Let all chains go on to their ends; stop them if ``told`` raises, with their state saved."""
+    stop = threading.Event()
+    snapshots: list[Arrays] = [chain.arrays() for chain in chains] if store is not None else []
+    lock = threading.Lock()
+    wanted = [False] * len(chains)
+
+    def work(i: int) -> None:
+        while not (chains[i].finished or stop.is_set()):
+            chains[i].advance()
+            if wanted[i]:
+                arrays = chains[i].arrays()
+                with lock:
+                    snapshots[i] = arrays
+                wanted[i] = False
+
+    total = sum(chain.total for chain in chains)
+    looks = 0
+    with (
+        threadpoolctl.threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(workers or available_cores()) as threads,
+    ):
+        waiting: set[Future[None]] = {threads.submit(work, i) for i in range(len(chains))}
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, timeout=LOOK)
+                for future in finished:
+                    future.result()
+                told(100.0 * sum(chain.done for chain in chains) / total)
+                looks += 1
+                if store is not None and looks % max(1, round(SAVE / LOOK)) == 0:
+                    with lock:
+                        store.save(snapshots)
+                    wanted[:] = [True] * len(chains)
+        finally:
+            stop.set()
+            wait(waiting)
+            if store is not None:
+                store.save([chain.arrays() for chain in chains])
+
+
+def _gather(problem: Problem, chains: list[Chain], seed: np.random.SeedSequence) -> BartsimpPosterior:
+    results = [chain.result() for chain in chains]
+    hyper = np.stack([result[0] for result in results])
+    forest = type(results[0][1]).joined([result[1] for result in results])
+    counts = np.sum([result[2] for result in results], axis=0)
+    at = hyper[:, :, 2].astype(np.int64)
+    has_field = problem.grid.rank > 0
+    posterior = BartsimpPosterior(
+        clusters=problem.clusters,
+        settings=problem.settings,
+        scales=problem.scales,
+        cuts=problem.cuts,
+        ranges=problem.grid.ranges,
+        forest=forest,
+        sigma_e=np.exp(hyper[:, :, 0]),
+        sigma_m=np.exp(hyper[:, :, 1]) if has_field else np.zeros(at.shape),
+        range_at=at,
+        field=np.zeros((at.size, problem.clusters.n)),
+        diagnostics=Diagnostics.empty(),
+    )
+    if has_field:
+        posterior = replace(posterior, field=draw_fields(posterior, problem.grid, np.random.default_rng(seed)))
+    return replace(posterior, diagnostics=Diagnostics.of(posterior, counts))
+
+
+def _fingerprint(problem: Problem, seed: int, chains: int, warmup: int, draws: int) -> str:
+    """Hash of everything that the draws depend on."""
+    c = problem.clusters
+    digest = hashlib.sha256(f"{problem.settings}|{c.names}|{seed}|{chains}|{warmup}|{draws}".encode())
+    for array in (c.coordinates, c.covariates, c.sizes, c.means, c.within, np.array([c.smallest, c.largest])):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""What BARTSIMP is told before it sees data, and the numbers that follow once it does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scipy import stats
+
+from smallarea.errors import ModelProblem, PriorProblem
+from smallarea.trees import TreePrior
+from smallarea.trees.cuts import CutRule
+from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.pc_prior import PcPrior, default_prior, paper_prior
+
+FieldRoute = Literal["exact", "reduced", "none"]
+
+
+@dataclass(frozen=True)
+class BartsimpSettings:
+    """Model and sampler.
+
+    Attributes
+    ----------
+    trees : TreePrior
+        Prior of the trees and how they are proposed; ``TreePrior(trees=0)`` leaves kriging.
+    field : {"exact", "reduced", "none"}
+        ``exact``: a Matérn field with dense correlations of the clusters. ``reduced``: the same with ``rank``
+        eigenvectors, the other eigenvalues replaced by their mean. ``none``: plain BART.
+    field_prior : PcPrior, optional
+        Prior of range and standard deviation; by default from the size of the region and the spread of the outcome.
+    rank : int
+        Eigenvectors of the reduced field.
+    range_points : int
+        Ranges of the grid.
+    range_bounds : tuple of float, optional
+        Its ends, in the unit of the coordinates.
+    cuts : int
+        Most cuts of a covariate.
+    cut_rule : {"even", "quantile"}
+        Where they are.
+    leaf_k : float
+        The sum of trees lies within the spread of the outcome at ``leaf_k`` prior standard deviations.
+    leaf_spread : {"observations", "clusters"}
+        That spread: the range of single outcomes (the paper), or of cluster means, which is much narrower where
+        clusters hold many observations, and keeps intervals from being too wide.
+    error_df, error_quantile : float
+        The error variance has a scaled inverse chi-squared prior with ``error_df`` degrees of freedom, scaled so that
+        its root lies below the residual spread of least squares with probability ``error_quantile``.
+    walks, range_moves : int
+        Updates of the standard deviations and of the range in a sweep.
+    """
+
+    trees: TreePrior = field(default_factory=TreePrior)
+    field: FieldRoute = "exact"
+    field_prior: PcPrior | None = None
+    rank: int = 300
+    range_points: int = 40
+    range_bounds: tuple[float, float] | None = None
+    cuts: int = 100
+    cut_rule: CutRule = "even"
+    leaf_k: float = 2.0
+    leaf_spread: Literal["observations", "clusters"] = "observations"
+    error_df: float = 3.0
+    error_quantile: float = 0.9
+    walks: int = 4
+    range_moves: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if not (self.leaf_k > 0.0 and self.error_df > 0.0 and 0.0 < self.error_quantile < 1.0):
+            raise PriorProblem(
+                "leaf_k and error_df must be positive and error_quantile between 0 and 1, not "
+                f"{self.leaf_k}, {self.error_df} and {self.error_quantile}."
+            )
+        if self.walks < 1 or self.range_moves < 1 or self.rank < 1:
+            raise ModelProblem("walks, range_moves and rank must be at least 1.")
+
+
+def paper_settings(
+    range0: float | None = None, sd0: float | None = None, *, field: FieldRoute = "exact"
+) -> BartsimpSettings:
+    """Return the settings of the paper: 20 trees, 100 even cuts, leaves of five observations, medians of the field.
+
+    Parameters
+    ----------
+    range0, sd0 : float, optional
+        Prior medians of range and standard deviation of the field; those of the paper's simulations on the unit square
+        (2.4 and 0.5) by default.
+    field : {"exact", "reduced", "none"}
+        See :class:`BartsimpSettings`.
+
+    Returns
+    -------
+    BartsimpSettings
+    """
+    standard = paper_prior()
+    prior = paper_prior(standard.range0 if range0 is None else range0, standard.sd0 if sd0 is None else sd0)
+    return BartsimpSettings(field=field, field_prior=prior)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Numbers of the priors that come from data.
+
+    Attributes
+    ----------
+    leaf : float
+        tau, the prior standard deviation of a leaf.
+    error_start : float
+        Residual spread of least squares.
+    nu_lambda : float
+        nu lambda of the error variance ~ nu lambda / chi2(nu).
+    field_prior : PcPrior
+        Prior of the field.
+    """
+
+    leaf: float
+    error_start: float
+    nu_lambda: float
+    field_prior: PcPrior
+
+
+def scales(clusters: Clusters, settings: BartsimpSettings) -> Scales:
+    """Prior scales for these data (Chipman, George and McCulloch 2010, section 2.2).
+
+    Parameters
+    ----------
+    clusters : Clusters
+        The data.
+    settings : BartsimpSettings
+        The settings.
+
+    Returns
+    -------
+    Scales
+
+    Raises
+    ------
+    ModelProblem
+        If the outcome does not vary.
+    """
+    wide = settings.leaf_spread == "observations"
+    spread = clusters.largest - clusters.smallest if wide else float(clusters.means.max() - clusters.means.min())
+    if not spread > 0.0:
+        raise ModelProblem("The outcome does not vary, so there is nothing to fit.")
+    error = clusters.residual_spread()
+    nu = settings.error_df
+    prior = settings.field_prior
+    if prior is None:
+        prior = default_prior(clusters.coordinates, clusters.spread) if settings.field != "none" else paper_prior()
+    return Scales(
+        leaf=spread / (2.0 * settings.leaf_k * math.sqrt(max(settings.trees.trees, 1))),
+        error_start=error,
+        nu_lambda=error**2 * float(stats.chi2.ppf(1.0 - settings.error_quantile, nu)),
+        field_prior=prior,
+    )
