@@ -11,8 +11,10 @@ from smallarea.gmrf.kernels import compiled
 from smallarea.trees.leaves import Gram, Solver, Spectrum, add, dot, draw_leaves, evidence, fill_gram, weigh
 from smallarea.trees.moves import GROW, PRUNE, Stream, normal, propose, uniform
 from smallarea.trees.structure import (
+    FREE,
     LEFT,
     RIGHT,
+    VARIABLE,
     Integers,
     Ranges,
     Rules,
@@ -253,10 +255,15 @@ def log_ratio(
     ``current`` is the log of prior density times evidence of tree t as it is. Also returned: leaves, leaves changed,
     and the same log for the proposal.
     """
+    # Slots fill from the front, so what a move can touch lies before the second slot after the last that is used.
+    used = 0
     for j in range(len(bench.nodes)):
         for field in range(bench.nodes.shape[1]):
             bench.nodes[j, field] = forest.nodes[t, j, field]
-    target, log_q = propose(kind, bench.nodes, bench.ranges, rules, stream)
+        if bench.nodes[j, VARIABLE] != FREE:
+            used = j + 1
+    nodes = bench.nodes[: min(used + 2, len(bench.nodes))]
+    target, log_q = propose(kind, nodes, bench.ranges, rules, stream)
     if target < 0:
         return -np.inf, 0, 0, 0.0
     prior = log_prior(bench.nodes, rules, bench.new_ranges)
