@@ -107,8 +107,9 @@ class Chain:
         self._hyper.counts[:] = 0
         settings = self._settings
         run_sweeps(
-            count, settings.trees.attempts, settings.walks, settings.range_moves, self._means, self._forest,
-            self._bench, self._rules, self._table, self._hyper, self._weights, self._base, self._stream, self._record,
+            count, settings.trees.attempts, settings.trees.group, settings.walks, settings.range_moves,
+            self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
+            self._stream, self._record,
         )  # fmt: skip
         self._hypers.append(self._record.hyper[:count].copy())
         if self.done < self.warmup:

@@ -65,7 +65,7 @@ class BartsimpSettings:
     error_df: float = 3.0
     error_quantile: float = 0.9
     walks: int = 4
-    range_moves: int = 2
+    range_moves: int = 4
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
