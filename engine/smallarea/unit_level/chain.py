@@ -69,6 +69,7 @@ class Chain:
         settings, clusters, grid = problem.settings, problem.clusters, problem.grid
         self._random = np.random.default_rng(seed)
         self._settings = settings
+        self._range_moves = settings.range_moves_of(clusters.n)
         self.warmup, self.total, self.done = warmup, warmup + draws, 0
         tree = settings.trees
         self._means = clusters.means - clusters.mean
@@ -82,7 +83,7 @@ class Chain:
         self._hyper = _start(problem, self._random)
         self._weights, self._base = np.zeros(grid.rank), np.zeros(1)
         uniforms, normals = tree_numbers(tree)
-        turns = settings.walks * 2 + settings.range_moves * 2
+        turns = settings.walks * 2 + self._range_moves * 2
         self._stream = make_stream(BLOCK * (uniforms + turns), BLOCK * (normals + turns))
         room = BLOCK * tree.trees
         self._record = Record(
@@ -107,8 +108,9 @@ class Chain:
         self._hyper.counts[:] = 0
         settings = self._settings
         run_sweeps(
-            count, settings.trees.attempts, settings.walks, settings.range_moves, self._means, self._forest,
-            self._bench, self._rules, self._table, self._hyper, self._weights, self._base, self._stream, self._record,
+            count, settings.trees.attempts, settings.trees.group, settings.walks, self._range_moves,
+            self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
+            self._stream, self._record,
         )  # fmt: skip
         self._hypers.append(self._record.hyper[:count].copy())
         if self.done < self.warmup:
