@@ -155,10 +155,10 @@ def make_spectrum(vectors: Vector, weights: Vector, base: float, sizes: Vector) 
     return Spectrum(v, np.array(weights, float), np.array([base]), np.array(sizes, float), v.sum(axis=0))
 
 
-def fill_stream(stream: Stream, random: np.random.Generator) -> None:
+def fill_stream(stream: Stream, rng: np.random.Generator) -> None:
     """Draw all numbers of a stream anew."""
-    random.random(out=stream.uniforms)
-    random.standard_normal(out=stream.normals)
+    rng.random(out=stream.uniforms)
+    rng.standard_normal(out=stream.normals)
     stream.used[:] = 0
 
 

@@ -170,13 +170,13 @@ class Chain:
         self._traces = [ForestTrace.from_arrays(arrays)] if "forest_starts" in arrays else []
 
 
-def _start(problem: Problem, random: np.random.Generator) -> Hyper:
+def _start(problem: Problem, rng: np.random.Generator) -> Hyper:
     """Begin at a random place of the prior's middle, so that chains start apart."""
     clusters, settings, grid = problem.clusters, problem.settings, problem.grid
     prior = problem.scales.field_prior
-    error = problem.scales.error_start * np.exp(0.2 * random.standard_normal())
-    sd = prior.sd_quantile(random.uniform(0.2, 0.8))
-    wanted = prior.range_quantile(random.uniform(0.2, 0.8))
+    error = problem.scales.error_start * np.exp(0.2 * rng.standard_normal())
+    sd = prior.sd_quantile(rng.uniform(0.2, 0.8))
+    wanted = prior.range_quantile(rng.uniform(0.2, 0.8))
     logs = np.zeros(2)
     logs[ERROR], logs[FIELD] = np.log(error), np.log(sd)
     fixed = [
