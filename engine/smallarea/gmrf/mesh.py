@@ -191,7 +191,14 @@ class Mesh:
         return gpd.GeoDataFrame(columns, geometry=shapely.polygons(closed), crs=self.crs)
 
 
-def mesh_sizes(points: Vector, short_range: float, long_range: float, max_nodes: int = 20_000) -> MeshSizes:
+def mesh_sizes(
+    points: Vector,
+    short_range: float,
+    long_range: float,
+    *,
+    region: shapely.Geometry | None = None,
+    max_nodes: int = 20_000,
+) -> MeshSizes:
     """Choose the resolution of a mesh from the data and from the ranges that the prior holds likely.
 
     Parameters
@@ -200,8 +207,10 @@ def mesh_sizes(points: Vector, short_range: float, long_range: float, max_nodes:
         Where the data are, in a plane.
     short_range, long_range : float
         A short and a long range that still have to be represented, for example the prior's 5 % and 75 % quantiles.
+    region : shapely geometry, optional
+        Where predictions will be made, if that is more than the points' convex hull.
     max_nodes : int
-        About how many nodes the region of the data may have.
+        About how many nodes the region of the data and of the predictions may have.
 
     Returns
     -------
@@ -220,7 +229,7 @@ def mesh_sizes(points: Vector, short_range: float, long_range: float, max_nodes:
         raise GeometryProblem("A field needs points in at least two places.")
     nearest = float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
     edge = max(short_range, 2.0 * nearest) / EDGES_PER_RANGE
-    hull = shapely.MultiPoint(places).convex_hull
+    hull = _hull(places, region)
     notes = []
     per_node = np.sqrt(3.0) / 2.0 * edge**2
     wanted = hull.buffer(edge).area / per_node
@@ -263,17 +272,20 @@ def build_mesh(points: Vector, sizes: MeshSizes, *, crs: object = None, region: 
     if len(bad):
         raise GeometryProblem(f"{len(bad)} points have no coordinates: rows {named(bad + 1)}. Remove or locate them.")
     check_planar(points, crs)
-    hull = shapely.MultiPoint(points).convex_hull
-    if region is not None:
-        hull = shapely.union(hull, region).convex_hull
-    hull = hull.buffer(sizes.edge)
+    hull = _hull(points, region).buffer(sizes.edge)
     nodes, border = _nodes(hull, sizes)
-    triangles = Delaunay(nodes).simplices.astype(np.int64)
+    # Far from the origin the squares of coordinates would drown the differences that Delaunay's test is about.
+    triangles = Delaunay((nodes - nodes.mean(axis=0)) / sizes.edge).simplices.astype(np.int64)
     flat = border[triangles].all(axis=1) & (_smallest_angles(nodes[triangles]) < _FLAT)
     triangles = _anticlockwise(nodes, triangles[~flat])
     used, renumbered = np.unique(triangles, return_inverse=True)
     inner = shapely.dwithin(hull, shapely.points(nodes[used]), 0.5 * sizes.edge)
     return Mesh(nodes[used], renumbered.reshape(-1, 3).astype(np.int64), inner, crs)
+
+
+def _hull(points: Vector, region: shapely.Geometry | None) -> shapely.Geometry:
+    hull = shapely.MultiPoint(points).convex_hull
+    return hull if region is None else shapely.union(hull, region).convex_hull
 
 
 def _nodes(hull: shapely.Geometry, sizes: MeshSizes) -> tuple[Vector, NDArray[np.bool_]]:

@@ -6,7 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from smallarea.jobs.schema_parts import IN, OUT, FieldNames, Probability, ReadingPolygons
+from smallarea.jobs.schema_parts import (
+    IN,
+    LEVEL,
+    OUT,
+    TABLE_ID_FIELD,
+    TABLE_LAYER,
+    FieldNames,
+    Probability,
+    ReadingPolygons,
+)
 
 BenchmarkMethod = Literal["ratio", "difference", "weighted_difference", "raking"]
 BenchmarkKind = Literal["mean", "total"]
@@ -74,8 +83,8 @@ class Benchmark(ReadingPolygons):
         "fields of the estimates, or else of the polygons.",
         json_schema_extra=IN,
     )
-    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    table_layer: str | None = TABLE_LAYER
+    table_id_field: str | None = TABLE_ID_FIELD
     group_fields: FieldNames = Field(
         default_factory=list,
         description="Fields with the group of each area, as the targets name it; several for raking by their margins.",
@@ -83,7 +92,7 @@ class Benchmark(ReadingPolygons):
     weight_field: str | None = Field(
         None, description="Field with the weight of each area in its groups, for example its population."
     )
-    level: Probability = Field(0.95, description="Coverage of the intervals.")
+    level: Probability = LEVEL
     seed: int = Field(
         1, ge=0, description="Seed of targets with a standard error, which are drawn anew for each posterior draw."
     )

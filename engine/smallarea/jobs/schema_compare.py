@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from smallarea.jobs.schema_fit import FitAreaLevel, ModelInput
-from smallarea.jobs.schema_parts import OUT, Contiguity, IslandRule, Probability, Solver, as_list
+from smallarea.jobs.schema_parts import OUT, REPORT, Contiguity, IslandRule, Probability, Solver, as_list
 
 ComparedMethod = Literal["bayes", "reml", "ml", "fh", "amrl", "ampl", "amrl_yl", "ampl_yl"]
 Criterion = Literal["loo", "waic", "cv_area", "cv_block", "thinning", "information"]
@@ -64,7 +64,7 @@ class Compare(ModelInput):
     missing_covariates: Literal["error", "drop"] = Field(
         "error", description="Areas without a value of some model's covariate: stop, or leave them out of all models."
     )
-    report: str | None = Field(None, description="HTML report to write.", json_schema_extra=OUT)
+    report: str | None = REPORT
     csv: str | None = Field(
         None, description="CSV file to write the scores to, a row for each model.", json_schema_extra=OUT
     )

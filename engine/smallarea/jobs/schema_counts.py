@@ -7,7 +7,28 @@ from typing import Literal
 from pydantic import Field
 
 from smallarea.jobs.schema_hmc import CHAINS, FORM, SPATIAL_PRIOR, WARMUP, Form
-from smallarea.jobs.schema_parts import IN, OUT, Contiguity, FieldNames, IslandRule, Probability, ReadingPolygons
+from smallarea.jobs.schema_parts import (
+    CONTIGUITY,
+    CSV,
+    DRAWS,
+    EXCEL,
+    GRAPH,
+    IN,
+    INTERCEPT,
+    ISLANDS,
+    LEVEL,
+    OUT,
+    RELIABILITY,
+    REPORT,
+    SEED,
+    TABLE_ID_FIELD,
+    TABLE_LAYER,
+    Contiguity,
+    FieldNames,
+    IslandRule,
+    Probability,
+    ReadingPolygons,
+)
 
 CountLikelihood = Literal["binomial", "poisson"]
 CountEffect = Literal["iid", "car", "leroux", "bym2", "icar", "gp"]
@@ -28,8 +49,8 @@ class FitCounts(ReadingPolygons):
         description="Table with the counts (CSV, Excel or any GDAL table); the polygons' own attributes if not given.",
         json_schema_extra=IN,
     )
-    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    table_layer: str | None = TABLE_LAYER
+    table_id_field: str | None = TABLE_ID_FIELD
     likelihood: CountLikelihood = Field(
         "binomial",
         description="binomial: counts out of 'trials', estimated as a probability (logit link). poisson: counts of "
@@ -53,7 +74,7 @@ class FitCounts(ReadingPolygons):
         default_factory=list,
         description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field.",
     )
-    intercept: bool = Field(True, description="Include an intercept.")
+    intercept: bool = INTERCEPT
     random_effect: CountEffect = Field(
         "car",
         description="Area random effect: iid, car (proper CAR, neighbours alike), leroux (a mixture of the two), bym2 "
@@ -76,48 +97,35 @@ class FitCounts(ReadingPolygons):
     )
     form: Form = FORM
     spatial_prior: str | None = SPATIAL_PRIOR
-    graph: str | None = Field(
-        None,
-        description="Saved adjacency graph; built from the polygons if not given.",
-        json_schema_extra=IN,
-    )
-    contiguity: Contiguity = Field("queen", description="Contiguity rule if the graph is built here.")
-    islands: IslandRule = Field("own_component", description="Rule for areas without a neighbour.")
+    graph: str | None = GRAPH
+    contiguity: Contiguity = CONTIGUITY
+    islands: IslandRule = ISLANDS
     priors: dict[str, str] = Field(
         default_factory=dict,
         description="Priors by hyperparameter (sd_phi, sd_delta, rho, correlation, eta0, eta1) on the scale of the "
         "link, for example sd_phi=HalfNormal(1), or sd_phi[deaths]=PC(1, 0.05) for one response. The report names "
         "those used.",
     )
-    draws: int = Field(2000, ge=100, le=100_000, description="Posterior draws to return.")
+    draws: int = DRAWS
     chains: int = CHAINS
     warmup: int = WARMUP
-    level: Probability = Field(0.95, description="Coverage of the intervals.")
-    seed: int = Field(1, ge=0, description="Seed: the same seed gives the same result.")
+    level: Probability = LEVEL
+    seed: int = SEED
     unmatched: Literal["error", "drop"] = Field(
         "error", description="Table rows whose area is not on the map: stop, or leave them out and list them."
     )
     missing_covariates: Literal["error", "drop"] = Field(
         "error", description="Areas without a covariate value: stop, or give them no estimate and list them."
     )
-    reliability: str = Field(
-        "statcan",
-        description="Reliability preset (statcan, bps, bps_25_50, acs, samhsa_proportion) or the path of a JSON file "
-        "with one of your own.",
-        json_schema_extra={"path": "input_or_name"},
-    )
+    reliability: str = RELIABILITY
     output: str | None = Field(
         None,
         description="GeoPackage to write the estimates layer to, with its styles.",
         json_schema_extra=OUT,
     )
-    report: str | None = Field(None, description="HTML report to write.", json_schema_extra=OUT)
-    csv: str | None = Field(None, description="CSV file to write the estimates table to.", json_schema_extra=OUT)
-    excel: str | None = Field(
-        None,
-        description="Excel workbook to write: estimates, coefficients, diagnostics, what was left out, settings.",
-        json_schema_extra=OUT,
-    )
+    report: str | None = REPORT
+    csv: str | None = CSV
+    excel: str | None = EXCEL
     posterior: str | None = Field(
         None,
         description="NetCDF file to write the posterior draws to (ArviZ layout).",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from smallarea.jobs.schema_parts import IN, OUT, FieldNames, Probability, ReadingPolygons
+from smallarea.jobs.schema_parts import IN, LEVEL, OUT, FieldNames, Probability, ReadingPolygons
 
 LonelyPsu = Literal["fail", "adjust", "average", "certainty"]
 ReplicateMethod = Literal["brr", "fay", "jk1", "jkn", "bootstrap", "sdr"]
@@ -143,7 +143,7 @@ class DirectEstimatesOfAreas(ReadingPolygons):
         description="Confidence intervals of proportions: logit (auto), wilson, korn_graubard or wald. Quantiles have "
         "Woodruff's, everything else wald. All use the degrees of freedom of the area.",
     )
-    level: Probability = Field(0.95, description="Coverage of the intervals.")
+    level: Probability = LEVEL
     deff_reference: DeffReference = Field(
         "without_replacement",
         description="Simple random sampling that design effects compare with. Use with_replacement for weights that do "

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from smallarea.jobs.schema_parts import IN, OUT, Probability, ReadingPolygons
+from smallarea.jobs.schema_parts import IN, LEVEL, OUT, TABLE_ID_FIELD, TABLE_LAYER, Probability, ReadingPolygons
 
 Direction = Literal["high", "low"]
 Comparison = Literal["none", "mean", "neighbours"]
@@ -82,13 +82,13 @@ class Export(ReadingPolygons):
         "attributes if not given.",
         json_schema_extra=IN,
     )
-    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    table_layer: str | None = TABLE_LAYER
+    table_id_field: str | None = TABLE_ID_FIELD
     group_field: str | None = Field(None, description="Field with the group of each area, as the targets name it.")
     weight_field: str | None = Field(
         None, description="Field with the weight of each area in its group, for example its population."
     )
-    level: Probability = Field(0.95, description="Coverage of the intervals.")
+    level: Probability = LEVEL
     seed: int = Field(1, ge=0, description="Seed of targets with a standard error, which are drawn.")
     output: str | None = Field(
         None, description="GeoPackage to write the results to, with its styles.", json_schema_extra=OUT

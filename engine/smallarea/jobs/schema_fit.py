@@ -8,8 +8,21 @@ from pydantic import Field
 
 from smallarea.jobs.schema_hmc import CHAINS, FORM, SPATIAL_PRIOR, WARMUP, Form
 from smallarea.jobs.schema_parts import (
+    CONTIGUITY,
+    CSV,
+    DRAWS,
+    EXCEL,
+    GRAPH,
     IN,
+    INTERCEPT,
+    ISLANDS,
+    LEVEL,
     OUT,
+    RELIABILITY,
+    REPORT,
+    SEED,
+    TABLE_ID_FIELD,
+    TABLE_LAYER,
     Contiguity,
     FieldNames,
     IslandRule,
@@ -43,8 +56,8 @@ class ModelInput(ReadingPolygons):
         "attributes if not given.",
         json_schema_extra=IN,
     )
-    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    table_layer: str | None = TABLE_LAYER
+    table_id_field: str | None = TABLE_ID_FIELD
     direct: FieldNames = Field(
         description="Field with the direct estimates, or several fields for a model of several responses. An area with "
         "none gets a prediction."
@@ -100,7 +113,7 @@ class FitAreaLevel(ModelInput):
         description="How transformed estimates come back: bias_corrected (the mean of the back-transformed quantity), "
         "or naive (the back-transformed estimate, which is near its median).",
     )
-    intercept: bool = Field(True, description="Include an intercept.")
+    intercept: bool = INTERCEPT
     random_effect: RandomEffect = Field(
         "car",
         description="Area random effect: iid (classic Fay-Herriot), car (proper CAR, neighbours alike), leroux (a "
@@ -152,25 +165,21 @@ class FitAreaLevel(ModelInput):
         "bootstrap for robust, which has no other, and analytic for the rest.",
     )
     replicates: int = Field(200, ge=1, le=100_000, description="Replicates of the bootstrap.")
-    graph: str | None = Field(
-        None,
-        description="Saved adjacency graph; built from the polygons if not given.",
-        json_schema_extra=IN,
-    )
-    contiguity: Contiguity = Field("queen", description="Contiguity rule if the graph is built here.")
-    islands: IslandRule = Field("own_component", description="Rule for areas without a neighbour.")
+    graph: str | None = GRAPH
+    contiguity: Contiguity = CONTIGUITY
+    islands: IslandRule = ISLANDS
     priors: dict[str, str] = Field(
         default_factory=dict,
         description="Priors by hyperparameter (sd_phi, sd_delta, rho, correlation, eta0, eta1) on the standardised "
         "scale, for example sd_phi=HalfNormal(1), or sd_phi[income]=PC(1, 0.05) for one response. The report names "
         "those used.",
     )
-    draws: int = Field(2000, ge=100, le=100_000, description="Posterior draws to return.")
+    draws: int = DRAWS
     min_ess: int = Field(
         1000, ge=100, le=100_000, description="Effective sample size to reach for each hyperparameter."
     )
-    level: Probability = Field(0.95, description="Coverage of the intervals.")
-    seed: int = Field(1, ge=0, description="Seed: the same seed gives the same result.")
+    level: Probability = LEVEL
+    seed: int = SEED
     solver: Solver = Field("auto", description="Linear algebra: sparse (compiled, qdldl, splu) or dense; auto chooses.")
     workers: int = Field(0, ge=0, description="Threads for the sampler; 0 takes what pays on this map and machine.")
     unmatched: Literal["error", "drop"] = Field(
@@ -184,24 +193,15 @@ class FitAreaLevel(ModelInput):
     missing_covariates: Literal["error", "drop"] = Field(
         "error", description="Areas without a covariate value: stop, or give them no estimate and list them."
     )
-    reliability: str = Field(
-        "statcan",
-        description="Reliability preset (statcan, bps, bps_25_50, acs, samhsa_proportion) or the path of a JSON file "
-        "with one of your own.",
-        json_schema_extra={"path": "input_or_name"},
-    )
+    reliability: str = RELIABILITY
     output: str | None = Field(
         None,
         description="GeoPackage to write the estimates layer to, with its styles.",
         json_schema_extra=OUT,
     )
-    report: str | None = Field(None, description="HTML report to write.", json_schema_extra=OUT)
-    csv: str | None = Field(None, description="CSV file to write the estimates table to.", json_schema_extra=OUT)
-    excel: str | None = Field(
-        None,
-        description="Excel workbook to write: estimates, coefficients, diagnostics, what was left out, settings.",
-        json_schema_extra=OUT,
-    )
+    report: str | None = REPORT
+    csv: str | None = CSV
+    excel: str | None = EXCEL
     posterior: str | None = Field(
         None,
         description="NetCDF file to write the posterior draws to (ArviZ layout).",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from smallarea.jobs.schema_parts import IN, OUT, FieldNames, Probability, TaskParameters
+from smallarea.jobs.schema_parts import IN, LEVEL, OUT, FieldNames, Probability, TaskParameters
 
 
 class LatentIndicator(TaskParameters):
@@ -61,7 +61,7 @@ class LatentIndicator(TaskParameters):
     imputations: int = Field(
         10, ge=2, le=1000, description="Number of plausible values of every respondent, each a completed table."
     )
-    level: Probability = Field(0.95, description="Coverage of the intervals.")
+    level: Probability = LEVEL
     loading_mean: float = Field(
         1.0, description="For bayes: mean of the normal prior of loadings, for standardised items."
     )

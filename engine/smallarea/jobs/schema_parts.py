@@ -19,6 +19,35 @@ IN: dict[str, Any] = {"path": "input"}
 OUT: dict[str, Any] = {"path": "output"}
 
 
+# Parameters that several tasks have, word for word.
+TABLE_LAYER: Any = Field(None, description="Layer or sheet name inside the table file.")
+TABLE_ID_FIELD: Any = Field(None, description="Field of the table with the area ids; id_field if not given.")
+CONTIGUITY: Any = Field("queen", description="Contiguity rule if the graph is built here.")
+ISLANDS: Any = Field("own_component", description="Rule for areas without a neighbour.")
+DRAWS: Any = Field(2000, ge=100, le=100_000, description="Posterior draws to return.")
+LEVEL: Any = Field(0.95, description="Coverage of the intervals.")
+SEED: Any = Field(1, ge=0, description="Seed: the same seed gives the same result.")
+INTERCEPT: Any = Field(True, description="Include an intercept.")
+REPORT: Any = Field(None, description="HTML report to write.", json_schema_extra=OUT)
+CSV: Any = Field(None, description="CSV file to write the estimates table to.", json_schema_extra=OUT)
+GRAPH: Any = Field(
+    None,
+    description="Saved adjacency graph; built from the polygons if not given.",
+    json_schema_extra=IN,
+)
+EXCEL: Any = Field(
+    None,
+    description="Excel workbook to write: estimates, coefficients, diagnostics, what was left out, settings.",
+    json_schema_extra=OUT,
+)
+RELIABILITY: Any = Field(
+    "statcan",
+    description="Reliability preset (statcan, bps, bps_25_50, acs, samhsa_proportion) or the path of a JSON file "
+    "with one of your own.",
+    json_schema_extra={"path": "input_or_name"},
+)
+
+
 def as_list(value: Any) -> Any:
     """One name stands for a list of one."""
     return [value] if isinstance(value, str) else value

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from smallarea.jobs.schema_parts import IN, OUT, FieldNames, Probability, ReadingPolygons
+from smallarea.jobs.schema_parts import IN, OUT, TABLE_ID_FIELD, TABLE_LAYER, FieldNames, Probability, ReadingPolygons
 
 ErrorType = Literal["variance", "standard_error", "margin_of_error", "cv", "cv_percent", "confidence_limits"]
 Scale = Literal["none", "log", "logit", "arcsin", "freeman_tukey"]
@@ -29,8 +29,8 @@ class PreparePublished(ReadingPolygons):
         "if not given.",
         json_schema_extra=IN,
     )
-    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    table_layer: str | None = TABLE_LAYER
+    table_id_field: str | None = TABLE_ID_FIELD
     estimate: FieldNames = Field(description="Field with the published estimates, or several for several indicators.")
     error: FieldNames = Field(
         default_factory=list,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from smallarea.jobs.schema_parts import IN, OUT, FieldNames, ReadingPolygons
+from smallarea.jobs.schema_parts import IN, OUT, TABLE_ID_FIELD, TABLE_LAYER, FieldNames, ReadingPolygons
 
 
 class SmoothVariances(ReadingPolygons):
@@ -24,8 +24,8 @@ class SmoothVariances(ReadingPolygons):
         "not given.",
         json_schema_extra=IN,
     )
-    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    table_layer: str | None = TABLE_LAYER
+    table_id_field: str | None = TABLE_ID_FIELD
     direct: FieldNames = Field(description="Field with the direct estimates, or several fields for several responses.")
     variance: FieldNames = Field(
         description="Field with the raw sampling variances; for several responses one each, in the same order."

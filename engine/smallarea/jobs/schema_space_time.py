@@ -8,8 +8,20 @@ from pydantic import Field
 
 from smallarea.jobs.schema_hmc import CHAINS, FORM, SPATIAL_PRIOR, WARMUP, Form
 from smallarea.jobs.schema_parts import (
+    CONTIGUITY,
+    CSV,
+    DRAWS,
+    EXCEL,
+    GRAPH,
     IN,
+    INTERCEPT,
+    ISLANDS,
+    LEVEL,
     OUT,
+    RELIABILITY,
+    SEED,
+    TABLE_ID_FIELD,
+    TABLE_LAYER,
     Contiguity,
     IslandRule,
     Probability,
@@ -36,8 +48,8 @@ class FitSpaceTime(ReadingPolygons):
         "period. Where there is no row the model predicts.",
         json_schema_extra=IN,
     )
-    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
-    table_id_field: str | None = Field(None, description="Field of the table with the area ids; id_field if not given.")
+    table_layer: str | None = TABLE_LAYER
+    table_id_field: str | None = TABLE_ID_FIELD
     time: str = Field(
         description="Field of the table with the period: numbers (2021), dates (2021-03-31 or 2021-03), or texts, "
         "which are sorted with their numbers as numbers.",
@@ -64,7 +76,7 @@ class FitSpaceTime(ReadingPolygons):
         description="Numeric fields used as covariates: of the table, or of the polygons if it has no such field "
         "(constant in time).",
     )
-    intercept: bool = Field(True, description="Include an intercept.")
+    intercept: bool = INTERCEPT
     model: SpaceTimeModel = Field(
         "car_ar1",
         description="A spatial effect (car, leroux, bym2 or icar) times an autoregressive process in time; or stfh, a "
@@ -87,22 +99,20 @@ class FitSpaceTime(ReadingPolygons):
     chains: int = CHAINS
     warmup: int = WARMUP
     replicates: int = Field(200, ge=1, le=100_000, description="Replicates of the bootstrap (stfh).")
-    graph: str | None = Field(
-        None, description="Saved adjacency graph; built from the polygons if not given.", json_schema_extra=IN
-    )
-    contiguity: Contiguity = Field("queen", description="Contiguity rule if the graph is built here.")
-    islands: IslandRule = Field("own_component", description="Rule for areas without a neighbour.")
+    graph: str | None = GRAPH
+    contiguity: Contiguity = CONTIGUITY
+    islands: IslandRule = ISLANDS
     priors: dict[str, str] = Field(
         default_factory=dict,
         description="Priors by hyperparameter (sd_phi, rho, rho_time, sd_delta) on the standardised scale, for example "
         "rho_time=Uniform(-1, 1).",
     )
-    draws: int = Field(2000, ge=100, le=100_000, description="Posterior draws to return.")
+    draws: int = DRAWS
     min_ess: int = Field(
         1000, ge=100, le=100_000, description="Effective sample size to reach for each hyperparameter."
     )
-    level: Probability = Field(0.95, description="Coverage of the intervals.")
-    seed: int = Field(1, ge=0, description="Seed: the same seed gives the same result.")
+    level: Probability = LEVEL
+    seed: int = SEED
     solver: Solver = Field("auto", description="Linear algebra: sparse (compiled, qdldl, splu) or dense; auto chooses.")
     workers: int = Field(0, ge=0, description="Threads for the sampler; 0 takes what pays on this map and machine.")
     unmatched: Literal["error", "drop"] = Field(
@@ -119,12 +129,7 @@ class FitSpaceTime(ReadingPolygons):
         "error",
         description="Areas and periods without a covariate value: stop, or give them no estimate and list them.",
     )
-    reliability: str = Field(
-        "statcan",
-        description="Reliability preset (statcan, bps, bps_25_50, acs, samhsa_proportion) or the path of a JSON file "
-        "with one of your own.",
-        json_schema_extra={"path": "input_or_name"},
-    )
+    reliability: str = RELIABILITY
     output: str | None = Field(
         None,
         description="GeoPackage to write the estimates layer to, with its styles: one feature for each area and "
@@ -134,12 +139,8 @@ class FitSpaceTime(ReadingPolygons):
     report: str | None = Field(
         None, description="HTML report to write, with maps of each period.", json_schema_extra=OUT
     )
-    csv: str | None = Field(None, description="CSV file to write the estimates table to.", json_schema_extra=OUT)
-    excel: str | None = Field(
-        None,
-        description="Excel workbook to write: estimates, coefficients, diagnostics, what was left out, settings.",
-        json_schema_extra=OUT,
-    )
+    csv: str | None = CSV
+    excel: str | None = EXCEL
     posterior: str | None = Field(
         None,
         description="NetCDF file to write the posterior draws to (ArviZ layout; periods stand where responses do).",

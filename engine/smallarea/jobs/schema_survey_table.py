@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from smallarea.jobs.schema_parts import IN, OUT, FieldNames, ReadingPolygons, TaskParameters
+from smallarea.jobs.schema_parts import IN, OUT, TABLE_LAYER, FieldNames, ReadingPolygons, TaskParameters
 
 Unmatched = Literal["error", "keep"]
 
@@ -19,7 +19,7 @@ class ReadingTable(TaskParameters):
         "that GDAL reads.",
         json_schema_extra=IN,
     )
-    table_layer: str | None = Field(None, description="Layer or sheet name inside the table file.")
+    table_layer: str | None = TABLE_LAYER
     encoding: str | None = Field(
         None,
         description="Encoding of the text inside the table, for example latin-1. If not given, CSV is UTF-8, UTF-16 "

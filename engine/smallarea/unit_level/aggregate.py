@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from smallarea.errors import GeometryProblem, named
 from smallarea.io.planar import as_crs
 from smallarea.io.raster_grid import Grid, Tile
+from smallarea.results.posterior import PosteriorDraws
 from smallarea.unit_level.cell_shares import CellShares, Split
 
 if TYPE_CHECKING:
@@ -143,6 +144,25 @@ class AreaDraws:
                 f"with predictions: {named(partly)}."
             )
         return tuple(notes)
+
+    def posterior(self, response: str) -> PosteriorDraws:
+        """Return the draws in the form in which exceedance, ranks, benchmarks and scores take them.
+
+        Parameters
+        ----------
+        response : str
+            Name of the outcome.
+
+        Returns
+        -------
+        PosteriorDraws
+            Without coefficients and hyperparameters.
+        """
+        draws, areas = self.values.shape
+        unknown = np.full((areas, 1), np.nan)
+        return PosteriorDraws(
+            self.ids, (response,), (), self.values[:, :, None], np.empty((draws, 0, 1)), {}, unknown, unknown
+        )
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
         """Summarise the draws.

@@ -236,7 +236,8 @@ def fit_spde(
     notes: tuple[str, ...] = ()
     if mesh is None:
         say(0.0, "Making the mesh")
-        sizes = mesh_sizes(clusters.coordinates, prior.range_quantile(SHORT), prior.range_quantile(LONG))
+        ranges = prior.range_quantile(SHORT), prior.range_quantile(LONG)
+        sizes = mesh_sizes(clusters.coordinates, *ranges, region=region)
         mesh, notes = build_mesh(clusters.coordinates, sizes, crs=crs, region=region), sizes.notes
     model, centre, scale = _model(clusters, chosen, prior, Spde(mesh))
     rng = np.random.default_rng(seed)

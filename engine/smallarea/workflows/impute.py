@@ -199,7 +199,7 @@ def impute(
         read,
         {name: _printable(value) for name, value in call.items() if name not in ("output", "single", "report")},
         (*survey.warnings, *_warnings(imputations, single)),
-        (*survey.notes, *known.notes, *_notes(left_out, as_numbers), *imputed.notes),
+        (*survey.notes, *known.notes, *_notes(left_out, as_numbers, len(imputed.cells[0])), *imputed.notes),
     )
     _write(result, output, single, report, tell)
     return result
@@ -268,8 +268,10 @@ def _warnings(imputations: int, single: PathLike | None) -> list[str]:
     ]
 
 
-def _notes(left_out: int, as_numbers: Sequence[str]) -> list[str]:
+def _notes(left_out: int, as_numbers: Sequence[str], cells: int) -> list[str]:
     found = []
+    if not cells:
+        found.append("No answer is missing: the completed tables are all the same.")
     if left_out:
         found.append(f"{left_out} rows of the survey did not say their place in the design and were left out.")
     if as_numbers:

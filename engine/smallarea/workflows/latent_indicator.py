@@ -15,6 +15,7 @@ from smallarea.io import AtomicOutputs
 from smallarea.io.survey_table import SurveyTable, read_survey
 from smallarea.io.table_output import write_table
 from smallarea.io.workbook import write_workbook
+from smallarea.survey.latent.area_weights import area_weights
 from smallarea.survey.latent.bayes import draw_means, sample_posterior
 from smallarea.survey.latent.estimates import LatentEstimates, from_likelihood, from_posterior
 from smallarea.survey.latent.fit_measures import fit_measures
@@ -157,20 +158,22 @@ def latent_indicator(
     areas, without = read_areas_of_rows(survey, area_field)
     weights, design = read_weighting(survey, call)
     answers = make_answers(values, built.observed, weights)
+    effective = answers if weights is None else make_answers(values, built.observed, weights, effective=True)
+    own = None if areas is None or weights is None else area_weights(weights, areas)
     tell(10.0, "Fitting the model")
     priors = LatentPriors(loading_mean, loading_sd, path_sd, lkj, residual_prior)
     if method == "ml":
         estimates = from_likelihood(maximise(built, answers, design), level)
     else:
         posterior = sample_posterior(
-            built, answers, _start(built, answers),
+            built, effective, _start(built, answers),
             priors=priors, chains=chains, warmup=warmup, draws=draws, seed=seed, progress=within(tell, 10.0, 60.0),
         )  # fmt: skip
         estimates = from_posterior(posterior, level)
     measures = fit_measures(built, answers, estimates.theta)
     tell(60.0, "Scoring the respondents")
-    scored, variation = _scores(estimates, answers, areas)
-    drawn = _plausible(estimates, answers, areas, variation, imputations, seed, within(tell, 65.0, 90.0))
+    scored, variation = _scores(estimates, answers, areas, own)
+    drawn = _plausible(estimates, effective, areas, own, variation, imputations, seed, within(tell, 65.0, 90.0))
     result = LatentIndicatorResult(
         estimates,
         measures,
@@ -195,12 +198,14 @@ def _start(model: LatentModel, answers: Answers) -> MaximumLikelihood | None:
         return None
 
 
-def _scores(estimates: LatentEstimates, answers: Answers, areas: Codes | None) -> tuple[Vector, AreaVariation | None]:
+def _scores(
+    estimates: LatentEstimates, answers: Answers, areas: Codes | None, weights: Vector | None
+) -> tuple[Vector, AreaVariation | None]:
     """Return score and standard error of each factor side by side, and how factors vary between areas."""
     model, theta = estimates.model, estimates.theta
     of = evidence(model, theta, _means(model, theta, answers), answers.values)
-    variation = None if areas is None else area_variation(of, areas)
-    found = factor_scores(of, areas, variation)
+    variation = None if areas is None else area_variation(of, areas, weights=weights)
+    found = factor_scores(of, areas, variation, weights)
     pairs = np.stack([found.mean, np.sqrt(found.variance)], axis=2)
     return pairs.reshape(len(pairs), -1), variation
 
@@ -214,6 +219,7 @@ def _plausible(
     estimates: LatentEstimates,
     answers: Answers,
     areas: Codes | None,
+    weights: Vector | None,
     variation: AreaVariation | None,
     imputations: int,
     seed: int,
@@ -228,8 +234,8 @@ def _plausible(
         rng = np.random.default_rng(child)
         theta = estimates.draw(rng)
         of = evidence(model, theta, draw_means(answers, model.covariance(theta)[:p, :p], rng), answers.values)
-        own = None if areas is None else area_variation(of, areas, variation)
-        found.append(plausible_values(of, rng, areas, own))
+        own = None if areas is None else area_variation(of, areas, variation, weights)
+        found.append(plausible_values(of, rng, areas, own, weights))
     return np.stack(found)
 
 

@@ -105,7 +105,10 @@ def reading_notes(survey: SurveyTable, answers: Answers, call: Mapping[str, Any]
     if without:
         found.append(f"{without} respondents have no area; they are treated as one area more.")
     if call["method"] == "bayes" and call["weight"] is not None:
-        found.append("The weights count in the likelihood; the intervals of parameters do not know the design.")
+        found.append(
+            "The weights count in the likelihood, and add up to the effective number of respondents; of strata and "
+            "sampling units the intervals of parameters know nothing."
+        )
     if call["area_field"] is None:
         found.append(
             "No areas were named: scores are pulled towards the mean of all respondents, and so are the means of areas."

@@ -121,6 +121,20 @@ def test_sizes_follow_the_prior_and_the_data():
     assert build_mesh(where, coarse).inner.sum() == pytest.approx(500, rel=0.3)
 
 
+def test_a_wide_region_of_predictions_counts_for_the_limit():
+    where, wide = points(400), shapely.box(-20.0, -20.0, 20.0, 20.0)
+    sizes = mesh_sizes(where, 0.3, 2.0, region=wide, max_nodes=3_000)
+    assert build_mesh(where, sizes, region=wide).inner.sum() == pytest.approx(3_000, rel=0.2)
+
+
+def test_far_from_the_origin_the_mesh_is_as_good():
+    # Edges of a metre at coordinates of ten thousand kilometres.
+    where = 1e7 + 15.0 * points()
+    mesh = build_mesh(where, MeshSizes(1.0, 4.0, 12.0))
+    assert mesh.quality.min_angle > 12.0
+    np.testing.assert_allclose(mesh.projector(where) @ mesh.points, where, rtol=1e-14)
+
+
 def test_one_place_is_not_enough():
     with pytest.raises(GeometryProblem, match="two places"):
         mesh_sizes(np.zeros((5, 2)), 0.1, 1.0)

@@ -2,6 +2,7 @@
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from smallarea.errors import GeometryProblem
@@ -121,6 +122,17 @@ def test_the_interval_is_that_of_the_means(case):
     np.testing.assert_allclose(table["se"], area.values.std(axis=0, ddof=1))
     np.testing.assert_allclose(table["lower"], np.quantile(area.values, 0.05, axis=0))
     assert list(table["area"]) == ["x", "y", "z"]
+
+
+def test_the_draws_go_on_to_exceedance_and_scores(case):
+    from smallarea.results.scores import score
+
+    levels, draws, weight, predicted = case
+    area = collect(levels, draws, weight, predicted)["coarse"]
+    made = area.posterior("rate")
+    np.testing.assert_allclose(made.exceedance(0.5, "rate"), (area.values > 0.5).mean(axis=0))
+    scores = score(made, pd.Series(area.values.mean(axis=0), index=list(area.ids)))
+    np.testing.assert_allclose(scores["error"], 0.0, atol=1e-12)
 
 
 def test_areas_without_cells_and_without_people_are_named(case):

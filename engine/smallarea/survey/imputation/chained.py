@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,11 +129,12 @@ class ChainedEquations:
             If a column has fewer answers than there are columns.
         """
         table = np.column_stack([encoded.values, encoded.surroundings])
-        fewest = int((~np.isnan(encoded.values)).sum(axis=0).min())
+        answers = (~np.isnan(encoded.values)).sum(axis=0)
+        fewest = int(answers.min())
         if fewest < table.shape[1] + 2:
             raise ModelProblem(
-                f"A column has only {fewest} answers, too few for a regression on {table.shape[1] - 1} others. "
-                "Leave it out, or use method mvn or hotdeck."
+                f"{encoded.columns[int(answers.argmin())].name!r} has only {fewest} answers, too few for a regression "
+                f"on {table.shape[1] - 1} other columns. Leave it out, or use method mvn or hotdeck."
             )
         neighbours = min(self.neighbours, fewest)
         rows = np.flatnonzero(~np.isnan(table).all(axis=1))
@@ -156,24 +158,52 @@ def _turn(chain: MICEData, cycles: int) -> None:
 
 
 def _chain(encoded: EncodedTable, rows: NDArray[np.int64], neighbours: int, rng: np.random.Generator) -> MICEData:
+    table = np.column_stack([encoded.values, encoded.surroundings])[rows]
+    frame = pd.DataFrame(table, columns=[f"v{place}" for place in range(table.shape[1])])
+    # Later questions of a nominal variable's chain are put where earlier ones have one answer: they tell nothing of it.
+    owner = [column.variable for column in encoded.columns] + [-1] * encoded.surroundings.shape[1]
+    others = {
+        f"v{place}": [k for k in range(len(owner)) if k != place and (owner[k] != owner[place] or owner[k] < 0)]
+        for place in range(len(owner))
+    }
+    try:
+        chain = _linear_chain()(frame, k_pmm=neighbours, rng=rng)
+    except TypeError as problem:
+        raise EngineUnavailable(
+            'Method "chained" needs statsmodels 0.15 or newer: pip install --upgrade statsmodels.'
+        ) from problem
+    chain.others = others
+    return chain
+
+
+def _linear_chain() -> type[MICEData]:
+    """Return statsmodels' chained equations with design matrices from columns.
+
+    They are what its formulas give for sums of columns; reading formulas takes ten times as long as all else.
+    """
     try:
         from statsmodels.imputation.mice import MICEData
     except ImportError as problem:
         raise EngineUnavailable(
             'Method "chained" needs statsmodels 0.15 or newer: pip install "smallarea[survey]".'
         ) from problem
-    table = np.column_stack([encoded.values, encoded.surroundings])[rows]
-    frame = pd.DataFrame(table, columns=[f"v{place}" for place in range(table.shape[1])])
-    try:
-        chain = MICEData(frame, k_pmm=neighbours, rng=rng)
-    except TypeError as problem:
-        raise EngineUnavailable(
-            'Method "chained" needs statsmodels 0.15 or newer: pip install --upgrade statsmodels.'
-        ) from problem
-    # Later questions of a nominal variable's chain are put where earlier ones have one answer: they tell nothing of it.
-    owner = [column.variable for column in encoded.columns] + [-1] * encoded.surroundings.shape[1]
-    for place in range(len(encoded.columns)):
-        others = [f"v{k}" for k in range(len(owner)) if owner[k] != owner[place]]
-        if owner.count(owner[place]) > 1:
-            chain.set_imputer(f"v{place}", formula=" + ".join(others) or "1", k_pmm=neighbours)
-    return chain
+
+    class LinearChain(MICEData):
+        others: Mapping[str, list[int]]
+
+        def get_fitting_data(self, vname: str) -> tuple[Vector, Vector, dict, dict]:
+            rows = self.ix_obs[vname]
+            return self.data[vname].to_numpy()[rows], self._design(vname, rows), {}, {}
+
+        def get_split_data(self, vname: str) -> tuple[Vector, Vector, Vector, dict, dict]:
+            seen, lost = self.ix_obs[vname], self.ix_miss[vname]
+            answers = self.data[vname].to_numpy()[seen]
+            return answers[:, None], self._design(vname, seen), self._design(vname, lost), {}, {}
+
+        def _design(self, vname: str, rows: NDArray[np.int64]) -> Vector:
+            whole = self.data.to_numpy(dtype=float)
+            return np.column_stack(
+                [np.ones(len(rows)), whole[np.ix_(rows, np.array(self.others[vname], dtype=np.int64))]]
+            )
+
+    return LinearChain

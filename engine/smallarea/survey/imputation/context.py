@@ -168,7 +168,9 @@ def _effect(column: Vector, area: Codes, count: int) -> Vector | None:
     others = sizes[area] - known
     rest = sums[area] - filled
     total = between * (rest - others * mean)
-    return total / (between * others + within)
+    spread = between * others + within
+    # Without variation within areas, a respondent who is the only one of an area is told nothing of it.
+    return np.divide(total, spread, out=np.zeros(len(total)), where=spread > 0.0)
 
 
 def _check_full(frame: pd.DataFrame, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,4 +110,15 @@ def make_imputer(method: str, settings: Mapping[str, Any] | None = None) -> Impu
             f"Method {method!r} has no setting {', '.join(map(repr, unknown))}. "
             f"Its settings: {', '.join(factory.__dataclass_fields__) or 'none'}."
         )
+    _check_numbers(factory, given)
     return factory(**given)
+
+
+def _check_numbers(factory: type, given: Mapping[str, Any]) -> None:
+    """Refuse settings that are not numbers where they must be."""
+    hints = get_type_hints(factory)
+    for name, value in given.items():
+        wanted = hints[name]
+        whole = wanted in (int, int | None)
+        if (whole or wanted is float) and not (type(value) is int or (wanted is float and type(value) is float)):
+            raise JobProblem(f"{name} is {'a whole number' if whole else 'a number'}; got {value!r}.")

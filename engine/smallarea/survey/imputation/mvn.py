@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from smallarea.errors import JobProblem, ModelProblem, named
 from smallarea.survey.imputation.encoded import EncodedTable
+from smallarea.survey.imputation.matching import Match, apply_matches, learn_matches
 from smallarea.survey.imputation.method import Progress, Sampler
 from smallarea.survey.imputation.normal_em import RIDGE, NormalMode, normal_mode
 from smallarea.survey.imputation.normal_gibbs import NormalModel, Parameters, normal_model
@@ -59,12 +60,20 @@ class FittedNormal:
         return self.sampler(rng)(None)
 
     def sampler(self, rng: np.random.Generator) -> Sampler:
-        """See `Fitted`: parameters from the posterior, then cells given them."""
+        """See `Fitted`: parameters from the posterior, then cells given them; skewed ones as `matching` says."""
         parameters = self.draws[int(rng.integers(len(self.draws)))]
+        matches: tuple[Match, ...] | None = None
 
         def draw(rows: NDArray[np.int64] | None) -> Vector:
-            model, table = (self.model, self.table) if rows is None else (self.model.rows(rows), self.table[rows])
-            return model.fill(table, parameters, rng, self.sweeps)
+            nonlocal matches
+            if matches is None or rows is None:
+                whole = self.model.fill(self.table, parameters, rng, self.sweeps)
+                matches = learn_matches(self.model.encoded, whole, self.model.expectation(parameters), rng)
+                return whole if rows is None else whole[rows]
+            model = self.model.rows(rows)
+            table = model.fill(self.table[rows], parameters, rng, self.sweeps)
+            apply_matches(model.encoded, table, model.expectation(parameters), matches, rng)
+            return table
 
         return draw
 

@@ -6,6 +6,7 @@ m_a is mu. The missing cells of a row are drawn together from their exact condit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -140,6 +141,17 @@ class NormalModel:
             self._draw_scores(deviations, centre, precision, rng)
             draw_missing(self.groups, deviations, precision, rng.standard_normal(self.groups.n_cells))
         return deviations + centre
+
+    def expectation(self, parameters: Parameters) -> Callable[[Vector, int], Vector]:
+        """Return a function of a complete table (n, p) and a column: its mean given all other columns, shape (n,)."""
+        centre = self.centre(parameters)
+        precision = np.asarray(np.linalg.inv(parameters.covariance), dtype=float)
+
+        def expect(table: Vector, column: int) -> Vector:
+            pull: Vector = (table - centre) @ precision[:, column] / precision[column, column]
+            return table[:, column] - pull
+
+        return expect
 
     def _draw_scores(self, deviations: Vector, centre: Vector, precision: Vector, rng: np.random.Generator) -> None:
         """Draw the scores of observed categories, column by column, each given all other columns."""

@@ -32,7 +32,7 @@ Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # Rounds follow from how often a proposal is refused; the start is then forgotten but for a hundredth.
-_FEWEST_ROUNDS, _MOST_ROUNDS = 10, 40
+_FEWEST_ROUNDS, _MOST_ROUNDS = 8, 40
 _FORGOTTEN = 0.01
 _JEFFREYS = 0.5
 
@@ -146,7 +146,7 @@ def _of(blocks: OpenBlocks, chosen: NDArray[np.int64]) -> OpenBlocks:
 
 def _rounds(blocks: OpenBlocks) -> int:
     """Return the rounds: a proposal against which emptiness speaks is made and refused with probability p a."""
-    share = float((blocks.answered.sum(axis=0) / blocks.open.sum(axis=0)).max())
+    share = 1.0 - float(np.prod(1.0 - blocks.answered.sum(axis=0) / blocks.open.sum(axis=0)))
     needed = np.log(_FORGOTTEN) / np.log(share) if share < 1.0 else _MOST_ROUNDS
     return int(np.clip(np.ceil(needed), _FEWEST_ROUNDS, _MOST_ROUNDS))
 

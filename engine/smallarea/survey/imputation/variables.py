@@ -219,8 +219,8 @@ def _check_enough(present: pd.Series, name: str, rows: int) -> None:
         )
     if present.nunique() == 1:
         raise TableProblem(
-            f"Every answer of {name!r} is {present.iloc[0]!r}: a constant column tells nothing and needs no model. "
-            "Leave it out."
+            f"Every answer of {name!r} is {str(present.iloc[0])!r}: a constant column tells nothing and needs no "
+            "model. Leave it out."
         )
 
 

@@ -61,7 +61,7 @@ class Answers:
     values : ndarray, shape (n, p)
         Answers, NaN where missing.
     weights : ndarray, shape (n,)
-        Adding up to the number of rows with an answer.
+        Adding up to the number of rows with an answer, or to the effective number.
     patterns : tuple of Pattern
         Rows without any answer are in none.
     """
@@ -82,7 +82,9 @@ class Answers:
         return all(len(pattern.observed) == len(self.names) for pattern in self.patterns)
 
 
-def make_answers(values: Vector, names: Sequence[str], weights: Vector | None = None) -> Answers:
+def make_answers(
+    values: Vector, names: Sequence[str], weights: Vector | None = None, *, effective: bool = False
+) -> Answers:
     """Sort rows into patterns.
 
     Parameters
@@ -93,6 +95,9 @@ def make_answers(values: Vector, names: Sequence[str], weights: Vector | None = 
         Items.
     weights : ndarray, shape (n,), optional
         Sampling weights; scaled to add up to the number of rows with an answer.
+    effective : bool
+        Whether they add up to the effective number of rows, ``(sum w)^2 / sum w^2`` (Kish 1965), instead: a posterior
+        is then about as wide as the weights make it.
 
     Returns
     -------
@@ -110,7 +115,7 @@ def make_answers(values: Vector, names: Sequence[str], weights: Vector | None = 
     counts = asked.any(axis=1) & (given > 0.0)
     _check_items(values, asked & counts[:, None], names)
     scaled = np.where(counts, given, 0.0)
-    scaled *= counts.sum() / scaled.sum()
+    scaled *= scaled.sum() / (scaled**2).sum() if effective else counts.sum() / scaled.sum()
     patterns = tuple(
         _pattern(values, scaled, observed, rows)
         for observed, rows in group_rows(asked & counts[:, None])

@@ -12,7 +12,9 @@ area's scores would be pulled as well. So with areas the factors are given area 
 
     eta_i = alpha_area(i) + w_i,    alpha ~ N(0, T),    w ~ N(0, W),
 
-with T and W estimated by the EM algorithm, and respondents are pulled towards their own area only. What the answers say
+with T and W estimated by the EM algorithm, and respondents are pulled towards their own area only. With weights a
+respondent counts for the area's effect, and for W, as often as the weight says (pseudo-likelihood; Pfeffermann and
+others 1998); weights of an area add up to its effective number of respondents. What the answers say
 about eta is kept from the model, exp(-eta' J eta / 2 + h' eta) with J = Cov(eta | y)^{-1} - Phi^{-1} and
 h = Cov(eta | y)^{-1} E(eta | y): items measure the factors alike in all areas.
 
@@ -23,6 +25,8 @@ References
 ----------
 Mislevy, R. J. (1991). Randomization-based inference about latent variables from complex samples. Psychometrika 56,
 177-196.
+Pfeffermann, D., Skinner, C. J., Holmes, D. J., Goldstein, H. and Rasbash, J. (1998). Weighting for unequal selection
+probabilities in multilevel models. Journal of the Royal Statistical Society B 60, 23-40.
 Thomson, G. H. (1951). The Factorial Analysis of Human Ability. University of London Press.
 """
 
@@ -169,7 +173,9 @@ def negative_variances(model: LatentModel, theta: Vector) -> list[str]:
     return [name for name, value in zip(model.variables, np.diag(covariances), strict=True) if value < 0.0]
 
 
-def area_variation(of: Evidence, areas: Codes, start: AreaVariation | None = None) -> AreaVariation:
+def area_variation(
+    of: Evidence, areas: Codes, start: AreaVariation | None = None, weights: Vector | None = None
+) -> AreaVariation:
     """Estimate how factors vary between and within areas.
 
     Parameters
@@ -180,16 +186,19 @@ def area_variation(of: Evidence, areas: Codes, start: AreaVariation | None = Non
         Area of each respondent, 0 to D - 1.
     start : AreaVariation, optional
         Where to begin.
+    weights : ndarray, shape (n,), optional
+        How often each respondent counts (`area_weights`).
 
     Returns
     -------
     AreaVariation
-        By maximum likelihood.
+        By maximum likelihood; with weights by maximum pseudo-likelihood, areas counting alike.
     """
     now = start or AreaVariation(_FIRST_SHARE * of.prior, (1.0 - _FIRST_SHARE) * of.prior)
     scale = np.sqrt(np.outer(np.diag(of.prior), np.diag(of.prior)))
+    given = np.ones(len(areas)) if weights is None else weights
     for _ in range(_STEPS):
-        new = _em_step(of, areas, now)
+        new = _em_step(of, areas, now, given)
         change = max(np.abs((new.between - now.between) / scale).max(), np.abs((new.within - now.within) / scale).max())
         now = new
         if change < _SETTLED * _FIRST_SHARE:
@@ -197,16 +206,16 @@ def area_variation(of: Evidence, areas: Codes, start: AreaVariation | None = Non
     return now
 
 
-def _em_step(of: Evidence, areas: Codes, now: AreaVariation) -> AreaVariation:
+def _em_step(of: Evidence, areas: Codes, now: AreaVariation, weights: Vector) -> AreaVariation:
     part = _Given(of, now.within)
-    mean, spread = part.areas(areas, now.between)
+    mean, spread = part.areas(areas, now.between, weights)
     between = (np.einsum("ai,aj->ij", mean, mean) + spread.sum(axis=0)) / len(mean)
     pull = part.pull - np.eye(len(of.prior))  # (G, k, k)
     away = part.own + np.einsum("nij,nj->ni", pull[of.pattern], mean[areas])
     turned = np.einsum("nij,njk->nik", pull[of.pattern], spread[areas])
-    within = away.T @ away + np.einsum("nik,njk->ij", turned, pull[of.pattern])
-    within += np.einsum("g,gij->ij", np.bincount(of.pattern, minlength=len(part.covariance)), part.covariance)
-    return AreaVariation(0.5 * (between + between.T), 0.5 * (within + within.T) / len(of.pattern))
+    within = (away * weights[:, None]).T @ away + np.einsum("n,nik,njk->ij", weights, turned, pull[of.pattern])
+    within += np.einsum("g,gij->ij", np.bincount(of.pattern, weights, minlength=len(part.covariance)), part.covariance)
+    return AreaVariation(0.5 * (between + between.T), 0.5 * (within + within.T) / weights.sum())
 
 
 class _Given:
@@ -229,22 +238,25 @@ class _Given:
         self.pull = self.covariance @ self._precision
         self.own = np.einsum("nij,nj->ni", self.covariance[of.pattern], of.natural)
 
-    def areas(self, areas: Codes, between: Vector) -> tuple[Vector, Vector]:
+    def areas(self, areas: Codes, between: Vector, weights: Vector | None = None) -> tuple[Vector, Vector]:
         """Return mean and covariance of the areas' effects, shapes (D, k), (D, k, k)."""
+        given = np.ones(len(areas)) if weights is None else weights
         k, d = len(between), int(areas.max()) + 1
         said = self._precision - self._precision @ self.pull  # (G, k, k)
         counts = np.zeros((d, len(said)))
-        np.add.at(counts, (areas, self._of.pattern), 1.0)
+        np.add.at(counts, (areas, self._of.pattern), given)
         precision = np.einsum("dg,gij->dij", counts, said)
         weighted = np.stack(
-            [np.bincount(areas, column, minlength=d) for column in (self.own @ self._precision).T], axis=1
+            [np.bincount(areas, given * column, minlength=d) for column in (self.own @ self._precision).T], axis=1
         )
         spread = np.linalg.solve(np.eye(k) + between @ precision, np.broadcast_to(between, (d, k, k)))
         spread = 0.5 * (spread + spread.transpose(0, 2, 1))
         return np.einsum("dij,dj->di", spread, weighted), spread
 
 
-def factor_scores(of: Evidence, areas: Codes | None = None, variation: AreaVariation | None = None) -> FactorScores:
+def factor_scores(
+    of: Evidence, areas: Codes | None = None, variation: AreaVariation | None = None, weights: Vector | None = None
+) -> FactorScores:
     """Return means and variances of the factors given the answers.
 
     Parameters
@@ -255,6 +267,8 @@ def factor_scores(of: Evidence, areas: Codes | None = None, variation: AreaVaria
         Areas of the respondents.
     variation : AreaVariation, optional
         How factors vary between and within areas; belongs to `areas`.
+    weights : ndarray, shape (n,), optional
+        How often each respondent counts for the effect of the area (`area_weights`).
 
     Returns
     -------
@@ -265,7 +279,7 @@ def factor_scores(of: Evidence, areas: Codes | None = None, variation: AreaVaria
         part = _Given(of, of.prior)
         return FactorScores(part.own, np.einsum("gii->gi", part.covariance)[of.pattern])
     part = _Given(of, variation.within)
-    mean, spread = part.areas(areas, variation.between)
+    mean, spread = part.areas(areas, variation.between, weights)
     pull = part.pull[of.pattern]
     variance = np.einsum("gii->gi", part.covariance)[of.pattern]
     variance = variance + np.einsum("nij,njk,nik->ni", pull, spread[areas], pull, optimize=True)
@@ -273,7 +287,11 @@ def factor_scores(of: Evidence, areas: Codes | None = None, variation: AreaVaria
 
 
 def plausible_values(
-    of: Evidence, rng: np.random.Generator, areas: Codes | None = None, variation: AreaVariation | None = None
+    of: Evidence,
+    rng: np.random.Generator,
+    areas: Codes | None = None,
+    variation: AreaVariation | None = None,
+    weights: Vector | None = None,
 ) -> Vector:
     """Draw the factors of all respondents once.
 
@@ -283,7 +301,7 @@ def plausible_values(
         What the answers say.
     rng : numpy.random.Generator
         Source of randomness.
-    areas, variation
+    areas, variation, weights
         As for `factor_scores`.
 
     Returns
@@ -295,7 +313,7 @@ def plausible_values(
     part = _Given(of, of.prior if variation is None else variation.within)
     centre = part.own
     if areas is not None and variation is not None:
-        mean, spread = part.areas(areas, variation.between)
+        mean, spread = part.areas(areas, variation.between, weights)
         effects = mean + np.einsum("dij,dj->di", _root(spread), rng.standard_normal(mean.shape))
         centre = centre + np.einsum("nij,nj->ni", part.pull[of.pattern], effects[areas])
     noise = rng.standard_normal((n, k))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from known_latent_models import PUPILS, symmetric, with_moments
 from scipy import stats
+from smallarea.survey.design import survey_design
 from smallarea.survey.latent.bayes import draw_means, sample_posterior
 from smallarea.survey.latent.estimates import from_posterior
 from smallarea.survey.latent.maximum_likelihood import maximise
@@ -18,10 +19,12 @@ MODEL = "f =~ x1 + x2 + x3\ng =~ x4 + x5 + x6\nx1 ~~ x4"
 NAMES = tuple(f"x{i}" for i in range(1, 7))
 
 
-def answers(n=300, share=0.1, seed=3):
+def answers(n=300, share=0.2, seed=3):
+    """Two of the items have gaps, so that there are four patterns: the compiler takes its time for each."""
     rng = np.random.default_rng(seed)
     values = with_moments(symmetric(PUPILS)[:6, :6], n, seed) + np.arange(6)
-    values[rng.random(values.shape) < share] = np.nan
+    for item in (1, 3):
+        values[rng.random(n) < share, item] = np.nan
     return make_answers(values, NAMES)
 
 
@@ -84,15 +87,20 @@ def test_priors_are_on_the_scale_of_standardised_items():
 
 
 def test_the_posterior_agrees_with_maximum_likelihood():
-    """One factor of four items, a tenth missing: with many respondents priors hardly count."""
-    data = answers(2000)
-    values = data.values[:, [0, 1, 2, 3]]
+    """One factor of four items, gaps in two, unequal weights: with many respondents priors hardly count.
+
+    Weights that add up to the effective number make the posterior as wide as the errors of a sampling design.
+    """
+    values = answers(2000).values[:, [0, 1, 2, 3]]
+    weights = np.exp(0.8 * np.random.default_rng(9).standard_normal(len(values)))
     model = build_model("f =~ x1 + x2 + x3 + x4")
-    data = make_answers(values, model.observed)
-    found = maximise(model, data)
+    found = maximise(model, make_answers(values, model.observed, weights), survey_design(weights))
+    data = make_answers(values, model.observed, weights, effective=True)
+    assert data.weights.sum() == pytest.approx(weights.sum() ** 2 / (weights**2).sum(), rel=0.02)
     posterior = sample_posterior(model, data, found, priors=LatentPriors(), chains=1, warmup=200, draws=300, seed=1)
     errors = np.sqrt(np.diag(found.covariance))
     monte_carlo = posterior.flat.std(axis=0) / np.sqrt(posterior.ess)
     # The priors move a posterior by a fraction of its standard deviation at most; the rest is Monte Carlo error.
     assert np.all(np.abs(posterior.theta - found.theta) < 0.25 * errors + 4.0 * monte_carlo)
+    np.testing.assert_allclose(posterior.flat.std(axis=0), errors, rtol=0.25)  # 300 draws, 1,000 effective respondents
     assert from_posterior(posterior, 0.95).parameters["ess"].notna().sum() == len(model.names)

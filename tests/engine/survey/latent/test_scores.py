@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from smallarea.errors import ModelProblem
+from smallarea.survey.latent.area_weights import area_weights
 from smallarea.survey.latent.model import build_model
 from smallarea.survey.latent.scores import (
     AreaVariation,
@@ -133,3 +134,52 @@ def test_a_negative_variance_is_refused():
     theta[model.names.index("x2 ~~ x2")] = -0.1
     with pytest.raises(ModelProblem, match=r"'x2' .* Heywood"):
         evidence(model, theta, np.zeros(6), np.zeros((3, 6)))
+
+
+def test_a_weight_is_a_number_of_replicates(districts):
+    model, theta, areas, _, values = districts
+    values = values.copy()
+    values[np.random.default_rng(1).random(values.shape) < 0.1] = np.nan
+    counts = np.random.default_rng(2).integers(0, 4, len(areas))
+    rows = np.repeat(np.arange(len(areas)), counts)
+    weighted = evidence(model, theta, np.zeros(6), values)
+    replicated = evidence(model, theta, np.zeros(6), values[rows])
+    one = area_variation(weighted, areas, weights=counts.astype(float))
+    two = area_variation(replicated, areas[rows])
+    np.testing.assert_allclose(one.between, two.between, rtol=1e-9)
+    np.testing.assert_allclose(one.within, two.within, rtol=1e-9)
+    scores = factor_scores(weighted, areas, one, counts.astype(float))
+    again = factor_scores(replicated, areas[rows], two)
+    np.testing.assert_allclose(scores.mean[rows], again.mean, atol=1e-9)
+    np.testing.assert_allclose(scores.variance[rows], again.variance, atol=1e-9)
+
+
+def test_weights_of_an_area_add_up_to_its_effective_number():
+    areas = np.array([0, 0, 0, 1, 1, 2])
+    np.testing.assert_allclose(area_weights(np.full(6, 7.0), areas), 1.0)
+    found = area_weights(np.array([1.0, 1.0, 2.0, 0.0, 3.0, 0.0]), areas)
+    np.testing.assert_allclose(found, [2 / 3, 2 / 3, 4 / 3, 0.0, 1.0, 0.0])
+
+
+def test_weights_take_out_what_sampling_put_in():
+    """Those with more of f are sampled three times as often; weighted, areas have the level of their population."""
+    model, theta = known()
+    rng = np.random.default_rng(21)
+    truth = rng.multivariate_normal(np.zeros(2), 0.2 * model.covariance(theta)[6:, 6:], size=40)
+    everyone = np.repeat(np.arange(40), 200)
+    eta, values = simulated(model, theta, 8000, 22, truth[everyone])
+    chance = np.where(eta[:, 0] > truth[everyone, 0], 0.6, 0.2)
+    taken = rng.random(8000) < chance
+    areas, weights = everyone[taken], 1.0 / chance[taken]
+    of = evidence(model, theta, np.zeros(6), values[taken])
+    population = np.bincount(everyone, eta[:, 0]) / 200
+    error = {}
+    for name, w in (("weighted", area_weights(weights, areas)), ("not", None)):
+        variation = area_variation(of, areas, weights=w)
+        drawn = np.mean(
+            [plausible_values(of, np.random.default_rng(s), areas, variation, w)[:, 0] for s in range(10)], axis=0
+        )
+        error[name] = (np.bincount(areas, weights * drawn) / np.bincount(areas, weights) - population).mean()
+    # 40 areas of 80 respondents: the mean of their errors is known to about 0.02.
+    assert abs(error["weighted"]) < 0.06
+    assert error["not"] > abs(error["weighted"]) + 0.03
