@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.leaves import Gram, Solver, Spectrum, add, dot, evidence, weigh
 from smallarea.trees.moves import GROW, PRUNE, Stream, propose
 from smallarea.trees.structure import (

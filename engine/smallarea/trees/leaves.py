@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.structure import Integers, Vector
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.kernel import Bench, Forest, accept, log_ratio, shift_residual
 from smallarea.trees.leaves import Spectrum, dot, draw_leaves, evidence, fill_gram, weigh
 from smallarea.trees.moves import Stream, normal, uniform, whole

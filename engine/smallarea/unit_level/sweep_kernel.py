@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.kernel import Bench, Forest, place_all
 from smallarea.trees.moves import Stream
 from smallarea.trees.structure import Rules, find_leaf

@@ -5,8 +5,8 @@ import plain_trees as plain
 import pytest
 from scipy import stats
 from smallarea.convergence import convergence
-from smallarea.gmrf.kernels import compiled
 from smallarea.trees import Cuts, ForestTrace, TreePrior
+from smallarea.trees.compiling import compiled
 from smallarea.trees.kernel import log_ratio, place_all
 from smallarea.trees.specification import MOVES
 from smallarea.trees.state import (
