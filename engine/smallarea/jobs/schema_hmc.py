@@ -23,7 +23,7 @@ SPATIAL_PRIOR: Any = Field(
 )
 CHAINS: Any = Field(4, ge=1, le=16, description="For Hamiltonian Monte Carlo: chains, run side by side.")
 WARMUP: Any = Field(
-    500,
+    300,
     ge=50,
     le=100_000,
     description="For Hamiltonian Monte Carlo: warm-up steps of each chain, which are thrown away.",

@@ -68,7 +68,7 @@ def fit(
     form: Literal["auto", "density", "filter", "prior"] = "auto",
     spatial_prior: PathLike | SpatialPrior | None = None,
     chains: int = 4,
-    warmup: int = 500,
+    warmup: int = 300,
     tuning: float = 1.345,
     mse: Literal["auto", "analytic", "bootstrap"] = "auto",
     replicates: int = 200,

@@ -75,7 +75,7 @@ def fit_counts(
     priors: Mapping[str, str | Prior] | None = None,
     draws: int = 2000,
     chains: int = 4,
-    warmup: int = 500,
+    warmup: int = 300,
     level: float = 0.95,
     seed: int = 1,
     unmatched: Literal["error", "drop"] = "error",

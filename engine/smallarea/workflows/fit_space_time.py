@@ -75,7 +75,7 @@ def fit_space_time(
     form: Literal["auto", "density", "filter", "prior"] = "auto",
     spatial_prior: PathLike | SpatialPrior | None = None,
     chains: int = 4,
-    warmup: int = 500,
+    warmup: int = 300,
     replicates: int = 200,
     graph: PathLike | AreaGraph | None = None,
     contiguity: Literal["queen", "rook"] = "queen",

@@ -97,7 +97,7 @@ def sample_hmc(
     form: str = "auto",
     prior: SpatialPrior | None = None,
     chains: int = 4,
-    warmup: int = 500,
+    warmup: int = 300,
     draws: int = 2000,
     level: float = 0.95,
     seed: int = 1,
