@@ -11,14 +11,10 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from scipy import special
 
 from smallarea.areas import Areas, read_areas
-from smallarea.errors import JobProblem, OutputProblem, RasterProblem, named
+from smallarea.errors import JobProblem, OutputProblem, named
 from smallarea.io import AtomicOutputs, add_layer, check_suffix
-from smallarea.io.planar import as_crs, project
-from smallarea.io.raster_grid import Grid
-from smallarea.io.rasters import Band, RasterStack, band_names, grid_of
 from smallarea.unit_level import BartsimpPosterior
 from smallarea.unit_level.aggregate import AreaDraws, level_of
 from smallarea.unit_level.posterior_file import load_about, load_posterior
@@ -28,6 +24,7 @@ from smallarea.unit_level.surface import SurfaceDraws
 from smallarea.workflows.bartsimp_covariates import CodedStack, Coding, choose_bands, pick_band
 from smallarea.workflows.bartsimp_result import convergence_warnings
 from smallarea.workflows.record import silent, within
+from smallarea.workflows.surface_input import ModelDraws, bounds_of_cells, people_on, prediction_grid
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -177,16 +174,19 @@ def predict_surface(
     tell(0.0, "reading the posterior")
     drawn, about = load_posterior(posterior), _about(posterior)
     coding = Coding.read(about["coding"])
-    grid = _grid(about, paths, cell)
+    grid = prediction_grid(about, paths, cell)
     polygons = None if areas is None else read_areas(areas, layer=layer, id_field=id_field, crs=crs, repair=repair)
     levels = [] if polygons is None else [level_of(LAYER, polygons.ids, polygons.frame, grid)]
     region = None if not levels else shapely.union_all(levels[0].shapes)
     statistics = SurfaceStatistics(((1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0), tuple(thresholds))
     every = choose_bands(paths, (), tuple(coding.codes))
-    stack = CodedStack(grid, [pick_band(every, name) for name in coding.names], coding, *_reach(drawn))
-    with AtomicOutputs() as outputs, stack, _people(grid, population, population_band) as people:
+    values = drawn.clusters.covariates
+    stack = CodedStack(
+        grid, [pick_band(every, name) for name in coding.names], coding, values.min(axis=0), values.max(axis=0)
+    )
+    with AtomicOutputs() as outputs, stack, people_on(grid, population, population_band) as people:
         tell(5.0, "finding the cells")
-        bounds = _bounds(stack, about["crs"], region)
+        bounds = bounds_of_cells(stack, about["crs"], region)
         source = ModelDraws(SurfaceDraws(drawn, bounds, draws=draws, seed=seed), stack, about["transformation"])
         found = predict_cells(
             source, stack, crs=about["crs"], output=surface, outputs=outputs, statistics=statistics, levels=levels,
@@ -196,29 +196,6 @@ def predict_surface(
         result = _result(found, drawn, about, polygons, call, statistics, stack)
         _write(result, outputs, call, tell)
     return result
-
-
-class ModelDraws:
-    """Draws of the expected outcome on its own scale.
-
-    Parameters
-    ----------
-    surface : SurfaceDraws
-        Draws on the scale of the model.
-    stack : CodedStack
-        Counts cells beyond what clusters cover.
-    transformation : {'none', 'empirical_logit'}
-        Of the outcome in the fit; logits become shares, draw by draw.
-    """
-
-    def __init__(self, surface: SurfaceDraws, stack: CodedStack, transformation: str) -> None:
-        self._surface, self._stack, self._transformation = surface, stack, transformation
-
-    def draw(self, points: Vector, covariates: Vector) -> Vector:
-        """Return draws, shape (S, m), at points with the model's columns (m, columns)."""
-        self._stack.count_beyond(covariates)
-        drawn = self._surface.draw(points, covariates)
-        return np.asarray(special.expit(drawn)) if self._transformation == "empirical_logit" else drawn
 
 
 def _check(call: Mapping[str, Any], has_areas: bool) -> None:
@@ -248,63 +225,6 @@ def _about(posterior: PathLike) -> dict[str, Any]:
             f"{os.fspath(posterior)} does not say where its covariates came from. Write it with fit_bartsimp."
         )
     return about
-
-
-def _grid(about: Mapping[str, Any], rasters: Sequence[PathLike], cell: float | None) -> Grid:
-    """Return the grid of the fit; without one, that of the first raster."""
-    if about["grid"] is None:
-        return grid_of(rasters[0], cell)
-    if cell is not None:
-        raise JobProblem(
-            "The model was fitted with covariates of the cells of its grid, and is predicted on the same. Leave 'cell' "
-            "out, or fit with another."
-        )
-    crs, transform, height, width = about["grid"]
-    return Grid(crs, tuple(transform), height, width)
-
-
-def _reach(posterior: BartsimpPosterior) -> tuple[Vector, Vector]:
-    values = posterior.clusters.covariates
-    return values.min(axis=0), values.max(axis=0)
-
-
-def _people(grid: Grid, path: PathLike | None, band: str | None) -> RasterStack:
-    """Return the population on the grid; a stack of nothing where none is given."""
-    if path is None:
-        return RasterStack(grid, [])
-    names = band_names(path)
-    if band is None and len(names) > 1:
-        raise JobProblem(
-            f"{os.fspath(path)} has {len(names)} bands: {named(names, 20)}. Say which one (population_band)."
-        )
-    wanted = names[0] if band is None else band
-    if names.count(wanted) != 1:
-        raise RasterProblem(f"{os.fspath(path)} has no band {wanted!r}, or several. It has {named(names, 20)}.")
-    return RasterStack(grid, [Band(wanted, path, names.index(wanted) + 1, "count")])
-
-
-def _bounds(stack: RasterStack, crs: str, region: shapely.Geometry | None) -> tuple[float, float, float, float]:
-    """Box of the cells that can be predicted, in the working plane."""
-    grid = stack.grid
-    low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    west, south, east, north = (-np.inf, -np.inf, np.inf, np.inf) if region is None else region.bounds
-    # Centres of cells that a region touches lie up to a cell's diagonal outside its box.
-    reach = np.hypot(*np.abs(np.diff(grid.corner([0.0, 1.0], [0.0, 1.0]), axis=1)).ravel())
-    for tile in grid.tiles():
-        points = grid.centres(tile)
-        usable = ((points >= (west - reach, south - reach)) & (points <= (east + reach, north + reach))).all(axis=1)
-        if usable.any():
-            usable &= ~np.isnan(stack.read(tile)).any(axis=1)
-        if usable.any():
-            plane = points[usable] if as_crs(crs) == as_crs(grid.crs) else project(points[usable], grid.crs, crs)
-            low, high = np.minimum(low, plane.min(axis=0)), np.maximum(high, plane.max(axis=0))
-    if not np.isfinite(low).all():
-        raise RasterProblem(
-            "No cell of the grid has all covariates. Do the rasters overlap each other and the polygons?"
-        )
-    # A single row or column of cells has no width; the field's lattice needs some.
-    room = 1e-6 * max(float((high - low).max()), grid.cell_size)
-    return float(low[0] - room), float(low[1] - room), float(high[0] + room), float(high[1] + room)
 
 
 def _result(
