@@ -16,6 +16,8 @@ FloatArray = npt.NDArray[np.float64]
 _POINTS = 240
 # Prior and posterior are drawn up to these shares of the posterior's tails.
 _TAIL = 0.995
+# Ranges from here on are drawn in thousands.
+_LONG = 5000.0
 
 
 def place_chart(coordinates: FloatArray, values: FloatArray) -> Picture:
@@ -41,6 +43,8 @@ def place_chart(coordinates: FloatArray, values: FloatArray) -> Picture:
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xticks([])
     axes.set_yticks([])
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
     bar = figure.colorbar(points, ax=axes, orientation="horizontal", fraction=0.04, pad=0.04, extend="both")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=MUTED, length=2)
@@ -66,6 +70,11 @@ def fitted_chart(observed: FloatArray, fitted: FloatArray) -> Picture:
     return as_svg(figure)
 
 
+def range_unit(spatial_range: FloatArray) -> float:
+    """Return the unit in which ranges are drawn: thousands where they are long, such as kilometres for metres."""
+    return 1000.0 if float(np.median(spatial_range)) >= _LONG else 1.0
+
+
 def field_charts(prior: PcPrior, spatial_range: FloatArray, sd: FloatArray) -> tuple[Picture, Picture]:
     """Prior and posterior of the field's range and standard deviation.
 
@@ -80,10 +89,12 @@ def field_charts(prior: PcPrior, spatial_range: FloatArray, sd: FloatArray) -> t
     -------
     tuple of Picture
     """
+    unit = range_unit(spatial_range)
     r = np.linspace(0.0, float(np.quantile(spatial_range, _TAIL)), _POINTS)[1:]
     s = np.linspace(0.0, float(np.quantile(sd, _TAIL)), _POINTS)
     of_range = prior.range_rate / r**2 * np.exp(-prior.range_rate / r)
     of_sd = prior.sd_rate * np.exp(-prior.sd_rate * s)
     # Ranges are draws from a grid of log range, so they are smoothed there.
     smooth = stats.gaussian_kde(np.log(spatial_range))(np.log(r)) / r
-    return prior_and_posterior(r, of_range, smooth), prior_and_posterior(s, of_sd, stats.gaussian_kde(sd)(s))
+    drawn = prior_and_posterior(r / unit, unit * of_range, unit * smooth)
+    return drawn, prior_and_posterior(s, of_sd, stats.gaussian_kde(sd)(s))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smallarea._version import __version__
-from smallarea.report.bartsimp_figures import field_charts, fitted_chart, place_chart
+from smallarea.report.bartsimp_figures import field_charts, fitted_chart, place_chart, range_unit
 from smallarea.report.formatting import count, fixed, level_percent, percent, plural, setting, significant
 from smallarea.report.page import write_page
 from smallarea.workflows.bartsimp_comparison import LABELS
@@ -81,6 +81,7 @@ def render_bartsimp(result: FitBartsimpResult, *, written: datetime | None = Non
         hyperparameters=_hyperparameters(result),
         level=level_percent(result.settings["level"]),
         field=charts,
+        thousands=has_field and range_unit(posterior.range) > 1.0,
         covariates=_covariates(result),
         n_covariates=len(result.covariates),
         most=_MOST_COVARIATES,
@@ -105,7 +106,7 @@ def _lead(result: FitBartsimpResult) -> str:
 
 def _tiles(result: FitBartsimpResult) -> list[tuple[str, str]]:
     summary = result.summary
-    found = [(count(summary["n_clusters"]), "clusters"), (significant(summary["mean_outcome"]), "mean outcome")]
+    found = [(count(summary["n_clusters"]), "clusters")]
     if "range" in summary:
         found.append((significant(summary["range"]), "median range of the field"))
     return [
