@@ -10,9 +10,9 @@ import numpy as np
 
 from smallarea._version import __version__
 from smallarea.report.bartsimp_figures import field_charts, fitted_chart, place_chart, range_unit
+from smallarea.report.cluster_model_words import LABELS
 from smallarea.report.formatting import count, fixed, level_percent, percent, plural, setting, significant
 from smallarea.report.page import write_page
-from smallarea.workflows.bartsimp_comparison import LABELS
 
 if TYPE_CHECKING:
     from jinja2 import Template

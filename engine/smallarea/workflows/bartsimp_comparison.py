@@ -10,6 +10,7 @@ import pandas as pd
 
 from smallarea.errors import ModelProblem
 from smallarea.gmrf.mesh import build_mesh, mesh_sizes
+from smallarea.report.cluster_model_words import LABELS
 from smallarea.unit_level import BartsimpSettings, Clusters, sample_bartsimp
 from smallarea.unit_level.cross_validation import ClusterPosterior, cross_validate
 from smallarea.unit_level.folds import block_folds, cluster_folds
@@ -19,14 +20,6 @@ from smallarea.unit_level.spde_linear import LONG, SHORT, SpdeSettings, fit_spde
 
 Progress = Callable[[float, str], None]
 Fitter = Callable[[Clusters, int], ClusterPosterior]
-
-# Names of the models as the tables and reports show them.
-LABELS = {
-    "bartsimp": "BARTSIMP: trees and field",
-    "bart": "BART: trees alone",
-    "spde": "linear model and field",
-    "spde0": "field alone",
-}
 
 
 @dataclass(frozen=True)
