@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,6 @@ from smallarea.unit_level.sampler import prepare
 Vector = NDArray[np.float64]
 # By clusters: times the yardstick (exact, reduced), and seconds of four chains of 4,000 sweeps on two cores.
 BARS = {250: (50.0, 50.0, 5.0), 1584: (200.0, 1000.0, 120.0)}
-TREES = 20
 TIMED_SWEEPS = 200
 
 
@@ -38,26 +38,35 @@ def survey(n: int, seed: int = 1) -> Clusters:
     return Clusters.from_rows(y, cluster, points[cluster], x[cluster])
 
 
-def yardstick(clusters: Clusters, repeats: int) -> float:
-    """Seconds of a sweep that evaluates the dense density of present and proposed tree for each of 20 trees.
+def yardstick(clusters: Clusters, settings: BartsimpSettings, repeats: int) -> float:
+    """Seconds of a sweep of as many proposals, each judged by a dense n x n density.
 
-    It is given the field's covariance for nothing; leaf draws and hyperparameters come on top and are left out too.
+    A tree takes one density for what it is and one a proposal; standard deviations and ranges take one a proposal, the
+    latter with new correlations. Draws of leaves and everything else are left out.
     """
     n = clusters.n
-    noise = 0.25 * matern_correlation(distances(clusters.coordinates), 0.4) + np.diag(1.4 / clusters.sizes)
+    between = distances(clusters.coordinates)
+    known = matern_correlation(between, 0.4)
     member = np.eye(4)[np.arange(n) % 4]
     y = clusters.means - clusters.mean
 
-    def density() -> float:
-        factor = linalg.cholesky(noise + 0.1 * member @ member.T, lower=True, check_finite=False)
+    def density(correlation: Vector) -> float:
+        covariance = 0.25 * correlation + np.diag(1.4 / clusters.sizes) + 0.1 * member @ member.T
+        factor = linalg.cholesky(covariance, lower=True, check_finite=False)
         half = linalg.solve_triangular(factor, y, lower=True, check_finite=False)
         return float(-np.log(np.diag(factor)).sum() - 0.5 * half @ half)
 
-    density()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        density()
-    return 2 * TREES * (time.perf_counter() - start) / repeats
+    def timed(work: Callable[[], float]) -> float:
+        work()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            work()
+        return (time.perf_counter() - start) / repeats
+
+    trees = settings.trees
+    plain = trees.trees * (1 + trees.attempts) + 2 * settings.walks
+    moved = settings.range_moves_of(n)
+    return plain * timed(lambda: density(known)) + moved * timed(lambda: density(matern_correlation(between, 0.41)))
 
 
 def seconds_a_sweep(clusters: Clusters, settings: BartsimpSettings) -> float:
@@ -74,7 +83,7 @@ def seconds_a_sweep(clusters: Clusters, settings: BartsimpSettings) -> float:
 def compare(n: int, rank: int) -> bool:
     """Print times of a sweep: yardstick, exact, reduced."""
     clusters = survey(n)
-    dense = yardstick(clusters, 20 if n < 1000 else 3)
+    dense = yardstick(clusters, paper_settings(), 20 if n < 1000 else 3)
     exact = seconds_a_sweep(clusters, paper_settings())
     less, most_reduced, most_seconds = BARS.get(n, (0.0, 0.0, np.inf))
     whole = 4 * 4000 * exact / 2

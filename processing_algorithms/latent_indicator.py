@@ -15,7 +15,7 @@ from .survey_table_input import SurveyTableAlgorithm
 _CHOICES = ("method", "lonely_psu")
 _ONLY_BAYES_DECIMALS = ("loading_mean", "loading_sd", "path_sd", "lkj")
 _WHOLE = ("imputations", "chains", "warmup", "draws", "seed")
-_OUTPUTS = ("OUTPUT", "SCORES", "CSV", "EXCEL")
+_OUTPUTS = ("OUTPUT", "SCORES", "CSV", "EXCEL", "REPORT")
 
 
 class LatentIndicator(SurveyTableAlgorithm):
@@ -51,7 +51,7 @@ class LatentIndicator(SurveyTableAlgorithm):
     SEVERAL = frozenset(("strata", "psu"))
     LAYER_INPUTS = ("TABLE",)
     LAYER_OUTPUTS = ("output", "scores")
-    FILE_OUTPUTS = ("csv", "excel")
+    FILE_OUTPUTS = ("csv", "excel", "report")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_RESPONDENTS": ("n_respondents", "Respondents"),
         "N_ITEMS": ("n_items", "Items"),
@@ -80,6 +80,7 @@ class LatentIndicator(SurveyTableAlgorithm):
             make.own_text("file_area_field", "File: field with the areas", one),
             make.own_text("file_weight", "File: weights", one),
             make.choice("method", "Method"),
+            make.text("ordinal", "Ordinal items (separated by semicolons)"),
         )
         self.add_advanced(
             make.file("model_file", "Model: a text file with it", "Text (*.txt *.lav);;All files (*)"),
@@ -108,6 +109,7 @@ class LatentIndicator(SurveyTableAlgorithm):
             make.layer_output("output", "Plausible values", vector, optional=True),
             make.layer_output("scores", "Scores", vector, optional=True, by_default=False),
             make.file_output("excel", "Excel workbook", "Excel workbooks (*.xlsx)", by_default=True),
+            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
         )
         self.add_advanced(make.file_output("csv", "Parameters as a CSV table", "CSV files (*.csv)"))
 
@@ -121,6 +123,7 @@ class LatentIndicator(SurveyTableAlgorithm):
         if path and not Path(path).is_file():
             raise InputProblem(f"{self.label('model_file')}: there is no file '{path}'.")
         self.check_table_fields(parameters, context, "fpc", self._fpc(parameters, context))
+        self.check_table_fields(parameters, context, "ordinal", self._ordinal(parameters, context))
         if self.parameterAsEnumString(parameters, "METHOD", context) == "bayes":
             given = [name for name in ("strata", "psu") if name in self.named_fields(parameters, context)]
             if given or self._fpc(parameters, context):
@@ -133,6 +136,9 @@ class LatentIndicator(SurveyTableAlgorithm):
         for name in self.LAYER_OUTPUTS:
             check_geopackage(parameters.get(key(name)), self.label(name))
         self.needs_one_of(parameters, _OUTPUTS, "Nothing would be written.")
+
+    def _ordinal(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
+        return parse_list(self.parameterAsString(parameters, "ORDINAL", context))
 
     def _fpc(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
         return parse_list(self.parameterAsString(parameters, "FPC", context))
@@ -151,6 +157,7 @@ class LatentIndicator(SurveyTableAlgorithm):
             **{name: self.parameterAsInt(parameters, key(name), context) for name in _WHOLE},
             "nest": self.parameterAsBoolean(parameters, "NEST", context),
             "level": self.parameterAsDouble(parameters, "LEVEL", context),
+            "ordinal": self._ordinal(parameters, context),
             "fpc": [names.get(field, field) for field in self._fpc(parameters, context)],
         }
         if method == "bayes":

@@ -82,6 +82,16 @@ def test_a_layer_and_a_file_give_the_same(run, survey, survey_file, tmp_path):
     assert {row["dist"] for row in two} == {f"0{area}" for area in range(10)}
 
 
+def test_ordinal_items_and_a_report(run, tmp_path):
+    path = tmp_path / "answers.csv"
+    rows = [(row[0], row[1], None if row[2] is None else int(row[2] > 2.5), *row[3:]) for row in _respondents()]
+    lines = [",".join("" if value is None else str(value) for value in row) for row in rows]
+    path.write_text("\n".join([",".join(FIELDS), *lines]), encoding="utf-8")
+    found = run(TABLE_FILE=str(path), ORDINAL="x1", FILE_AREA_FIELD="dist", REPORT=str(tmp_path / "report.html"))
+    assert "Residual correlations" in (tmp_path / "report.html").read_text()
+    assert found["SRMR"] < 0.2
+
+
 def test_a_model_in_a_file(run, survey, tmp_path):
     path = tmp_path / "model.txt"
     path.write_text(MODEL, encoding="utf-8")
@@ -94,6 +104,7 @@ def test_a_model_in_a_file(run, survey, tmp_path):
         ({"MODEL": ""}, "Model: write it"),
         ({"AREA_FIELD": "nothing"}, "no field 'nothing'"),
         ({"FPC": "nothing"}, "no field 'nothing'"),
+        ({"ORDINAL": "nothing"}, "no field 'nothing'"),
         ({"METHOD": "bayes", "PSU": ["x1"]}, "bayes takes the weights only"),
         ({"LEVEL": 1.0}, "between 0 and 1"),
         ({"TABLE": None}, "one of them"),

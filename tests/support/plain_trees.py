@@ -169,7 +169,9 @@ def proposals(kind, tree, counts):
             low, high = fitting(tree, path, ranges)[v]
             for new in range(max(low, cut - reach), min(high, cut + reach + 1)):
                 if new != cut:
-                    offer(put(tree, path, (v, new, *below)), 1 / len(inner) / (2 * reach))
+                    m = abs(new - cut)
+                    size = math.log((m + 1) / m) / math.log(reach + 1)
+                    offer(put(tree, path, (v, new, *below)), size / 2 / len(inner))
     else:
         pairs = [p for p in inner if p]
         for path in pairs:

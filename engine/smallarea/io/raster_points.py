@@ -17,6 +17,8 @@ Missing = Literal["error", "drop", "nearest"]
 
 # Cells around a point in which a value is looked for, if nothing else is said.
 REACH_CELLS = 2.0
+# Points whose surroundings are looked through together.
+_TOGETHER = 100
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def sample_points(
     filled = np.zeros(len(points), dtype=bool)
     if missing == "nearest" and lacking.any():
         wanted = np.flatnonzero(lacking)
-        found = _nearest(stack, points[wanted], REACH_CELLS * stack.grid.cell_size if reach is None else reach)
+        far = REACH_CELLS * stack.grid.cell_size if reach is None else reach
+        parts = np.array_split(points[wanted], -(-len(wanted) // _TOGETHER))
+        found = np.vstack([_nearest(stack, part, far) for part in parts])
         values[wanted] = found
         filled[wanted] = ~np.isnan(found).any(axis=1)
         notes.append(f"{int(filled.sum())} took the nearest cell with data")

@@ -37,6 +37,12 @@ class LatentIndicator(TaskParameters):
         description="ml: maximum likelihood, with every answer of respondents who left some out. bayes: the posterior, "
         "by Hamiltonian Monte Carlo with the factors integrated out.",
     )
+    ordinal: FieldNames = Field(
+        default_factory=list,
+        description="Items that are categories in order, or yes and no: a normal variable behind each is drawn (its "
+        "correlations are polychoric), the model is fitted to several draws by ml, and Rubin's rules put them "
+        "together. Without it items are taken as numbers.",
+    )
     area_field: str | None = Field(
         None,
         description="Field with the area ids. With it factors vary between areas, and a respondent is pulled towards "
@@ -103,5 +109,11 @@ class LatentIndicator(TaskParameters):
     excel: str | None = Field(
         None,
         description="Excel workbook to write: parameters, effects, fit, residual correlations, areas, settings.",
+        json_schema_extra=OUT,
+    )
+    report: str | None = Field(
+        None,
+        description="Report to write (HTML): loadings with intervals, effects, fit, residual correlations, what the "
+        "scores are worth, means of areas.",
         json_schema_extra=OUT,
     )

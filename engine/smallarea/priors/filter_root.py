@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from jax import Array
 
 Vector = NDArray[np.float64]
-
-# Below every eigenvalue: a cut that leaves nothing to the polynomial.
-NOTHING_LEFT = -2.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def filter_root(prior: SpatialPrior, graph: AreaGraph, dtype: str, *, every_mode
     settings = FilterSettings(prior.settings.get("degree"), prior.settings.get("cut"))  # type: ignore[arg-type]
     coefficients = jnp.asarray(_checked_table(prior, settings), dtype=dtype)
     form = spectral_form(prior.family.name, graph)
-    values, vectors = leading_modes(form.matrix, NOTHING_LEFT if every_mode else settings.cut)
+    values, vectors = _all_modes(form.matrix) if every_mode else leading_modes(form.matrix, settings.cut)
     constants = values >= 1.0 - 1e-10
     vectors[:, constants] = _constant_first(vectors[:, constants], form.scale)
     exact, modes = jnp.asarray(values > settings.cut), jnp.asarray(vectors, dtype=dtype)
@@ -171,6 +169,12 @@ def filter_root(prior: SpatialPrior, graph: AreaGraph, dtype: str, *, every_mode
         return jnp.sqrt(factor) * _series(coefficients, r)[0]
 
     return FilterRoot(modes, jnp.asarray(form.scale, dtype=dtype), gains, rest, middle)
+
+
+def _all_modes(matrix: sp.csr_array) -> tuple[Vector, Vector]:
+    """Return eigenvalues, falling, and eigenvectors."""
+    values, vectors = scipy.linalg.eigh(matrix.toarray())
+    return np.minimum(values[::-1], 1.0), vectors[:, ::-1].copy()
 
 
 def _constant_first(modes: Vector, scale: Vector) -> Vector:

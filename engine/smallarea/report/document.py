@@ -104,7 +104,7 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
         "reliability": result.reliability,
         "dropped": tables.dropped_groups(result.dropped),
         "graph": tables.graph_rows(result.graph) if result.graph is not None else [],
-        "layer": _layer_rows(result),
+        "layer": [*_layer_rows(result), *_missing_rows(result)],
         "repairs": list(result.areas.repairs) if result.areas is not None else [],
         "call": [(str(k), setting(v)) for k, v in result.call.items() if v is not None and v != [] and v != {}],
         "versions": [(str(k), str(v)) for k, v in result.versions.items()],
@@ -262,6 +262,22 @@ def _layer_rows(result: FitResult) -> list[tuple[str, str]]:
         ("Coordinate reference system", str(getattr(crs, "name", crs)) if crs is not None else "none given"),
     ]
     return [row for row in rows if row[1]]
+
+
+def _missing_rows(result: FitResult) -> list[tuple[str, str]]:
+    """Return what missing answers cost direct estimates of an imputed survey, from their fields fmi_NAME."""
+    named = result.call.get("direct") or ()
+    frame = result.areas.frame if result.areas is not None else None
+    rows = []
+    for name in [named] if isinstance(named, str) else named:
+        if frame is None or f"fmi_{name}" not in frame.columns:
+            continue
+        values = [v for v in map(as_number, frame[f"fmi_{name}"]) if v == v]
+        if values:
+            middle, most = sorted(values)[len(values) // 2], max(values)
+            text = f"{percent(middle)} in the area in the middle, {percent(most)} at most; it is in the variances"
+            rows.append((f"Fraction of missing information, {name}", text))
+    return rows
 
 
 def _timings(result: FitResult) -> list[dict[str, str]]:

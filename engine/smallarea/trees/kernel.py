@@ -1,4 +1,4 @@
-"""One sweep over the trees: proposals with leaves (and field) integrated out, then joint draws of the leaves."""
+"""State of all trees, and proposals for one of them with leaves (and field) integrated out: compiled loops."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.gmrf.kernels import compiled
-from smallarea.trees.leaves import Gram, Solver, Spectrum, add, dot, draw_leaves, evidence, fill_gram, weigh
-from smallarea.trees.moves import GROW, PRUNE, Stream, normal, propose, uniform
+from smallarea.trees.compiling import compiled
+from smallarea.trees.leaves import Gram, Solver, Spectrum, add, dot, evidence, weigh
+from smallarea.trees.moves import GROW, PRUNE, Stream, propose
 from smallarea.trees.structure import (
+    FREE,
     LEFT,
     RIGHT,
+    VARIABLE,
     Integers,
     Ranges,
     Rules,
@@ -38,6 +40,21 @@ class Forest(NamedTuple):
     sums: Vector
     residual: Vector
     q: Vector
+
+
+class Group(NamedTuple):
+    """Trees whose leaves are integrated out together with those of the tree that is proposed.
+
+    ``order`` (trees,) is for drawing them; ``tree`` and ``leaf`` (others,) list their leaves; ``at`` (trees, slots)
+    finds a leaf in that list; ``cross`` and ``new_cross`` (slots, others): C' Lambda C between the tree and them.
+    """
+
+    order: Integers
+    tree: Integers
+    leaf: Integers
+    at: Integers
+    cross: Vector
+    new_cross: Vector
 
 
 class Bench(NamedTuple):
@@ -66,6 +83,7 @@ class Bench(NamedTuple):
     sums: Vector
     weighted: Vector
     counts: NDArray[np.int64]
+    group: Group
 
 
 @compiled
@@ -111,19 +129,12 @@ def place_all(forest: Forest, bench: Bench, spectrum: Spectrum) -> None:
 
 
 @compiled
-def _shift_residual(forest: Forest, t: int, leaves: Integers, count: int, sign: float) -> None:
+def shift_residual(forest: Forest, t: int, leaves: Integers, count: int, sign: float) -> None:
     """Add the tree to the residual (+1) or subtract it (-1)."""
     for i in range(forest.place.shape[1]):
         forest.residual[i] += sign * forest.values[t, forest.place[t, i]]
     for i in range(count):
         add(forest.q, forest.sums[t, leaves[i]], sign * forest.values[t, leaves[i]])
-
-
-@compiled
-def _add_base(linear: Vector, place: Integers, forest: Forest, spectrum: Spectrum) -> None:
-    """Add the part of h that comes from the diagonal of Lambda; entries of ``linear`` are there already."""
-    for i in range(len(place)):
-        linear[place[i]] += spectrum.base[0] * spectrum.sizes[i] * forest.residual[i]
 
 
 @compiled
@@ -190,9 +201,12 @@ def _sum_new_leaves(
 
 
 @compiled
-def _fill_new_gram(forest: Forest, t: int, count: int, changed: int, bench: Bench, spectrum: Spectrum) -> None:
+def _fill_new_gram(
+    forest: Forest, t: int, count: int, changed: int, partners: int, others: int, bench: Bench, spectrum: Spectrum
+) -> None:
     """Write A and h of the proposed tree; entries between leaves that it leaves alone are taken over."""
     new, old = bench.new_gram, bench.gram
+    cross = bench.group.new_cross
     for j in range(len(bench.is_touched)):
         bench.is_touched[j] = False
     for i in range(changed):
@@ -202,6 +216,8 @@ def _fill_new_gram(forest: Forest, t: int, count: int, changed: int, bench: Benc
         if bench.is_touched[a]:
             continue
         new.linear[a] = old.linear[a]
+        for m in range(others):
+            cross[a, m] = bench.group.cross[a, m]
         for m in range(count):
             b = bench.new_leaves[m]
             if not bench.is_touched[b]:
@@ -216,14 +232,21 @@ def _fill_new_gram(forest: Forest, t: int, count: int, changed: int, bench: Benc
             new.matrix[a, b] = value
             new.matrix[b, a] = value
         new.matrix[a, a] += spectrum.base[0] * bench.sizes[a]
+        for m in range(others):
+            cross[a, m] = dot(bench.weighted, forest.sums[bench.group.tree[m], bench.group.leaf[m]])
     if spectrum.base[0] != 0.0:
         for i in range(len(bench.place)):
-            if bench.is_touched[bench.place[i]]:
-                new.linear[bench.place[i]] += spectrum.base[0] * spectrum.sizes[i] * forest.residual[i]
+            a = bench.place[i]
+            if bench.is_touched[a]:
+                share = spectrum.base[0] * spectrum.sizes[i]
+                new.linear[a] += share * forest.residual[i]
+                for m in range(partners):
+                    u = bench.group.order[m]
+                    cross[a, bench.group.at[u, forest.place[u, i]]] += share
 
 
 @compiled
-def _accept(forest: Forest, t: int, count: int, changed: int, bench: Bench) -> None:
+def accept(forest: Forest, t: int, count: int, changed: int, others: int, bench: Bench) -> None:
     """Take the proposed tree over."""
     for j in range(len(bench.nodes)):
         for field in range(bench.nodes.shape[1]):
@@ -239,6 +262,8 @@ def _accept(forest: Forest, t: int, count: int, changed: int, bench: Bench) -> N
         a = bench.new_leaves[i]
         bench.leaves[i] = a
         bench.gram.linear[a] = bench.new_gram.linear[a]
+        for m in range(others):
+            bench.group.cross[a, m] = bench.group.new_cross[a, m]
         for m in range(count):
             b = bench.new_leaves[m]
             bench.gram.matrix[a, b] = bench.new_gram.matrix[a, b]
@@ -246,17 +271,23 @@ def _accept(forest: Forest, t: int, count: int, changed: int, bench: Bench) -> N
 
 @compiled
 def log_ratio(
-    forest: Forest, t: int, kind: int, current: float, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream
-) -> tuple[float, int, int, float]:
+    forest: Forest, t: int, kind: int, partners: int, others: int, current: float, bench: Bench, rules: Rules,
+    spectrum: Spectrum, stream: Stream,
+) -> tuple[float, int, int, float]:  # fmt: skip
     """Propose a tree into ``bench`` and return its log acceptance ratio (-inf if it cannot be).
 
-    ``current`` is the log of prior density times evidence of tree t as it is. Also returned: leaves, leaves changed,
-    and the same log for the proposal.
+    ``current`` is the log of prior density times evidence of tree t as it is; ``others`` leaves of ``partners`` trees
+    are integrated out with it. Also returned: leaves, leaves changed, and the same log for the proposal.
     """
+    # Slots fill from the front, so what a move can touch lies before the second slot after the last that is used.
+    used = 0
     for j in range(len(bench.nodes)):
         for field in range(bench.nodes.shape[1]):
             bench.nodes[j, field] = forest.nodes[t, j, field]
-    target, log_q = propose(kind, bench.nodes, bench.ranges, rules, stream)
+        if bench.nodes[j, VARIABLE] != FREE:
+            used = j + 1
+    nodes = bench.nodes[: min(used + 2, len(bench.nodes))]
+    target, log_q = propose(kind, nodes, bench.ranges, rules, stream)
     if target < 0:
         return -np.inf, 0, 0, 0.0
     prior = log_prior(bench.nodes, rules, bench.new_ranges)
@@ -267,48 +298,8 @@ def log_ratio(
         return -np.inf, 0, 0, 0.0
     _sum_new_leaves(forest, t, kind, target, changed, bench, spectrum)
     count = list_leaves(bench.nodes, 0, bench.new_leaves, bench.stack)
-    _fill_new_gram(forest, t, count, changed, bench, spectrum)
-    proposed = prior + evidence(bench.new_gram, bench.new_leaves, count, bench.leaf_precision[0], bench.solver)
+    _fill_new_gram(forest, t, count, changed, partners, others, bench, spectrum)
+    proposed = prior + evidence(
+        bench.new_gram, bench.group.new_cross, bench.new_leaves, count, others, bench.leaf_precision[0], bench.solver
+    )
     return log_q + proposed - current, count, changed, proposed
-
-
-@compiled
-def sweep_tree(
-    forest: Forest, t: int, attempts: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream
-) -> None:
-    """Update one tree and its leaves given all others."""
-    count = list_leaves(forest.nodes[t], 0, bench.leaves, bench.stack)
-    _shift_residual(forest, t, bench.leaves, count, 1.0)
-    precision = bench.leaf_precision[0]
-    fill_gram(bench.gram, bench.leaves, count, forest.sums[t], forest.sizes[t], spectrum, forest.q, bench.weighted)
-    if spectrum.base[0] != 0.0:
-        _add_base(bench.gram.linear, forest.place[t], forest, spectrum)
-    current = log_prior(forest.nodes[t], rules, bench.ranges)
-    current += evidence(bench.gram, bench.leaves, count, precision, bench.solver)
-    for _ in range(attempts):
-        u = uniform(stream)
-        kind = 0
-        while kind < len(rules.move_ends) - 1 and u >= rules.move_ends[kind]:
-            kind += 1
-        bench.counts[kind, 0] += 1
-        ratio, new_count, changed, proposed = log_ratio(forest, t, kind, current, bench, rules, spectrum, stream)
-        if np.log(uniform(stream)) < ratio:
-            bench.counts[kind, 1] += 1
-            _accept(forest, t, new_count, changed, bench)
-            count = new_count
-            current = proposed
-            log_prior(forest.nodes[t], rules, bench.ranges)
-    evidence(bench.gram, bench.leaves, count, precision, bench.solver)
-    for i in range(count):
-        bench.linear[i] = normal(stream)
-    draw_leaves(bench.solver, count, bench.linear)
-    for i in range(count):
-        forest.values[t, bench.leaves[i]] = bench.solver.backward[i]
-    _shift_residual(forest, t, bench.leaves, count, -1.0)
-
-
-@compiled
-def sweep_trees(forest: Forest, attempts: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream) -> None:
-    """Update all trees, one after another."""
-    for t in range(len(forest.nodes)):
-        sweep_tree(forest, t, attempts, bench, rules, spectrum, stream)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.structure import Integers, Vector
 
 
@@ -40,7 +40,7 @@ class Gram(NamedTuple):
 
 
 class Solver(NamedTuple):
-    """Room for the Cholesky factor of A + tau^-2 I (leaves, leaves) and two vectors (leaves,)."""
+    """Room for the Cholesky factor of A + tau^-2 I of all leaves of a group of trees, and two vectors."""
 
     factor: Vector
     forward: Vector
@@ -95,29 +95,36 @@ def fill_gram(
 
 
 @compiled
-def evidence(gram: Gram, leaves: Integers, count: int, leaf_precision: float, solver: Solver) -> float:
-    """Return log m(T); the factor and the solution of its lower half stay in ``solver`` for :func:`draw_leaves`."""
+def evidence(
+    gram: Gram, cross: Vector, leaves: Integers, count: int, before: int, leaf_precision: float, solver: Solver
+) -> float:
+    """Return log m(T) given ``before`` leaves of other trees that are integrated out with it.
+
+    Rows of the factor of A + tau^-2 I and of the solution for these stand in ``solver`` already; those of this tree are
+    added below them, for :func:`draw_leaves`. ``cross`` (slots, others): C' Lambda C between this tree and the others.
+    """
     factor = solver.factor
     determinant = 0.0
     quadratic = 0.0
     for i in range(count):
         a = leaves[i]
-        for j in range(i + 1):
-            value = gram.matrix[a, leaves[j]]
-            if i == j:
+        row = before + i
+        for j in range(row + 1):
+            value = cross[a, j] if j < before else gram.matrix[a, leaves[j - before]]
+            if j == row:
                 value += leaf_precision
             for k in range(j):
-                value -= factor[i, k] * factor[j, k]
-            if i == j:
-                factor[i, i] = np.sqrt(value)
+                value -= factor[row, k] * factor[j, k]
+            if j == row:
+                factor[row, row] = np.sqrt(value)
                 determinant += np.log(value)
             else:
-                factor[i, j] = value / factor[j, j]
+                factor[row, j] = value / factor[j, j]
         value = gram.linear[a]
-        for k in range(i):
-            value -= factor[i, k] * solver.forward[k]
-        solver.forward[i] = value / factor[i, i]
-        quadratic += solver.forward[i] * solver.forward[i]
+        for k in range(row):
+            value -= factor[row, k] * solver.forward[k]
+        solver.forward[row] = value / factor[row, row]
+        quadratic += solver.forward[row] * solver.forward[row]
     return 0.5 * (quadratic - determinant + count * np.log(leaf_precision))
 
 

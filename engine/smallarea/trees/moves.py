@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.structure import (
     CUT,
     FREE,
@@ -210,8 +210,10 @@ def shift(nodes: Integers, ranges: Ranges, rules: Rules, stream: Stream) -> tupl
         return -1, 0.0
     v = nodes[target, VARIABLE]
     reach = max(1, rules.n_cuts[v] // SHIFT_SHARE)
-    step = whole(stream, 2 * reach) - reach
-    cut = nodes[target, CUT] + (step if step < 0 else step + 1)
+    # Log-uniform: a step of one is the likeliest, one of a tenth of all cuts still common.
+    u = 2.0 * uniform(stream) - 1.0
+    step = min(reach, int(np.exp(abs(u) * np.log(reach + 1.0))))
+    cut = nodes[target, CUT] + (step if u > 0.0 else -step)
     low, high = fitting_range(nodes, target, v, ranges, ranges.stack)
     if cut < low or cut >= high:
         return -1, 0.0

@@ -36,6 +36,9 @@ class TreePrior:
         Probabilities of the moves, in the order of ``MOVES``.
     attempts : int
         Proposals of a tree before its leaves are drawn.
+    partners : int
+        Other trees, chosen at random, whose leaves are integrated out with those of the tree that is proposed. Trees
+        share large steps between them; without partners one of them can hardly move its cut alone.
     """
 
     trees: int = 20
@@ -45,6 +48,7 @@ class TreePrior:
     max_leaves: int = 32
     moves: tuple[float, ...] = (0.25, 0.25, 0.2, 0.2, 0.1)
     attempts: int = 2
+    partners: int = 3
 
     def __post_init__(self) -> None:
         if not (0.0 < self.base < 1.0 and self.power >= 0.0):
@@ -52,15 +56,20 @@ class TreePrior:
                 f"Nodes cannot split with probability {self.base} (1 + depth)^-{self.power}. "
                 f"Take a base between 0 and 1 and a power of at least 0."
             )
-        if self.trees < 0 or self.attempts < 1 or self.min_leaf < 1 or self.max_leaves < 2:
+        if self.trees < 0 or self.partners < 0 or self.attempts < 1 or self.min_leaf < 1 or self.max_leaves < 2:
             raise PriorProblem(
-                "Trees need trees >= 0, attempts >= 1, min_leaf >= 1 and max_leaves >= 2, not "
-                f"{self.trees}, {self.attempts}, {self.min_leaf} and {self.max_leaves}."
+                "Trees need trees and partners >= 0, attempts >= 1, min_leaf >= 1 and max_leaves >= 2, not "
+                f"{self.trees}, {self.partners}, {self.attempts}, {self.min_leaf} and {self.max_leaves}."
             )
         if len(self.moves) != len(MOVES) or min(self.moves) < 0.0 or self.moves[0] <= 0.0 or self.moves[1] <= 0.0:
             raise PriorProblem(
                 f"Give a probability for each of {', '.join(MOVES)}, none negative, those to grow and prune positive."
             )
+
+    @property
+    def group(self) -> int:
+        """Partners that there are."""
+        return max(0, min(self.partners, self.trees - 1))
 
     @property
     def slots(self) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
-from smallarea.trees.kernel import Bench, Forest
+from smallarea.trees.kernel import Bench, Forest, Group
 from smallarea.trees.leaves import Gram, Solver, Spectrum
 from smallarea.trees.moves import Stream
 from smallarea.trees.specification import TreePrior
@@ -94,7 +94,8 @@ def make_bench(prior: TreePrior, bins: Integers, leaf_scale: float, sizes: Vecto
             f"There are {sizes.sum():g} observations, but every leaf needs {prior.min_leaf}. "
             f"Give more data, or ask for smaller leaves."
         )
-    slots, most = prior.slots, prior.max_leaves
+    slots, others = prior.slots, prior.group * prior.max_leaves
+    rows = others + prior.max_leaves
     n, p = bins.shape
 
     def whole(count: int) -> Integers:
@@ -109,7 +110,7 @@ def make_bench(prior: TreePrior, bins: Integers, leaf_scale: float, sizes: Vecto
         new_ranges=empty_ranges(slots, p),
         gram=Gram(np.zeros((slots, slots)), np.zeros(slots)),
         new_gram=Gram(np.zeros((slots, slots)), np.zeros(slots)),
-        solver=Solver(np.zeros((most, most)), np.zeros(most), np.zeros(most)),
+        solver=Solver(np.zeros((rows, rows)), np.zeros(rows), np.zeros(rows)),
         leaves=whole(slots),
         new_leaves=whole(slots),
         touched=whole(slots),
@@ -117,10 +118,18 @@ def make_bench(prior: TreePrior, bins: Integers, leaf_scale: float, sizes: Vecto
         place=whole(n),
         is_touched=np.zeros(slots, np.bool_),
         sizes=np.zeros(slots),
-        linear=np.zeros(most),
+        linear=np.zeros(rows),
         sums=np.zeros((slots, rank)),
         weighted=np.zeros(rank),
         counts=np.zeros((len(prior.moves), 2), np.int64),
+        group=Group(
+            whole(prior.trees),
+            whole(others),
+            whole(others),
+            np.zeros((prior.trees, slots), np.int32),
+            np.zeros((slots, others)),
+            np.zeros((slots, others)),
+        ),
     )
 
 
@@ -146,10 +155,10 @@ def make_spectrum(vectors: Vector, weights: Vector, base: float, sizes: Vector) 
     return Spectrum(v, np.array(weights, float), np.array([base]), np.array(sizes, float), v.sum(axis=0))
 
 
-def fill_stream(stream: Stream, random: np.random.Generator) -> None:
+def fill_stream(stream: Stream, rng: np.random.Generator) -> None:
     """Draw all numbers of a stream anew."""
-    random.random(out=stream.uniforms)
-    random.standard_normal(out=stream.normals)
+    rng.random(out=stream.uniforms)
+    rng.standard_normal(out=stream.normals)
     stream.used[:] = 0
 
 
@@ -160,7 +169,8 @@ def make_stream(uniforms: int, normals: int) -> Stream:
 
 def tree_numbers(prior: TreePrior) -> tuple[int, int]:
     """Most uniform and normal numbers that a sweep over all trees can use."""
-    return prior.trees * prior.attempts * UNIFORMS_OF_PROPOSAL, prior.trees * prior.max_leaves
+    uniforms = prior.trees * (prior.attempts * UNIFORMS_OF_PROPOSAL + prior.group)
+    return uniforms, prior.trees * (prior.group + 1) * prior.max_leaves
 
 
 def leaf_values(forest: Forest) -> NDArray[np.float64]:

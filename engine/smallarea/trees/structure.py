@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 
 Vector = NDArray[np.float64]
 Integers = NDArray[np.int32]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import OutputProblem
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.structure import CUT, LEFT, RIGHT, VARIABLE, Integers, Vector
 
 Short = NDArray[np.int16]

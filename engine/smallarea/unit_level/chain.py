@@ -69,6 +69,7 @@ class Chain:
         settings, clusters, grid = problem.settings, problem.clusters, problem.grid
         self._random = np.random.default_rng(seed)
         self._settings = settings
+        self._range_moves = settings.range_moves_of(clusters.n)
         self.warmup, self.total, self.done = warmup, warmup + draws, 0
         tree = settings.trees
         self._means = clusters.means - clusters.mean
@@ -82,7 +83,7 @@ class Chain:
         self._hyper = _start(problem, self._random)
         self._weights, self._base = np.zeros(grid.rank), np.zeros(1)
         uniforms, normals = tree_numbers(tree)
-        turns = settings.walks * 2 + settings.range_moves * 2
+        turns = settings.walks * 2 + self._range_moves * 2
         self._stream = make_stream(BLOCK * (uniforms + turns), BLOCK * (normals + turns))
         room = BLOCK * tree.trees
         self._record = Record(
@@ -107,8 +108,9 @@ class Chain:
         self._hyper.counts[:] = 0
         settings = self._settings
         run_sweeps(
-            count, settings.trees.attempts, settings.walks, settings.range_moves, self._means, self._forest,
-            self._bench, self._rules, self._table, self._hyper, self._weights, self._base, self._stream, self._record,
+            count, settings.trees.attempts, settings.trees.group, settings.walks, self._range_moves,
+            self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
+            self._stream, self._record,
         )  # fmt: skip
         self._hypers.append(self._record.hyper[:count].copy())
         if self.done < self.warmup:
@@ -168,13 +170,13 @@ class Chain:
         self._traces = [ForestTrace.from_arrays(arrays)] if "forest_starts" in arrays else []
 
 
-def _start(problem: Problem, random: np.random.Generator) -> Hyper:
+def _start(problem: Problem, rng: np.random.Generator) -> Hyper:
     """Begin at a random place of the prior's middle, so that chains start apart."""
     clusters, settings, grid = problem.clusters, problem.settings, problem.grid
     prior = problem.scales.field_prior
-    error = problem.scales.error_start * np.exp(0.2 * random.standard_normal())
-    sd = prior.sd_quantile(random.uniform(0.2, 0.8))
-    wanted = prior.range_quantile(random.uniform(0.2, 0.8))
+    error = problem.scales.error_start * np.exp(0.2 * rng.standard_normal())
+    sd = prior.sd_quantile(rng.uniform(0.2, 0.8))
+    wanted = prior.range_quantile(rng.uniform(0.2, 0.8))
     logs = np.zeros(2)
     logs[ERROR], logs[FIELD] = np.log(error), np.log(sd)
     fixed = [

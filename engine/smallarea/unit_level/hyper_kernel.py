@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.leaves import Spectrum, add
 from smallarea.trees.moves import Stream, normal, uniform, whole
 

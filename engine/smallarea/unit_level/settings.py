@@ -16,6 +16,9 @@ from smallarea.unit_level.pc_prior import PcPrior, default_prior, paper_prior
 
 FieldRoute = Literal["exact", "reduced", "none"]
 
+# Proposals of a range in a sweep: as many as cost about as much as the trees.
+MOST_RANGE_MOVES, CLUSTERS_A_MOVE = 4, 1000
+
 
 @dataclass(frozen=True)
 class BartsimpSettings:
@@ -48,8 +51,11 @@ class BartsimpSettings:
     error_df, error_quantile : float
         The error variance has a scaled inverse chi-squared prior with ``error_df`` degrees of freedom, scaled so that
         its root lies below the residual spread of least squares with probability ``error_quantile``.
-    walks, range_moves : int
-        Updates of the standard deviations and of the range in a sweep.
+    walks : int
+        Updates of both standard deviations in a sweep; each costs O(n).
+    range_moves : int, optional
+        Proposals of another range in a sweep; each costs O(n^2), so the default is four for few clusters, one from
+        1,000 on.
     """
 
     trees: TreePrior = field(default_factory=TreePrior)
@@ -65,7 +71,7 @@ class BartsimpSettings:
     error_df: float = 3.0
     error_quantile: float = 0.9
     walks: int = 4
-    range_moves: int = 2
+    range_moves: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -74,8 +80,12 @@ class BartsimpSettings:
                 "leaf_k and error_df must be positive and error_quantile between 0 and 1, not "
                 f"{self.leaf_k}, {self.error_df} and {self.error_quantile}."
             )
-        if self.walks < 1 or self.range_moves < 1 or self.rank < 1:
+        if self.walks < 1 or (self.range_moves or 1) < 1 or self.rank < 1:
             raise ModelProblem("walks, range_moves and rank must be at least 1.")
+
+    def range_moves_of(self, n: int) -> int:
+        """Proposals of another range in a sweep over n clusters."""
+        return self.range_moves or max(1, min(MOST_RANGE_MOVES, CLUSTERS_A_MOVE // n))
 
 
 def paper_settings(

@@ -119,7 +119,8 @@ class CollapsedField:
         logdet_q = self.spde.logdet(np.exp(theta[1]), np.exp(theta[2]))
         moved = np.moveaxis(products, 2, 0)
         q = self.design.shape[1]
-        sign, logdet_x = np.linalg.slogdet(moved[:, :q, :q])
+        with np.errstate(invalid="ignore"):  # a lane that could not be factored is NaN; it is told apart below
+            sign, logdet_x = np.linalg.slogdet(moved[:, :q, :q])
         usable = (sign > 0.0) & np.isfinite(factor.logdet) & np.isfinite(logdet_q)
         safe = np.where(usable[:, None, None], moved, np.eye(q + 1))
         explained = np.linalg.solve(safe[:, :q, :q], safe[:, :q, q:])[:, :, 0]

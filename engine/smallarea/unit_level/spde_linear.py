@@ -31,6 +31,8 @@ POINTS, ENOUGH = 600, 250.0
 # Prior probabilities of the ranges between which the mesh is made to serve.
 SHORT, LONG = 0.05, 0.75
 _CHECKED_POINTS = 60
+# Error of the mesh that is pointed out, as a share of the field's variance.
+LARGE_ERROR = 0.1
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,8 @@ def fit_spde(
     """
     chosen = settings or SpdeSettings()
     say = progress or _silent
+    if not clusters.spread > 0.0:
+        raise ModelProblem("The outcome does not vary, so there is nothing to fit.")
     prior = chosen.field_prior or default_prior(clusters.coordinates, clusters.spread)
     notes: tuple[str, ...] = ()
     if mesh is None:
@@ -251,7 +255,7 @@ def fit_spde(
     sigma_e, spatial_range, sigma_m = np.exp(theta)
     where = clusters.coordinates[np.unique(np.linspace(0, clusters.n - 1, _CHECKED_POINTS).astype(int))]
     error = mesh_error(model.spde, where, float(np.median(spatial_range)))
-    notes = (*notes, *_notes(mesh, spatial_range, found))
+    notes = (*notes, *_notes(mesh, spatial_range, error, found))
     return SpdePosterior(
         clusters, chosen, prior, mesh, sigma_e, spatial_range, sigma_m, coefficients, nodes, found.ess, error, notes
     )
@@ -302,8 +306,6 @@ def _model(
     check_design(design, clusters.names)
     quantile = float(stats.chi2.ppf(1.0 - settings.error_quantile, settings.error_df))
     nu_lambda = clusters.residual_spread() ** 2 * quantile
-    if not nu_lambda > 0.0:
-        raise ModelProblem("The outcome does not vary about the covariates, so there is nothing to fit.")
     return CollapsedField(clusters, design, spde, prior, settings.error_df, nu_lambda), centre, scale
 
 
@@ -315,8 +317,14 @@ def _starts(clusters: Clusters, prior: PcPrior) -> Vector:
     return np.array([(spread + error, r, spread + field) for error, field in shares for r in ranges]).T
 
 
-def _notes(mesh: Mesh, spatial_range: Vector, found: WeightedPoints) -> tuple[str, ...]:
+def _notes(mesh: Mesh, spatial_range: Vector, error: MeshError, found: WeightedPoints) -> tuple[str, ...]:
     notes = []
+    if error.covariance > LARGE_ERROR:
+        notes.append(
+            f"At the median range, {error.spatial_range:.4g}, covariances on the mesh are wrong by up to "
+            f"{error.covariance:.0%} of the field's variance. Predictions inside the data bear it; for range and "
+            "sigma_m give a mesh that is finer, or extended by that range."
+        )
     edge = mesh.quality.longest_inner_edge
     coarse = float(np.mean(spatial_range < 0.5 * EDGES_PER_RANGE * edge))
     if coarse > 0.05:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.gmrf.kernels import compiled
-from smallarea.trees.kernel import Bench, Forest, place_all, sweep_trees
+from smallarea.trees.compiling import compiled
+from smallarea.trees.kernel import Bench, Forest, place_all
 from smallarea.trees.moves import Stream
 from smallarea.trees.structure import Rules, find_leaf
+from smallarea.trees.sweep import sweep_trees
 from smallarea.trees.trace import encode
 from smallarea.unit_level.hyper_kernel import FieldTable, Hyper, make_spectrum, update_hyper
 
@@ -45,15 +46,15 @@ def renew(
 
 @compiled
 def run_sweeps(
-    count: int, attempts: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench, rules: Rules,
-    table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, stream: Stream, record: Record,
+    count: int, attempts: int, partners: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench,
+    rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, stream: Stream, record: Record,
 ) -> None:  # fmt: skip
     """Sweep ``count`` times and record every state; begins by renewing the state."""
     renew(forest, means, bench, table, hyper, weights, base)
     record.ends[:] = 0
     for s in range(count):
         spectrum = make_spectrum(table, hyper, weights, base)
-        sweep_trees(forest, attempts, bench, rules, spectrum, stream)
+        sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
         before = hyper.at[0]
         update_hyper(forest.residual, forest.q, walks, ranges, table, hyper, stream)
         record.hyper[s, 0] = hyper.logs[0]

@@ -31,8 +31,10 @@ from smallarea.survey.latent.scores import (
     factor_scores,
     plausible_values,
 )
+from smallarea.workflows.direct_call import listed
 from smallarea.workflows.latent_input import (
     check_call,
+    check_ordinal,
     item_warnings,
     read_areas_of_rows,
     read_items,
@@ -40,6 +42,7 @@ from smallarea.workflows.latent_input import (
     read_weighting,
 )
 from smallarea.workflows.latent_notes import fit_warnings, reading_notes
+from smallarea.workflows.latent_ordinal import fit_ordinal
 from smallarea.workflows.record import silent, within
 
 PathLike = str | os.PathLike[str]
@@ -60,6 +63,7 @@ def latent_indicator(
     decimal: Literal["point", "comma"] | None = None,
     thousands: Literal["comma", "point", "space", "apostrophe"] | None = None,
     method: Literal["ml", "bayes"] = "ml",
+    ordinal: str | Sequence[str] = (),
     area_field: str | None = None,
     weight: str | None = None,
     strata: str | Sequence[str] = (),
@@ -82,6 +86,7 @@ def latent_indicator(
     scores: PathLike | None = None,
     csv: PathLike | None = None,
     excel: PathLike | None = None,
+    report: PathLike | None = None,
     progress: Progress | None = None,
 ) -> LatentIndicatorResult:
     """Fit a factor or structural equation model to survey items, and score every respondent.
@@ -98,6 +103,9 @@ def latent_indicator(
         How to read the survey; see :func:`smallarea.io.survey_table.read_survey`.
     method : {'ml', 'bayes'}
         Maximum likelihood with missing answers; or the posterior, by Hamiltonian Monte Carlo.
+    ordinal : str or sequence of str
+        Items that are categories in order, with ``ml``: a normal variable behind each is drawn
+        (:mod:`smallarea.survey.latent.ordinal`).
     area_field : str, optional
         Field with the area ids; factors then vary between areas.
     weight : str, optional
@@ -123,7 +131,9 @@ def latent_indicator(
     scores : path, optional
         Table of scores to write, a row for each respondent.
     csv, excel : path, optional
-        Parameters as CSV, and a workbook with everything about the model. All files appear together.
+        Parameters as CSV, and a workbook with everything about the model.
+    report : path, optional
+        Report to write (HTML): loadings, effects, fit, scores and areas. All files appear together.
     progress : callable, optional
         ``progress(percent, text)``; what it raises stops the run.
 
@@ -151,6 +161,7 @@ def latent_indicator(
     check_call(call)
     tell = progress or silent
     built = build_model(read_model_text(model, model_file))
+    check_ordinal(built, listed(ordinal), method)
     tell(0.0, "Reading the survey")
     text = [] if area_field is None else [area_field]
     survey = read_survey(table, table_layer, text_columns=text, encoding=encoding, decimal=decimal, thousands=thousands)
@@ -162,18 +173,26 @@ def latent_indicator(
     own = None if areas is None or weights is None else area_weights(weights, areas)
     tell(10.0, "Fitting the model")
     priors = LatentPriors(loading_mean, loading_sd, path_sd, lkj, residual_prior)
-    if method == "ml":
-        estimates = from_likelihood(maximise(built, answers, design), level)
-    else:
-        posterior = sample_posterior(
-            built, effective, _start(built, answers),
-            priors=priors, chains=chains, warmup=warmup, draws=draws, seed=seed, progress=within(tell, 10.0, 60.0),
+    if listed(ordinal):
+        found = fit_ordinal(
+            built, values, listed(ordinal), areas=areas, weights=weights, own=own, design=design,
+            imputations=imputations, level=level, seed=seed, tell=tell,
         )  # fmt: skip
-        estimates = from_posterior(posterior, level)
-    measures = fit_measures(built, answers, estimates.theta)
-    tell(60.0, "Scoring the respondents")
-    scored, variation = _scores(estimates, answers, areas, own)
-    drawn = _plausible(estimates, effective, areas, own, variation, imputations, seed, within(tell, 65.0, 90.0))
+        estimates, measures = found.estimates, found.measures
+        scored, variation, drawn = found.scored, found.variation, found.drawn
+    else:
+        if method == "ml":
+            estimates = from_likelihood(maximise(built, answers, design), level)
+        else:
+            posterior = sample_posterior(
+                built, effective, _start(built, answers),
+                priors=priors, chains=chains, warmup=warmup, draws=draws, seed=seed, progress=within(tell, 10.0, 60.0),
+            )  # fmt: skip
+            estimates = from_posterior(posterior, level)
+        measures = fit_measures(built, answers, estimates.theta)
+        tell(60.0, "Scoring the respondents")
+        scored, variation = _scores(estimates, answers, areas, own)
+        drawn = _plausible(estimates, effective, areas, own, variation, imputations, seed, within(tell, 65.0, 90.0))
     result = LatentIndicatorResult(
         estimates,
         measures,
@@ -182,11 +201,11 @@ def latent_indicator(
         ),
         _stacked(survey, built, drawn),
         _variation_table(built, variation),
-        {name: value for name, value in call.items() if name not in ("output", "scores", "csv", "excel")},
-        (*survey.warnings, *item_warnings(values, built), *fit_warnings(estimates, measures, priors)),
+        {name: value for name, value in call.items() if name not in ("output", "scores", "csv", "excel", "report")},
+        (*survey.warnings, *item_warnings(values, built, listed(ordinal)), *fit_warnings(estimates, measures, priors)),
         tuple(reading_notes(survey, answers, call, without)),
     )
-    _write(result, output, scores, csv, excel, tell)
+    _write(result, output, scores, csv, excel, report, tell)
     return result
 
 
@@ -265,6 +284,7 @@ def _write(
     scores: PathLike | None,
     csv: PathLike | None,
     excel: PathLike | None,
+    report: PathLike | None,
     tell: Progress,
 ) -> None:
     """Write what was asked for, all files or none."""
@@ -282,4 +302,9 @@ def _write(
         if excel is not None:
             tell(97.0, "Writing the workbook")
             write_workbook(outputs.path(excel), sheets(result))
+        if report is not None:
+            from smallarea.report.latent_page import write_latent_report
+
+            tell(98.0, "Writing the report")
+            write_latent_report(result, str(outputs.path(report)))
         tell(100.0, f"Done: {named(result.estimates.model.latent)}")

@@ -83,6 +83,7 @@ def check_call(call: Mapping[str, Any]) -> None:
     for name, suffixes, what in (
         ("csv", (".csv", ".txt"), "comma-separated text"),
         ("excel", (".xlsx",), "a workbook"),
+        ("report", (".html", ".htm"), "a report"),
     ):
         if call[name] is not None:
             check_suffix(call[name], suffixes, what)
@@ -227,7 +228,31 @@ def read_areas_of_rows(survey: SurveyTable, area_field: str | None) -> tuple[NDA
     return np.where(codes < 0, len(values), codes).astype(np.int64), without
 
 
-def item_warnings(values: Vector, model: LatentModel) -> list[str]:
+def check_ordinal(model: LatentModel, ordinal: Sequence[str], method: str) -> None:
+    """Refuse ordinal items that the model does not have, or a method that does not take them.
+
+    Parameters
+    ----------
+    model : LatentModel
+        The model.
+    ordinal : sequence of str
+        Items.
+    method : str
+        Of the fit.
+
+    Raises
+    ------
+    JobProblem
+        Naming the items.
+    """
+    strangers = [name for name in ordinal if name not in model.observed]
+    if strangers:
+        raise JobProblem(f"{named(strangers)} are named as ordinal, but the model has no such item. Leave them out.")
+    if ordinal and method != "ml":
+        raise JobProblem("Ordinal items go with the method ml; bayes takes all items as numbers. Choose one of them.")
+
+
+def item_warnings(values: Vector, model: LatentModel, ordinal: Sequence[str]) -> list[str]:
     """Warn of items that are hardly numbers.
 
     Parameters
@@ -236,6 +261,8 @@ def item_warnings(values: Vector, model: LatentModel) -> list[str]:
         Answers.
     model : LatentModel
         The model.
+    ordinal : sequence of str
+        Items that are not taken as numbers.
 
     Returns
     -------
@@ -245,14 +272,13 @@ def item_warnings(values: Vector, model: LatentModel) -> list[str]:
     few = [
         name
         for name, x in zip(model.observed, values.T, strict=True)
-        if len(np.unique(x[np.isfinite(x)])) <= _FEW_VALUES
+        if name not in ordinal and len(np.unique(x[np.isfinite(x)])) <= _FEW_VALUES
     ]
     if not few:
         return []
     return [
         f"{len(few)} items have {_FEW_VALUES} values or fewer: {named(few)}. They are taken as numbers, which makes "
-        "their loadings too small, and the test of fit and the standard errors unreliable. Prefer sums of several such "
-        "items."
+        "their loadings too small, and the test of fit and the standard errors unreliable. Name them as ordinal."
     ]
 
 

@@ -109,6 +109,11 @@ def reading_notes(survey: SurveyTable, answers: Answers, call: Mapping[str, Any]
             "The weights count in the likelihood, and add up to the effective number of respondents; of strata and "
             "sampling units the intervals of parameters know nothing."
         )
+    if call["ordinal"]:
+        found.append(
+            f"Ordinal items have a normal variable behind them, drawn {call['imputations']} times; measures of fit are "
+            "means over the draws, and there is no p value."
+        )
     if call["area_field"] is None:
         found.append(
             "No areas were named: scores are pulled towards the mean of all respondents, and so are the means of areas."

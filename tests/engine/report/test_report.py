@@ -418,3 +418,14 @@ def test_matplotlib_is_loaded_late_and_pyplot_never():
         "assert 'matplotlib.pyplot' not in sys.modules, 'pyplot'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_missing_information_of_imputed_direct_estimates(make_result):
+    result = make_result()
+    assert "Fraction of missing information" not in render_report(result)
+    name = result.call["direct"] if isinstance(result.call.get("direct"), str) else "rate"
+    frame = result.areas.frame.assign(**{f"fmi_{name}": np.linspace(0.0, 0.3, len(result.areas.frame))})
+    known = replace(result, areas=replace(result.areas, frame=frame), call={**result.call, "direct": name})
+    text = Page(render_report(known)).text
+    assert f"Fraction of missing information, {name}" in text
+    assert "30.0% at most" in text

@@ -5,10 +5,9 @@ import plain_trees as plain
 import pytest
 from scipy import stats
 from smallarea.convergence import convergence
-from smallarea.gmrf.kernels import compiled
 from smallarea.trees import Cuts, ForestTrace, TreePrior
-from smallarea.trees.kernel import log_ratio, place_all, sweep_trees
-from smallarea.trees.leaves import evidence, fill_gram
+from smallarea.trees.compiling import compiled
+from smallarea.trees.kernel import log_ratio, place_all
 from smallarea.trees.specification import MOVES
 from smallarea.trees.state import (
     fill_stream,
@@ -20,15 +19,17 @@ from smallarea.trees.state import (
     make_stream,
     tree_numbers,
 )
-from smallarea.trees.structure import list_leaves, log_prior
+from smallarea.trees.sweep import start_tree, sweep_trees
 from smallarea.trees.trace import encode
 
 
 @compiled
-def many_sweeps(forest, attempts, bench, rules, spectrum, stream, count, variables, cuts, values, sizes, ends):
+def many_sweeps(
+    forest, attempts, partners, bench, rules, spectrum, stream, count, variables, cuts, values, sizes, ends
+):
     """Sweep and write every state."""
     for s in range(count):
-        sweep_trees(forest, attempts, bench, rules, spectrum, stream)
+        sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
         encode(forest.nodes, forest.values, variables, cuts, values, sizes[s], ends, bench.stack)
 
 
@@ -45,7 +46,21 @@ def run_chain(prior, bins, counts, residual, spectrum, leaf_scale, sweeps, seed)
     variables, cuts, values = np.zeros(room, np.int16), np.zeros(room, np.int16), np.zeros(room)
     sizes, ends = np.zeros((sweeps, prior.trees), np.int64), np.zeros(2, np.int64)
     rules = make_rules(prior, counts)
-    many_sweeps(forest, prior.attempts, bench, rules, spectrum, stream, sweeps, variables, cuts, values, sizes, ends)
+    many_sweeps(
+        forest,
+        prior.attempts,
+        prior.group,
+        bench,
+        rules,
+        spectrum,
+        stream,
+        sweeps,
+        variables,
+        cuts,
+        values,
+        sizes,
+        ends,
+    )
     starts = np.concatenate([[0], np.cumsum(sizes.ravel())])
     trace = ForestTrace(prior.trees, variables[: ends[0]], cuts[: ends[0]], starts, values[: ends[1]])
     return trace, forest
@@ -60,9 +75,10 @@ def random_problem(seed, n=12, counts=(2, 2)):
     return bins, np.array(counts, np.int32), random.normal(size=n), sizes, vectors, random.uniform(0.1, 2.0, n - 3)
 
 
-def test_every_move_has_the_ratio_of_enumeration_and_brute_force():
+@pytest.mark.parametrize("partners", [0, 2])
+def test_every_move_has_the_ratio_of_enumeration_and_brute_force(partners):
     bins, counts, residual, sizes, vectors, weights = random_problem(1)
-    prior = TreePrior(trees=1, min_leaf=2, max_leaves=16)
+    prior = TreePrior(trees=3, min_leaf=2, max_leaves=16, partners=partners)
     tau, base = 0.7, 0.4
     spectrum = make_spectrum(vectors, weights, base, sizes)
     precision = base * np.diag(sizes) + vectors @ np.diag(weights) @ vectors.T
@@ -78,24 +94,26 @@ def test_every_move_has_the_ratio_of_enumeration_and_brute_force():
         density = plain.density(tree, plain.full_ranges(counts), prior)
         return np.log(density) + plain.log_evidence(tree, bins, residual, precision, tau) if density else -np.inf
 
+    beside = [(0, 0, None, (1, 1, None, None)), (1, 0, None, None)]
+    if partners:
+        members = [np.isin(np.arange(12), rows) for other in beside for rows in plain.leaves(other, bins)]
+        shared = tau**2 * np.sum([np.outer(member, member) for member in members], axis=0)
+        precision = np.linalg.inv(np.linalg.inv(precision) + shared)
     trees = [t for t in plain.all_trees(plain.full_ranges(counts)) if np.isfinite(log_target(t))]
     assert len(trees) > 60
     checked = dict.fromkeys(MOVES, 0)
     for tree in [trees[i] for i in random.choice(len(trees), 60, replace=False)]:
         forest = make_forest(prior, residual, vectors.shape[1])
-        forest.nodes[0] = plain.to_nodes(tree, prior.slots)
+        forest.nodes[:] = [plain.to_nodes(one, prior.slots) for one in (tree, *beside)]
         bench = make_bench(prior, bins, tau, sizes, vectors.shape[1])
         place_all(forest, bench, spectrum)
-        count = list_leaves(forest.nodes[0], 0, bench.leaves, bench.stack)
-        fill_gram(bench.gram, bench.leaves, count, forest.sums[0], forest.sizes[0], spectrum, forest.q, bench.weighted)
-        np.add.at(bench.gram.linear, forest.place[0], base * sizes * residual)
-        current = log_prior(forest.nodes[0], rules, bench.ranges)
-        current += evidence(bench.gram, bench.leaves, count, bench.leaf_precision[0], bench.solver)
+        bench.group.order[:2] = [2, 1]
+        _, others, current = start_tree(forest, 0, partners, bench, rules, spectrum)
         fill_stream(stream, random)
         for kind, name in enumerate(MOVES):
             offered = plain.proposals(name, tree, counts)
             for _ in range(12):
-                ratio, *_ = log_ratio(forest, 0, kind, current, bench, rules, spectrum, stream)
+                ratio, *_ = log_ratio(forest, 0, kind, partners, others, current, bench, rules, spectrum, stream)
                 new = plain.from_nodes(bench.nodes)
                 if np.isinf(ratio):
                     assert new not in offered or np.isinf(log_target(new)) or new == tree
@@ -203,7 +221,7 @@ def test_leaves_are_drawn_jointly():
     draws = []
     for _ in range(4000):
         fill_stream(stream, random)
-        sweep_trees(forest, 1, bench, rules, spectrum, stream)
+        sweep_trees(forest, 1, 0, bench, rules, spectrum, stream)
         draws.append(leaf_values(forest)[0])
     drawn = np.array(draws)[:, [r[0] for r in rows]]
     z = (drawn.mean(axis=0) - mean) / np.sqrt(np.diag(posterior) / len(drawn))

@@ -219,6 +219,23 @@ def test_intercept_and_field_alone(fit):
     assert (prior.range0, prior.sd0) == (np.median(alone.range), np.median(alone.sigma_m))
 
 
+def test_a_mesh_that_does_not_serve_is_pointed_out():
+    settings = SpdeSettings(draws=50, field_prior=PRIOR)
+    served = fit_spde(clusters_of(make_rows(150, 14)), settings, mesh=build_mesh(CORNERS, MeshSizes(0.06, 0.3, 0.9)))
+    assert not served.notes
+    # A plane has a range beyond everything, and this mesh ends close to the data.
+    data = make_rows(60, 11)
+    data["y"] = data["y"] + 8.0 * data["place"][data["rows"], 0]
+    short = fit_spde(clusters_of(data), QUICK, mesh=build_mesh(CORNERS, MeshSizes(0.1, 0.2, 0.15)), seed=3)
+    assert short.error.variance_high > 1.1
+    assert "extended by that range" in short.notes[0]
+    rough = make_rows(150, 12, spatial_range=0.08, sigma_m=1.5, sigma_e=0.2)
+    prior = PcPrior(0.05, 0.5, 2.0, 0.1)
+    settings = SpdeSettings(draws=50, field_prior=prior)
+    coarse = fit_spde(clusters_of(rough), settings, mesh=build_mesh(CORNERS, MeshSizes(0.15, 0.3, 0.5)), seed=3)
+    assert any("three edges" in note for note in coarse.notes)
+
+
 def test_the_table_names_every_parameter(fit):
     table = fit.table(0.9)
     assert list(table["parameter"]) == ["sigma_e", "range", "sigma_m", "intercept", "x1", "x2"]
@@ -236,6 +253,8 @@ def test_what_is_refused():
         fit_spde(clusters_of(constant))
     with pytest.raises(ModelProblem, match="too few"):
         fit_spde(clusters_of(data).take(np.arange(3)))
+    with pytest.raises(ModelProblem, match="does not vary"):
+        fit_spde(clusters_of(data | {"y": np.ones_like(data["y"])}))
     with pytest.raises(ModelProblem, match="draws"):
         SpdeSettings(draws=1)
     with pytest.raises(GeometryProblem, match="degrees"):

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.float64]
 
-# Up to here all eigenvectors are taken: a dense product is as fast as the polynomial.
-EVERY_MODE_UP_TO = 600
+# Up to here all eigenvectors are taken: dense products cost more than the polynomial, but steps are longer.
+EVERY_MODE_UP_TO = 2_000
 
 
 class FilterField:

@@ -32,7 +32,8 @@ from smallarea.survey.linearisation import domain_covariances
 Vector = NDArray[np.float64]
 
 _STEPS = 500
-# Fisher scoring stops when a step would change the log-likelihood by less than this.
+# Fisher scoring stops when a step promises to change the log-likelihood by less than this. What steps really gain is
+# rounding by then, the more so the more respondents there are.
 _SETTLED = 1e-10
 _DAMPINGS = 40
 # Relative step of the derivatives of the score; the score itself is exact.
@@ -103,6 +104,8 @@ def maximise(model: LatentModel, answers: Answers, design: SurveyDesign | None =
         derivatives = model.derivatives(theta)
         score = _score(now, derivatives)
         information = expected_information(answers, _items(model, theta), derivatives)
+        if _promise(score, information) < _SETTLED:
+            break
         taken = _step(model, answers, theta, now, score, information, damping)
         if taken is None:
             break  # no direction goes up any more, to rounding
@@ -208,6 +211,15 @@ def _step(
             return theta + move, tried, damping
         damping = max(10.0 * damping, 1e-6)
     return None
+
+
+def _promise(score: Vector, information: Vector) -> float:
+    """Return twice what an undamped step gains if the likelihood is quadratic; infinite without identification."""
+    scale = np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    if values[0] < _SINGULAR:
+        return float("inf")
+    return float(np.sum((vectors.T @ (score / scale)) ** 2 / values))
 
 
 def _check_end(model: LatentModel, answers: Answers, theta: Vector, now: Likelihood) -> None:

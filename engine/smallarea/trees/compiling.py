@@ -1,0 +1,38 @@
+"""Compiled loops that are spread over several modules and must not be used in part from an older cache.
+
+numba stores compiled code beside a module and compiles anew when that module changes, but not when one changes whose
+functions it calls. Here every stored function is tied to the sources of all loops together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from smallarea.gmrf import kernels
+
+_TREES, _UNIT_LEVEL = Path(__file__).parent, Path(__file__).parent.parent / "unit_level"
+_LOOPS = (
+    *(_TREES / f"{name}.py" for name in ("kernel", "leaves", "moves", "structure", "sweep", "trace")),
+    *sorted(_UNIT_LEVEL.glob("*_kernel.py")),
+)
+
+
+def _stamp() -> tuple[tuple[str, float, int], ...]:
+    """List times and sizes of all sources that hold loops."""
+    looked = [(file, file.stat()) for file in (Path(kernels.__file__), *_LOOPS) if file.exists()]
+    return tuple((file.name, at.st_mtime, at.st_size) for file, at in looked)
+
+
+_STAMP = _stamp()
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as :func:`smallarea.gmrf.kernels.compiled` does, with a cache that knows all sources."""
+    made = kernels.compiled(function)
+    # numba offers no way to name further sources. Where its inside is another, its own rule stays in force.
+    file: Any = getattr(getattr(made, "_cache", None), "_cache_file", None)
+    if hasattr(file, "_source_stamp"):
+        file._source_stamp = _STAMP
+    return made
