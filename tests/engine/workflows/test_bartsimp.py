@@ -262,6 +262,21 @@ def test_a_cancelled_prediction_leaves_nothing(country, fitted, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_goes_on_from_its_checkpoint(country, fitted, tmp_path):
+    folder, _, _ = country
+
+    def stop(percent, text):
+        if percent > 40.0:
+            raise Cancelled("enough")
+
+    saved = {"checkpoint": tmp_path / "chains.npz"}
+    with pytest.raises(Cancelled):
+        smallarea.fit_bartsimp(folder / "clusters.csv", **call(folder), **saved, progress=stop)
+    assert saved["checkpoint"].is_file()
+    again = smallarea.fit_bartsimp(folder / "clusters.csv", **call(folder), **saved)
+    np.testing.assert_array_equal(again.posterior.sigma_e, fitted[0].posterior.sigma_e)
+
+
 def test_a_code_that_no_cluster_had_is_no_prediction():
     values = np.array([[1.0, 5.0], [2.0, 5.0], [1.0, 7.0]])
     coding = Coding.of(values, ["a", "land"], ["land"], [])
