@@ -73,8 +73,8 @@ _GROUPS = {
     "bartsimp": (
         "From survey clusters and covariate rasters to a surface and areas (BARTSIMP).",
         {
-            "fit": "Fit regression trees plus a field in space to survey clusters.",
-            "predict": "Predict a surface, and average its draws over areas.",
+            "fit": "Fit regression trees plus a field in space to survey clusters (BARTSIMP).",
+            "predict": "Predict a surface from a posterior of BARTSIMP, and average its draws over areas.",
         },
     ),
     "prior": (
