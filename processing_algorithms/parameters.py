@@ -17,7 +17,10 @@ from qgis.core import (
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
+    QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
 )
@@ -58,6 +61,25 @@ class ParameterMaker:
         kinds = [QgsProcessing.SourceType.TypeVector]
         definition = QgsProcessingParameterFeatureSource(key(name), label, kinds, optional=optional)
         return self._finished(name, definition, own_help)
+
+    def points(self, name: str, label: str, own_help: str) -> QgsProcessingParameterDefinition:
+        """Return a point layer; its help is its own, since the schema speaks of a path."""
+        kinds = [QgsProcessing.SourceType.TypeVectorPoint]
+        return self._finished(name, QgsProcessingParameterFeatureSource(key(name), label, kinds), own_help)
+
+    def rasters(self, name: str, label: str, *, optional: bool = True) -> QgsProcessingParameterDefinition:
+        """Return any number of rasters."""
+        kind = QgsProcessing.SourceType.TypeRaster
+        return self._finished(name, QgsProcessingParameterMultipleLayers(key(name), label, kind, optional=optional))
+
+    def raster(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a raster, optional."""
+        return self._finished(name, QgsProcessingParameterRasterLayer(key(name), label, optional=True))
+
+    def raster_output(self, name: str, label: str) -> QgsProcessingParameterDefinition:
+        """Return a raster to write and load, optional."""
+        definition = QgsProcessingParameterRasterDestination(key(name), label, defaultValue=None, optional=True)
+        return self._finished(name, definition)
 
     def field(
         self,

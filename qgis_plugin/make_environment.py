@@ -82,7 +82,7 @@ def make(folder, plugin):
                 "install",
                 "--no-input",
                 "--disable-pip-version-check",
-                build + "[posterior,survey,hmc]",
+                build + "[posterior,survey,hmc,surface]",
             ]
         )
     return python

@@ -39,12 +39,14 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.direct_estimates import DirectEstimates
         from ..processing_algorithms.engine_status import EngineStatus
         from ..processing_algorithms.exceedance_and_ranks import ExceedanceAndRanks
+        from ..processing_algorithms.fit_bartsimp import FitBartsimp
         from ..processing_algorithms.fit_counts import FitCounts
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
         from ..processing_algorithms.impute_survey_answers import ImputeSurveyAnswers
         from ..processing_algorithms.latent_indicator import LatentIndicator
         from ..processing_algorithms.match_areas import MatchAreas
+        from ..processing_algorithms.predict_surface import PredictSurface
         from ..processing_algorithms.prepare_published import PreparePublished
         from ..processing_algorithms.prior_certificate import PriorCertificate
         from ..processing_algorithms.smooth_variances import SmoothVariances
@@ -63,6 +65,8 @@ class SmallareaProvider(QgsProcessingProvider):
             FitFayHerriot,
             FitCounts,
             FitSpaceTime,
+            FitBartsimp,
+            PredictSurface,
             CompareModels,
             ExceedanceAndRanks,
             BenchmarkEstimates,
@@ -78,6 +82,12 @@ class SmallareaProvider(QgsProcessingProvider):
 
     def defaultVectorFileExtension(self, hasGeometry: bool = True) -> str:
         return "gpkg"
+
+    def supportedOutputRasterLayerExtensions(self) -> list[str]:
+        return ["tif"]
+
+    def defaultRasterFileExtension(self) -> str:
+        return "tif"
 
     def supportsNonFileBasedOutput(self) -> bool:
         return False

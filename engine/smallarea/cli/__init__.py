@@ -36,6 +36,7 @@ _COMMANDS = {
     "fit": "Fit a Fay-Herriot model and map its estimates.",
     "fit-counts": "Fit a model of counts or shares and map its estimates.",
     "fit-space-time": "Fit a space-time Fay-Herriot model and map its estimates in time.",
+    "bartsimp": "Fit trees plus a field to survey clusters, predict surfaces and areas.",
     "compare": "Compare Fay-Herriot models by how well they predict.",
     "export": "Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.",
     "benchmark": "Make estimates, or posterior draws, meet targets that are known better.",
@@ -67,6 +68,13 @@ _GROUPS = {
             "impute": "Impute the missing answers of a survey several times.",
             "match": "Join the rows of a survey table to areas and report how well they fit.",
             "smooth": "Smooth sampling variances by a generalised variance function.",
+        },
+    ),
+    "bartsimp": (
+        "From survey clusters and covariate rasters to a surface and areas (BARTSIMP).",
+        {
+            "fit": "Fit regression trees plus a field in space to survey clusters (BARTSIMP).",
+            "predict": "Predict a surface from a posterior of BARTSIMP, and average its draws over areas.",
         },
     ),
     "prior": (
@@ -138,7 +146,7 @@ def group(name: str) -> click.Group:
     Parameters
     ----------
     name : str
-        ``areas``, ``survey`` or ``prior``.
+        ``areas``, ``survey``, ``bartsimp`` or ``prior``.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from smallarea.cli import group, prior_texts, survey_texts, texts
+from smallarea.cli import bartsimp_texts, group, prior_texts, survey_texts, texts
 from smallarea.cli.options import given_parameters, option_name, parameters_of
 from smallarea.errors import OutputProblem, SmallareaError
 from smallarea.jobs.description import check_parameters, job_document, load_job, paths_for_folder
@@ -149,6 +149,9 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _task_command("fit", "fit", texts.FIT),
     "fit-counts": lambda: _task_command("fit-counts", "fit_counts", texts.FIT_COUNTS),
     "fit-space-time": lambda: _task_command("fit-space-time", "fit_space_time", texts.FIT_SPACE_TIME),
+    "bartsimp": lambda: group("bartsimp"),
+    "bartsimp fit": lambda: _task_command("fit", "fit_bartsimp", bartsimp_texts.FIT),
+    "bartsimp predict": lambda: _task_command("predict", "predict_surface", bartsimp_texts.PREDICT),
     "compare": lambda: _task_command("compare", "compare", texts.COMPARE),
     "export": lambda: _task_command("export", "export", texts.EXPORT),
     "benchmark": lambda: _task_command("benchmark", "benchmark", texts.BENCHMARK),

@@ -24,6 +24,8 @@ _SINGULAR = {
     "models": "model",
     "criteria": "criterion",
     "group_fields": "group_field",
+    "rasters": "raster",
+    "bands": "band",
     "auxiliaries": "auxiliary",
     "names": "name",
     "indicators": "indicator",

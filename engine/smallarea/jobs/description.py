@@ -165,11 +165,12 @@ def with_absolute_paths(parameters: TaskParameters, folder: Path) -> TaskParamet
         A copy. Data sources that are not files (``/vsizip/...``, ``PG:...``, ``https://...``) stay as they
         are.
     """
-    resolved = {name: _resolve(path, folder) for name, path in _paths(parameters, "input", "output")}
-    for name, path in _paths(parameters, "input_or_name"):
-        if (folder / path).is_file():
-            resolved[name] = str(folder / path)
-    return parameters.model_copy(update=resolved)
+
+    def from_name(path: str) -> str:
+        return str(folder / path) if (folder / path).is_file() else path
+
+    resolved = _changed_paths(parameters, lambda path: _resolve(path, folder), "input", "output")
+    return parameters.model_copy(update=resolved | _changed_paths(parameters, from_name, "input_or_name"))
 
 
 def paths_for_folder(parameters: TaskParameters, job_file: Path) -> TaskParameters:
@@ -189,11 +190,12 @@ def paths_for_folder(parameters: TaskParameters, job_file: Path) -> TaskParamete
     """
     home = job_file.absolute().parent
     absolute = with_absolute_paths(parameters, Path.cwd())
-    near = {}
-    for name, path in _paths(absolute, "input", "output", "input_or_name"):
-        if os.path.isabs(path) and Path(path).is_relative_to(home):
-            near[name] = Path(path).relative_to(home).as_posix()
-    return absolute.model_copy(update=near)
+
+    def near(path: str) -> str:
+        inside = os.path.isabs(path) and Path(path).is_relative_to(home)
+        return Path(path).relative_to(home).as_posix() if inside else path
+
+    return absolute.model_copy(update=_changed_paths(absolute, near, "input", "output", "input_or_name"))
 
 
 def check_outputs(parameters: TaskParameters) -> None:
@@ -245,11 +247,21 @@ def job_document(task: str, parameters: TaskParameters) -> str:
 
 
 def _paths(parameters: TaskParameters, *kinds: str) -> Iterable[tuple[str, str]]:
+    """Return parameters and their paths; one that is a list comes with each."""
     model = type(parameters)
     for name in model.model_fields:
         value = getattr(parameters, name)
         if value is not None and path_kind(model, name) in kinds:
-            yield name, value
+            yield from ((name, path) for path in (value if isinstance(value, list) else [value]))
+
+
+def _changed_paths(parameters: TaskParameters, change: Callable[[str], str], *kinds: str) -> dict[str, Any]:
+    """Return the parameters that hold paths with each path changed; one that is a list stays one."""
+    found: dict[str, Any] = {}
+    for name, path in _paths(parameters, *kinds):
+        several = isinstance(getattr(parameters, name), list)
+        found[name] = [*found.get(name, []), change(path)] if several else change(path)
+    return found
 
 
 def _resolve(path: str, folder: Path) -> str:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from smallarea.errors import named
 from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
+from smallarea.jobs.schema_bartsimp import FitBartsimp, PredictSurface
 from smallarea.jobs.schema_benchmark import Benchmark
 from smallarea.jobs.schema_calibrate import CalibrateWeights
 from smallarea.jobs.schema_compare import Compare
@@ -46,6 +47,8 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit": FitAreaLevel,
     "fit_counts": FitCounts,
     "fit_space_time": FitSpaceTime,
+    "fit_bartsimp": FitBartsimp,
+    "predict_surface": PredictSurface,
     "compare": Compare,
     "export": Export,
     "benchmark": Benchmark,

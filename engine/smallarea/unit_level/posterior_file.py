@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,12 @@ _FORMAT = 1
 _DRAWS = ("ranges", "sigma_e", "sigma_m", "range_at", "field")
 _CLUSTER_ARRAYS = ("coordinates", "covariates", "sizes", "means", "within")
 Arrays = dict[str, NDArray[np.generic]]
+Taken = TypeVar("Taken")
 
 
-def save_posterior(posterior: BartsimpPosterior, path: str | os.PathLike[str]) -> None:
+def save_posterior(
+    posterior: BartsimpPosterior, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None
+) -> None:
     """Write a posterior, whole or not at all.
 
     Parameters
@@ -35,6 +39,8 @@ def save_posterior(posterior: BartsimpPosterior, path: str | os.PathLike[str]) -
         The draws.
     path : path
         The file, by custom ending in ``.npz``.
+    about : mapping, optional
+        What JSON can hold of where the data came from, for :func:`load_about`.
 
     Raises
     ------
@@ -44,6 +50,7 @@ def save_posterior(posterior: BartsimpPosterior, path: str | os.PathLike[str]) -
     c, d = posterior.clusters, posterior.diagnostics
     head = {
         "format": _FORMAT,
+        "about": dict(about or {}),
         "settings": asdict(posterior.settings),
         "scales": asdict(posterior.scales),
         "clusters": {"ids": c.ids, "names": c.names, "ends": [c.smallest, c.largest], "strata": c.strata},
@@ -79,14 +86,37 @@ def load_posterior(path: str | os.PathLike[str]) -> BartsimpPosterior:
     OutputProblem
         If there is no such file, or it is something else, damaged, or of another version.
     """
-    source = Path(path)
+    return _read(Path(path), _assembled)
+
+
+def load_about(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what :func:`save_posterior` was told about the data; empty if nothing.
+
+    Parameters
+    ----------
+    path : path
+        A file by :func:`save_posterior`.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    OutputProblem
+        As in :func:`load_posterior`.
+    """
+    return _read(Path(path), lambda head, _: dict(head.get("about", {})))
+
+
+def _read(source: Path, take: Callable[[dict[str, Any], Arrays], Taken]) -> Taken:
     try:
         with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             head = json.loads(str(stored["head"]))
             arrays: Arrays = {name: stored[name] for name in stored.files if name != "head"}
         if head.get("format") != _FORMAT:
             raise OutputProblem(f"{source} was saved by another version (format {head.get('format')}). Fit anew.")
-        return _assembled(head, arrays)
+        return take(head, arrays)
     except FileNotFoundError as error:
         raise OutputProblem(f"There is no file {source}. Name a saved posterior.") from error
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from smallarea.workflows.export import export
     from smallarea.workflows.export_prior import export_prior
     from smallarea.workflows.fit import fit
+    from smallarea.workflows.fit_bartsimp import fit_bartsimp
     from smallarea.workflows.fit_counts import fit_counts
     from smallarea.workflows.fit_space_time import fit_space_time
     from smallarea.workflows.impute import impute
     from smallarea.workflows.latent_indicator import latent_indicator
     from smallarea.workflows.list_priors import list_priors
     from smallarea.workflows.match_areas import match_areas
+    from smallarea.workflows.predict_surface import predict_surface
     from smallarea.workflows.prepare_published import prepare_published
     from smallarea.workflows.show_prior import show_prior
     from smallarea.workflows.smooth_variances import smooth_variances
@@ -42,12 +44,14 @@ __all__ = [
     "export",
     "export_prior",
     "fit",
+    "fit_bartsimp",
     "fit_counts",
     "fit_space_time",
     "impute",
     "latent_indicator",
     "list_priors",
     "match_areas",
+    "predict_surface",
     "prepare_published",
     "show_prior",
     "smooth_variances",
@@ -66,9 +70,11 @@ _HOMES = {
     "direct_estimates": "smallarea.workflows.direct_estimates",
     "export": "smallarea.workflows.export",
     "fit": "smallarea.workflows.fit",
+    "fit_bartsimp": "smallarea.workflows.fit_bartsimp",
     "fit_counts": "smallarea.workflows.fit_counts",
     "fit_space_time": "smallarea.workflows.fit_space_time",
     "impute": "smallarea.workflows.impute",
+    "predict_surface": "smallarea.workflows.predict_surface",
     "prepare_published": "smallarea.workflows.prepare_published",
     "latent_indicator": "smallarea.workflows.latent_indicator",
     "match_areas": "smallarea.workflows.match_areas",

@@ -18,6 +18,8 @@ COMMANDS = {
     "check_areas": "areas check",
     "build_adjacency": "areas adjacency",
     "fit": "fit",
+    "fit_bartsimp": "bartsimp fit",
+    "predict_surface": "bartsimp predict",
     "fit_counts": "fit-counts",
     "fit_space_time": "fit-space-time",
     "compare": "compare",

@@ -21,6 +21,7 @@ PAGES = [
     ("direct-estimates.md", 3),
     ("imputation.md", 12),
     ("latent-indicators.md", 8),
+    ("bartsimp.md", 15),
     ("published-estimates.md", 8),
     ("smoothing-variances.md", 12),
     ("counts.md", 6),

@@ -1,0 +1,39 @@
+"""Help texts of the commands for survey clusters and surfaces."""
+
+FIT = """Fit regression trees plus a field in space to survey clusters (BARTSIMP).
+
+The expected outcome at a place is a sum of regression trees of the covariates plus a Matérn field, which takes up what
+neighbouring clusters have in common beyond the covariates. Covariates are read from rasters of any reference system and
+resolution, on the grid of the first one; predictions read the same cells.
+
+The outcome is taken as normal. Counts of those who have something, out of --trials-field, are fitted as empirical
+logits and predicted as shares; all clusters then have the same error variance, however many were examined.
+
+\b
+Clusters in a table, three rasters, and the posterior for predictions:
+  smallarea bartsimp fit --table clusters.csv --longitude-field long --latitude-field lat \\
+      --working-crs EPSG:32736 --outcome-field y --raster evi.tif --raster rain.tif \\
+      --raster landcover.tif --categorical landcover --missing nearest \\
+      --posterior posterior.npz --report fit.html
+
+\b
+Do flexible covariates pay? Cross-validation against trees alone and linear models with a field:
+  smallarea bartsimp fit --table clusters.gpkg --outcome-field y --raster evi.tif \\
+      --folds 10 --fold-kind blocks --report fit.html"""
+
+PREDICT = """Predict a surface from a posterior of BARTSIMP, and average its draws over areas.
+
+The rasters must have all bands that the model was fitted with, of the same names. The mean of an area is taken of each
+draw, weighted by --population (or the cells' size), and only then summarised: so its interval knows how the errors of
+cells go together.
+
+\b
+A surface, and the estimates of districts:
+  smallarea bartsimp predict districts.gpkg --id-field CODE --posterior posterior.npz \\
+      --raster evi.tif --raster rain.tif --raster landcover.tif --population people.tif \\
+      --surface surface.tif --output districts_estimates.gpkg
+
+\b
+The surface alone, with the probability that a share exceeds 0.3:
+  smallarea bartsimp predict --posterior posterior.npz --raster covariates.tif \\
+      --threshold 0.3 --surface surface.tif"""

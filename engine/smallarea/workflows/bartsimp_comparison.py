@@ -1,0 +1,118 @@
+"""Do flexible covariates and a field pay? BARTSIMP and its baselines on clusters that they have not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from smallarea.errors import ModelProblem
+from smallarea.gmrf.mesh import build_mesh, mesh_sizes
+from smallarea.report.cluster_model_words import LABELS
+from smallarea.unit_level import BartsimpSettings, Clusters, sample_bartsimp
+from smallarea.unit_level.cross_validation import ClusterPosterior, cross_validate
+from smallarea.unit_level.folds import block_folds, cluster_folds
+from smallarea.unit_level.pc_prior import default_prior
+from smallarea.unit_level.spde_collapsed import check_design
+from smallarea.unit_level.spde_linear import LONG, SHORT, SpdeSettings, fit_spde
+
+Progress = Callable[[float, str], None]
+Fitter = Callable[[Clusters, int], ClusterPosterior]
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """Scores of left-out clusters.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a model: ``model`` and the average scores.
+    clusters : pandas.DataFrame
+        One row a model and cluster: what was observed and predicted.
+    verdicts : tuple of str
+        Whether trees and field pay.
+    notes : tuple of str
+        Which models had to be left out.
+    """
+
+    table: pd.DataFrame
+    clusters: pd.DataFrame
+    verdicts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def compare_with_baselines(
+    clusters: Clusters,
+    settings: BartsimpSettings,
+    *,
+    crs: str,
+    folds: int,
+    fold_kind: str,
+    chains: int,
+    warmup: int,
+    draws: int,
+    seed: int,
+    level: float,
+    progress: Progress,
+) -> ModelComparison:
+    """Cross-validate the model, trees alone, and linear models with a field.
+
+    Parameters
+    ----------
+    clusters : Clusters
+        The data.
+    settings : BartsimpSettings
+        Of the model that was fitted.
+    crs : str
+        Reference system of the clusters.
+    folds : int
+        How many.
+    fold_kind : {'clusters', 'blocks'}
+        What a fold leaves out.
+    chains, warmup, draws, seed, level, progress
+        As for the fit.
+
+    Returns
+    -------
+    ModelComparison
+    """
+    rng = np.random.default_rng(seed)
+    if fold_kind == "blocks":
+        parts = block_folds(clusters.coordinates, folds, rng)
+    else:
+        parts = cluster_folds(clusters.n, folds, rng, clusters.strata)
+
+    def trees(chosen: BartsimpSettings) -> Fitter:
+        return lambda data, s: sample_bartsimp(data, chosen, chains=chains, warmup=warmup, draws=draws, seed=s)
+
+    models: dict[str, Fitter] = {} if settings.field == "none" else {"bartsimp": trees(settings)}
+    models["bart"] = trees(replace(settings, field="none", field_prior=None))
+    linear, notes = _linear(clusters, crs)
+    found = cross_validate(models | linear, clusters, parts, level=level, seed=seed, progress=progress)
+    flexible = next(iter(models))
+    verdicts = [found.verdict(flexible, "spde")] if "spde" in linear else []
+    if flexible == "bartsimp":
+        verdicts.append(found.verdict("bartsimp", "bart"))
+    rows = [frame.assign(model=name) for name, frame in found.points.items()]
+    return ModelComparison(found.table(), pd.concat(rows, ignore_index=True), tuple(verdicts), notes)
+
+
+def _linear(clusters: Clusters, crs: str) -> tuple[dict[str, Fitter], tuple[str, ...]]:
+    """Return linear baselines on a mesh of all clusters, without one that cannot be fitted, and why."""
+    prior = default_prior(clusters.coordinates, clusters.spread)
+    sizes = mesh_sizes(clusters.coordinates, prior.range_quantile(SHORT), prior.range_quantile(LONG))
+    mesh = build_mesh(clusters.coordinates, sizes, crs=crs)
+
+    def linear(chosen: SpdeSettings) -> Fitter:
+        return lambda data, s: fit_spde(data, chosen, crs=crs, mesh=mesh, seed=s)
+
+    alone = {"spde0": linear(SpdeSettings(covariates=False))}
+    x = clusters.covariates - clusters.covariates.mean(axis=0)
+    try:
+        check_design(np.column_stack([np.ones(clusters.n), x]), clusters.names)
+    except ModelProblem as error:
+        return alone, (f"The {LABELS['spde']} was left out of the cross-validation: {error}",)
+    return {"spde": linear(SpdeSettings())} | alone, ()

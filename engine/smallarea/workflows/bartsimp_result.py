@@ -1,0 +1,203 @@
+"""What a fit of BARTSIMP gives: the posterior, tables of what it learned, and what to know before using it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from smallarea.io.workbook import Sheet
+from smallarea.unit_level import BartsimpPosterior
+from smallarea.workflows.bartsimp_comparison import ModelComparison
+from smallarea.workflows.bartsimp_input import ClusterData, describe
+
+# Chains that differ by more have not converged; fewer effective draws make limits of 95 % intervals uncertain.
+R_HAT_LIMIT, ESS_LIMIT = 1.05, 200.0
+# Share of draws at an end of the grid of ranges that is no accident.
+AT_BOUNDS_LIMIT = 0.05
+
+
+@dataclass(frozen=True)
+class FitBartsimpResult:
+    """What `fit_bartsimp` found.
+
+    Attributes
+    ----------
+    posterior : BartsimpPosterior
+        The draws.
+    data : ClusterData
+        What was read.
+    hyperparameters : pandas.DataFrame
+        One row each: ``parameter``, ``mean``, ``sd``, ``median``, ``lower``, ``upper``, ``r_hat``, ``ess``, ``prior``.
+    covariates : pandas.DataFrame
+        One row a column: ``covariate``, ``share`` of all rules (mean over draws), ``lower``, ``upper``, ``used`` (share
+        of the draws with a rule).
+    comparison : ModelComparison or None
+        Cross-validation against the baselines.
+    settings : dict
+        The call.
+    versions : dict
+        Of the engine and the libraries.
+    """
+
+    posterior: BartsimpPosterior
+    data: ClusterData
+    hyperparameters: pd.DataFrame
+    covariates: pd.DataFrame
+    comparison: ModelComparison | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What was read, medians of the hyperparameters, and how well chains agree."""
+        names, medians = self.hyperparameters["parameter"], self.hyperparameters["median"]
+        r_hat, ess = worst(self.posterior)
+        return {
+            "model": self.settings["model"],
+            **describe(self.data),
+            **{str(name): float(value) for name, value in zip(names, medians, strict=True)},
+            "r_hat_max": r_hat,
+            "ess_min": ess,
+            "draws": self.posterior.draws,
+        }
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must be mended before the numbers are used."""
+        return convergence_warnings(self.posterior)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was read and left out, and what the comparison says."""
+        compared = () if self.comparison is None else (*self.comparison.notes, *self.comparison.verdicts)
+        return (*self.data.notes, *compared)
+
+    def clusters(self) -> pd.DataFrame:
+        """One row a cluster: ``cluster``, ``x``, ``y``, ``observations``, ``mean``, ``fitted``, ``se``, ``field``."""
+        c = self.posterior.clusters
+        fitted = self.posterior.trees_at(c.covariates) + c.mean + self.posterior.field
+        columns: dict[str, Any] = {"cluster": c.ids, "x": c.coordinates[:, 0], "y": c.coordinates[:, 1]}
+        columns |= {"observations": c.sizes.astype(int), "mean": c.means, "fitted": fitted.mean(axis=0)}
+        return pd.DataFrame(columns | {"se": fitted.std(axis=0, ddof=1), "field": self.posterior.field.mean(axis=0)})
+
+    def sheets(self) -> list[Sheet]:
+        """Return everything as sheets of a workbook."""
+        found = [
+            Sheet("Hyperparameters", self.hyperparameters),
+            Sheet("Covariates", self.covariates),
+            Sheet("Clusters", self.clusters()),
+        ]
+        if self.comparison is not None:
+            found += [Sheet("Cross-validation", self.comparison.table), Sheet("Left out", self.comparison.clusters)]
+        said = [("warning", text) for text in self.warnings] + [("note", text) for text in self.notes]
+        if said:
+            found.append(Sheet("Read this", pd.DataFrame(said, columns=["kind", "text"])))
+        rows = [(name, str(value)) for name, value in {**self.settings, **self.versions}.items() if value is not None]
+        return [*found, Sheet("Settings", pd.DataFrame(rows, columns=["setting", "value"]))]
+
+
+def worst(posterior: BartsimpPosterior) -> tuple[float, float]:
+    """Return the largest R-hat and the smallest effective sample size of hyperparameters and surface."""
+    d = posterior.diagnostics
+    r_hat = np.concatenate([np.array([*d.r_hat.values()]), d.f_r_hat])
+    ess = np.concatenate([np.array([*d.ess.values()]), d.f_ess])
+    return float(np.nanmax(r_hat)), float(np.nanmin(ess))
+
+
+def hyperparameter_table(posterior: BartsimpPosterior, level: float) -> pd.DataFrame:
+    """Summarise the hyperparameters.
+
+    Parameters
+    ----------
+    posterior : BartsimpPosterior
+        The draws.
+    level : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        See :class:`FitBartsimpResult`.
+    """
+    settings, scales = posterior.settings, posterior.scales
+    columns = {"sigma_e": posterior.sigma_e}
+    said = {
+        "sigma_e": f"P(sigma_e < {scales.error_start:.4g}) = {settings.error_quantile:g}, "
+        f"{settings.error_df:g} degrees of freedom"
+    }
+    if settings.field != "none":
+        prior = scales.field_prior
+        columns |= {"range": posterior.range, "sigma_m": posterior.sigma_m}
+        said["range"] = f"P(range < {prior.range0:.4g}) = {prior.range_alpha:g}"
+        said["sigma_m"] = f"P(sigma_m > {prior.sd0:.4g}) = {prior.sd_alpha:g}"
+    rows = []
+    for name, values in columns.items():
+        lower, median, upper = np.quantile(values, [(1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0])
+        d = posterior.diagnostics
+        summary = [values.mean(), values.std(ddof=1), median, lower, upper, d.r_hat[name], d.ess[name]]
+        rows.append([name, *summary, said[name]])
+    return pd.DataFrame(rows, columns=["parameter", "mean", "sd", "median", "lower", "upper", "r_hat", "ess", "prior"])
+
+
+def covariate_table(posterior: BartsimpPosterior, level: float) -> pd.DataFrame:
+    """Summarise how often trees split on each covariate; most frequent first.
+
+    Parameters
+    ----------
+    posterior : BartsimpPosterior
+        The draws.
+    level : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        See :class:`FitBartsimpResult`.
+    """
+    names = posterior.clusters.names
+    counts = posterior.forest.rule_counts(len(names))
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    lower, upper = np.quantile(share, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+    table = pd.DataFrame({"covariate": names, "share": share.mean(axis=0), "lower": lower, "upper": upper})
+    table["used"] = (counts > 0).mean(axis=0)
+    return table.sort_values("share", ascending=False, kind="stable", ignore_index=True)
+
+
+def convergence_warnings(posterior: BartsimpPosterior) -> tuple[str, ...]:
+    """Say where chains disagree, are short, or ran into the end of the ranges, and what to do.
+
+    Parameters
+    ----------
+    posterior : BartsimpPosterior
+        The draws.
+
+    Returns
+    -------
+    tuple of str
+        At most three.
+    """
+    d = posterior.diagnostics
+    found = []
+    r_hat = {**d.r_hat, "trees plus field": float(np.nanmax(d.f_r_hat))}
+    apart = [f"{name} ({value:.2f})" for name, value in r_hat.items() if value > R_HAT_LIMIT]
+    ess = {**d.ess, "trees plus field": float(np.nanmin(d.f_ess))}
+    short = [f"{name} ({value:.0f})" for name, value in ess.items() if value < ESS_LIMIT]
+    if apart:
+        found.append(
+            f"The chains have not converged: R-hat is above {R_HAT_LIMIT:g} for {', '.join(apart)}. Take more warm-up "
+            "and draws (several times as many) before you use the estimates."
+        )
+    elif short:
+        found.append(
+            f"Few effective draws, below {ESS_LIMIT:.0f}, of {', '.join(short)}: limits of intervals are uncertain. "
+            "Take more draws or chains."
+        )
+    if d.at_bounds > AT_BOUNDS_LIMIT:
+        found.append(
+            f"{d.at_bounds:.0%} of the draws have the range of the field at an end of its grid: the data say little "
+            "about it. The surface may still be good; do not interpret the range."
+        )
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""What a prediction reads: the grid of the fit, cells with all covariates, people, and draws on the outcome's scale."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import special
+
+from smallarea.errors import JobProblem, RasterProblem, named
+from smallarea.io.planar import as_crs, project
+from smallarea.io.raster_grid import Grid
+from smallarea.io.rasters import Band, RasterStack, band_names, grid_of
+from smallarea.unit_level.surface import SurfaceDraws
+from smallarea.workflows.bartsimp_covariates import CodedStack
+
+PathLike = str | os.PathLike[str]
+Vector = NDArray[np.float64]
+
+
+class ModelDraws:
+    """Draws of the expected outcome on its own scale.
+
+    Parameters
+    ----------
+    surface : SurfaceDraws
+        Draws on the scale of the model.
+    stack : CodedStack
+        Counts cells beyond what clusters cover.
+    transformation : {'none', 'empirical_logit'}
+        Of the outcome in the fit; logits become shares, draw by draw.
+    """
+
+    def __init__(self, surface: SurfaceDraws, stack: CodedStack, transformation: str) -> None:
+        self._surface, self._stack, self._transformation = surface, stack, transformation
+
+    def draw(self, points: Vector, covariates: Vector) -> Vector:
+        """Return draws, shape (S, m), at points with the model's columns (m, columns)."""
+        self._stack.count_beyond(covariates)
+        drawn = self._surface.draw(points, covariates)
+        return np.asarray(special.expit(drawn)) if self._transformation == "empirical_logit" else drawn
+
+
+def prediction_grid(about: Mapping[str, Any], rasters: Sequence[PathLike], cell: float | None) -> Grid:
+    """Return the grid of the fit; for a fit without rasters, that of the first one.
+
+    Raises
+    ------
+    JobProblem
+        If a cell size is given although the fit has a grid.
+    """
+    if about["grid"] is None:
+        return grid_of(rasters[0], cell)
+    if cell is not None:
+        raise JobProblem(
+            "The model was fitted with covariates of the cells of its grid, and is predicted on the same. Leave 'cell' "
+            "out, or fit with another."
+        )
+    crs, transform, height, width = about["grid"]
+    return Grid(crs, tuple(transform), height, width)
+
+
+def people_on(grid: Grid, path: PathLike | None, band: str | None) -> RasterStack:
+    """Return the population on the grid; a stack of nothing where none is given.
+
+    Raises
+    ------
+    JobProblem
+        If the raster has several bands and none is named.
+    RasterProblem
+        If it has no band of that name.
+    """
+    if path is None:
+        return RasterStack(grid, [])
+    names = band_names(path)
+    if band is None and len(names) > 1:
+        raise JobProblem(
+            f"{os.fspath(path)} has {len(names)} bands: {named(names, 20)}. Say which one (population_band)."
+        )
+    wanted = names[0] if band is None else band
+    if names.count(wanted) != 1:
+        raise RasterProblem(f"{os.fspath(path)} has no band {wanted!r}, or several. It has {named(names, 20)}.")
+    return RasterStack(grid, [Band(wanted, path, names.index(wanted) + 1, "count")])
+
+
+def bounds_of_cells(stack: RasterStack, crs: str, region: shapely.Geometry | None) -> tuple[float, float, float, float]:
+    """Box of the cells that can be predicted, in the working plane.
+
+    Parameters
+    ----------
+    stack : RasterStack
+        Open covariates.
+    crs : str
+        The working plane.
+    region : shapely geometry or None
+        Where cells are wanted, in the grid's reference system.
+
+    Returns
+    -------
+    tuple of float
+        West, south, east, north.
+
+    Raises
+    ------
+    RasterProblem
+        If there is no such cell.
+    """
+    grid = stack.grid
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    west, south, east, north = (-np.inf, -np.inf, np.inf, np.inf) if region is None else region.bounds
+    # Centres of cells that a region touches lie up to a cell's diagonal outside its box.
+    reach = np.hypot(*np.abs(np.diff(grid.corner([0.0, 1.0], [0.0, 1.0]), axis=1)).ravel())
+    for tile in grid.tiles():
+        points = grid.centres(tile)
+        usable = ((points >= (west - reach, south - reach)) & (points <= (east + reach, north + reach))).all(axis=1)
+        if usable.any():
+            usable &= ~np.isnan(stack.read(tile)).any(axis=1)
+        if usable.any():
+            plane = points[usable] if as_crs(crs) == as_crs(grid.crs) else project(points[usable], grid.crs, crs)
+            low, high = np.minimum(low, plane.min(axis=0)), np.maximum(high, plane.max(axis=0))
+    if not np.isfinite(low).all():
+        raise RasterProblem(
+            "No cell of the grid has all covariates. Do the rasters overlap each other and the polygons?"
+        )
+    # A single row or column of cells has no width; the field's lattice needs some.
+    room = 1e-6 * max(float((high - low).max()), grid.cell_size)
+    return float(low[0] - room), float(low[1] - room), float(high[0] + room), float(high[1] + room)

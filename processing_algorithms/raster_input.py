@@ -1,0 +1,49 @@
+"""Rasters of the project, as the files that the engine reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import QgsMapLayer, QgsProcessingAlgorithm, QgsProcessingContext
+
+from .inputs import InputProblem, Parameters
+
+
+def raster_paths(
+    algorithm: QgsProcessingAlgorithm, parameters: Parameters, name: str, context: QgsProcessingContext
+) -> list[str]:
+    """Return the files of a parameter that takes several rasters.
+
+    Raises
+    ------
+    InputProblem
+        If one is no file.
+    """
+    if not parameters.get(name):
+        return []
+    return [_file_of(layer) for layer in algorithm.parameterAsLayerList(parameters, name, context)]
+
+
+def raster_path(
+    algorithm: QgsProcessingAlgorithm, parameters: Parameters, name: str, context: QgsProcessingContext
+) -> str:
+    """Return the file of a parameter that takes a raster; empty if none is chosen.
+
+    Raises
+    ------
+    InputProblem
+        If it is no file.
+    """
+    if not parameters.get(name):
+        return ""
+    layer = algorithm.parameterAsRasterLayer(parameters, name, context)
+    if layer is None:
+        raise InputProblem(algorithm.invalidRasterError(parameters, name))
+    return _file_of(layer)
+
+
+def _file_of(layer: QgsMapLayer) -> str:
+    path = layer.source()
+    if layer.dataProvider().name() != "gdal" or not (Path(path).is_file() or path.startswith("/vsi")):
+        raise InputProblem(f"The raster '{layer.name()}' is no file that the engine could read. Save it as a GeoTIFF.")
+    return str(Path(path).absolute()) if Path(path).is_file() else path

@@ -1,0 +1,103 @@
+"""BARTSIMP inside QGIS: from a point layer and rasters to a posterior, a surface and areas."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("provider", "engine_python")
+
+QUICK = {"TREES": 5, "CHAINS": 2, "WARMUP": 60, "DRAWS": 60, "SEED": 3}
+
+
+@pytest.fixture(scope="module")
+def country(engine_python, tmp_path_factory):
+    from qgis.core import QgsVectorLayer
+
+    folder = tmp_path_factory.mktemp("country")
+    support = Path(__file__).parents[1] / "support"
+    code = f"import sys; sys.path.insert(0, {str(support)!r}); import bartsimp_world, pathlib; "
+    code += f"bartsimp_world.make_country(pathlib.Path({str(folder)!r}))"
+    subprocess.run([engine_python, "-c", code], check=True, capture_output=True)
+    uri = f"file://{folder}/clusters.csv?delimiter=,&xField=east&yField=north&crs=EPSG:32736&detectTypes=yes"
+    points = QgsVectorLayer(uri, "clusters", "delimitedtext")
+    assert points.isValid()
+    return folder, points
+
+
+def _fit(country, **more):
+    folder, points = country
+    return {
+        "TABLE": points, "OUTCOME_FIELD": "y", "RASTERS": [str(folder / "covariates.tif")], "CATEGORICAL": "land",
+        **QUICK, **more,
+    }  # fmt: skip
+
+
+def test_fit_and_predict(country, feedback, tmp_path):
+    import processing
+    from qgis.core import QgsRasterLayer, QgsVectorLayer
+
+    folder, _ = country
+    files = {"POSTERIOR": str(tmp_path / "p.npz"), "REPORT": str(tmp_path / "r.html")}
+    found = processing.run("smallarea:fitbartsimp", _fit(country, **files), feedback=feedback)
+    assert found["N_CLUSTERS"] == 60
+    assert found["SIGMA_M"] > 0.0
+    assert all(Path(path).stat().st_size > 1000 for path in files.values())
+    done = processing.run(
+        "smallarea:predictsurface",
+        {
+            "POSTERIOR": files["POSTERIOR"], "RASTERS": [str(folder / "covariates.tif")], "DRAWS": 20,
+            "AREAS": str(folder / "regions.gpkg"), "ID_FIELD": "code", "POPULATION": str(folder / "people.tif"),
+            "THRESHOLDS": "6.5", "SURFACE": str(tmp_path / "s.tif"), "OUTPUT": str(tmp_path / "a.gpkg"),
+        },
+        feedback=feedback,
+    )  # fmt: skip
+    assert (done["N_AREAS"], done["N_ESTIMATED"]) == (5, 4)
+    surface = QgsRasterLayer(done["SURFACE"])
+    assert surface.bandCount() == 6
+    layer = QgsVectorLayer(done["OUTPUT"])
+    assert {"estimate", "se", "cv", "lower", "upper"} <= set(layer.fields().names())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"RASTERS": []}, "something to split on"),
+        ({"OUTCOME_FIELD": "zone"}, "no numbers"),
+        ({"WORKING_CRS": "EPSG:4326"}, "these are degrees"),
+        ({"FOLDS": 1}, "two or more"),
+        ({"POSTERIOR": None}, "Nothing would be written"),
+    ],
+)
+def test_checks_before_a_fit(country, tmp_path, change, said):
+    from qgis.core import QgsApplication, QgsProcessingContext
+
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("smallarea:fitbartsimp")
+    values = _fit(country, POSTERIOR=str(tmp_path / "p.npz"))
+    assert algorithm.checkParameterValues(values, QgsProcessingContext()) == (True, "")
+    ok, message = algorithm.checkParameterValues({**values, **change}, QgsProcessingContext())
+    assert not ok
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"POSTERIOR": "nothing.npz"}, "no such file"),
+        ({"THRESHOLDS": "much"}, "numbers separated"),
+        ({"CSV": "a.csv"}, "Choose a polygon layer"),
+        ({"SURFACE": None}, "Nothing would be written"),
+    ],
+)
+def test_checks_before_a_prediction(country, tmp_path, change, said):
+    from qgis.core import QgsApplication, QgsProcessingContext
+
+    folder, _ = country
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("smallarea:predictsurface")
+    (tmp_path / "p.npz").write_bytes(b"x")
+    values = {"POSTERIOR": str(tmp_path / "p.npz"), "RASTERS": [str(folder / "covariates.tif")]}
+    values["SURFACE"] = str(tmp_path / "s.tif")
+    assert algorithm.checkParameterValues(values, QgsProcessingContext()) == (True, "")
+    ok, message = algorithm.checkParameterValues({**values, **change}, QgsProcessingContext())
+    assert not ok
+    assert said in message
