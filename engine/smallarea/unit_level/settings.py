@@ -17,7 +17,7 @@ from smallarea.unit_level.pc_prior import PcPrior, default_prior, paper_prior
 FieldRoute = Literal["exact", "reduced", "none"]
 
 # Proposals of a range in a sweep: as many as cost about as much as the trees.
-MOST_RANGE_MOVES, CLUSTERS_A_MOVE = 4, 1000
+MOST_RANGE_MOVES, CLUSTERS_A_MOVE = 8, 2000
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class BartsimpSettings:
     walks : int
         Updates of both standard deviations in a sweep; each costs O(n).
     range_moves : int, optional
-        Proposals of another range in a sweep; each costs O(n^2), so the default is four for few clusters, one from
-        1,000 on.
+        Proposals of another range in a sweep; each costs O(n^2), so the default is eight for few clusters, one from
+        2,000 on.
     """
 
     trees: TreePrior = field(default_factory=TreePrior)
