@@ -174,8 +174,8 @@ def samples(case: Case, dense: SpatialPrior) -> bool:
         plain = fitted("white noise as the unknown", observations, model, one.graph)
     mine, theirs = rate(ours, filtered), rate(plain, layers)
     print(
-        f"effective samples a second of drawing: filter {mine:.3f}, dense layers {theirs:.5f}: {mine / theirs:.0f} times; "
-        f"exact engine {reached / taken / mine:.0f} times the filter"
+        f"effective samples a second of drawing: filter {mine:.3f}, dense layers {theirs:.5f}: {mine / theirs:.0f} "
+        f"times; exact engine {reached / taken / mine:.0f} times the filter"
     )
     return mine / theirs < SMALLEST_GAIN
 
