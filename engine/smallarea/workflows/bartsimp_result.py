@@ -17,6 +17,8 @@ from smallarea.workflows.bartsimp_input import ClusterData, describe
 R_HAT_LIMIT, ESS_LIMIT = 1.05, 200.0
 # Share of draws at an end of the grid of ranges that is no accident.
 AT_BOUNDS_LIMIT = 0.05
+# Draws times clusters in memory.
+_AT_ONCE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,19 @@ class FitBartsimpResult:
     def clusters(self) -> pd.DataFrame:
         """One row a cluster: ``cluster``, ``x``, ``y``, ``observations``, ``mean``, ``fitted``, ``se``, ``field``."""
         c = self.posterior.clusters
-        fitted = self.posterior.trees_at(c.covariates) + c.mean + self.posterior.field
+        fitted, se, field = np.empty((3, c.n))
+        # All draws at thousands of clusters need not be in memory at the same time.
+        for part in np.array_split(np.arange(c.n), -(-c.n * self.posterior.draws // _AT_ONCE)):
+            own = self.posterior.field_at_clusters(part)
+            whole = self.posterior.trees_at(c.covariates[part]) + own
+            fitted[part], se[part], field[part] = (
+                whole.mean(axis=0) + c.mean,
+                whole.std(axis=0, ddof=1),
+                own.mean(axis=0),
+            )
         columns: dict[str, Any] = {"cluster": c.ids, "x": c.coordinates[:, 0], "y": c.coordinates[:, 1]}
-        columns |= {"observations": c.sizes.astype(int), "mean": c.means, "fitted": fitted.mean(axis=0)}
-        return pd.DataFrame(columns | {"se": fitted.std(axis=0, ddof=1), "field": self.posterior.field.mean(axis=0)})
+        columns |= {"observations": c.sizes.astype(int), "mean": c.means, "fitted": fitted}
+        return pd.DataFrame(columns | {"se": se, "field": field})
 
     def sheets(self) -> list[Sheet]:
         """Return everything as sheets of a workbook."""

@@ -8,9 +8,9 @@ has 1. So its white noise is made of the sampler's unknown u as ::
 
 with t the data's part along the mode. White noise itself as the unknown is a poor choice where data are plentiful: with
 every new sd_phi all of it has to move. A mode that a covariate could stand for is known to the data only as far as the
-covariates leave it, which shrinks its lambda. Large maps have a coordinate for each smooth mode; on what is left to the
-filter's polynomial p(M), a is a polynomial as well, ``a(M)`` near ``(1 + lambda p(M)^2)^{-1/2}``. The determinant is that
-of the polynomial itself: the sum of log a over the eigenvalues, which traces of Chebyshev polynomials give.
+covariates leave it, which shrinks its lambda. Large maps have a coordinate for each smooth mode; on what is left to
+the filter's polynomial p(M), a is a polynomial as well, ``a(M)`` near ``(1 + lambda p(M)^2)^{-1/2}``. The determinant is
+that of the polynomial itself: the sum of log a over the eigenvalues, which traces of Chebyshev polynomials give.
 
 These are coordinates only: the density is that of the model at every point (``docs/methods/counts.md``).
 """
