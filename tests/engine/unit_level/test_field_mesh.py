@@ -136,7 +136,7 @@ def test_nodes_are_drawn_given_the_residuals(chain) -> None:
 
 
 def test_it_agrees_with_the_exact_field() -> None:
-    """The same model but for the mesh's error: surfaces within a tenth of a posterior SD, hyperparameters within 0.2."""
+    """The same model but for the mesh: surfaces within a tenth of a posterior SD, hyperparameters within 0.2."""
     clusters = survey(80)
     random = np.random.default_rng(6)
     points, x = random.random((60, 2)), random.random((60, 1))

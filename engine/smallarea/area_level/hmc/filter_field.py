@@ -9,8 +9,8 @@ has 1. So its white noise is made of the sampler's unknown u as ::
 with t the data's part along the mode. White noise itself as the unknown is a poor choice where data are plentiful: with
 every new sd_phi all of it has to move. A mode that a covariate could stand for is known to the data only as far as the
 covariates leave it, which shrinks its lambda. Large maps have a coordinate for each smooth mode; on what is left to
-the filter's polynomial p(M), a is a polynomial as well, ``a(M)`` near ``(1 + lambda p(M)^2)^{-1/2}``. The determinant is
-that of the polynomial itself: the sum of log a over the eigenvalues, which traces of Chebyshev polynomials give.
+the filter's polynomial p(M), a is a polynomial as well, ``a(M)`` near ``(1 + lambda p(M)^2)^{-1/2}``. The determinant
+is that of the polynomial itself: the sum of log a over the eigenvalues, which traces of Chebyshev polynomials give.
 
 These are coordinates only: the density is that of the model at every point (``docs/methods/counts.md``).
 """
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from smallarea.area_level.hmc.whitening import Pull, evened
 from smallarea.areas.graph import AreaGraph
 from smallarea.priors.exact import field_nodes
-from smallarea.priors.filter_root import filter_root
+from smallarea.priors.filter_root import LeftToPolynomial, filter_root
 from smallarea.priors.prior import SpatialPrior
 
 if TYPE_CHECKING:
@@ -161,20 +161,23 @@ class FilterField:
         along = root.modes.T @ target
         coarse, log_derivative = _pulled(noise[: self._m], gains, information * self._share, along * self._share)
         psi = root.modes @ (gains * coarse)
-        if not self._left:
+        if root.left is None:
             return scale * psi, coarse, log_derivative
         # Along the modes the fine noise has no effect and stays white.
         idle = root.modes @ (root.modes.T @ noise[self._m :])
-        fine, change = self._pulled_rest(rho, noise[self._m :] - idle, information, target - root.modes @ along)
+        fine, change = self._pulled_rest(
+            root.left, rho, noise[self._m :] - idle, information, target - root.modes @ along
+        )
         psi = psi + jax.vmap(root.rest, in_axes=(0, 1), out_axes=1)(rho, fine)
         return scale * psi, jnp.concatenate([coarse, fine + idle]), log_derivative + change
 
-    def _pulled_rest(self, rho: Any, unknowns: Any, information: Any, target: Any) -> tuple[Array, Array]:
+    def _pulled_rest(
+        self, left: LeftToPolynomial, rho: Any, unknowns: Any, information: Any, target: Any
+    ) -> tuple[Array, Array]:
         """White noise on what is left to the polynomial, shape (n, K), and the log determinant."""
         import jax
         import jax.numpy as jnp
 
-        left = self._root.left
         gains = jax.vmap(left.gains, out_axes=1)(rho)
         squares = 1.0 / (1.0 + information * gains**2)
         series = jax.vmap(left.series, in_axes=(1, 1), out_axes=1)
