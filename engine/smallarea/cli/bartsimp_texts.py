@@ -37,3 +37,18 @@ A surface, and the estimates of districts:
 The surface alone, with the probability that a share exceeds 0.3:
   smallarea bartsimp predict --posterior posterior.npz --raster covariates.tif \\
       --threshold 0.3 --surface surface.tif"""
+
+DEPENDENCE = """Show what the trees of a posterior of BARTSIMP say of each covariate, and which act together.
+
+Partial dependence is the expected outcome if all clusters had a value of a covariate and kept their others. Accumulated
+local effects compare clusters that are alike, and so are right where covariates go together. Both are of each draw, so
+their intervals are those of the posterior. For pairs, H says how much of their joint effect is no sum of two.
+
+\b
+All covariates, with a report:
+  smallarea bartsimp dependence --posterior posterior.npz --report effects.html
+
+\b
+Two covariates, averaged over where people live:
+  smallarea bartsimp dependence --posterior posterior.npz --covariates evi --covariates rain \\
+      --raster evi.tif --raster rain.tif --population people.tif --output effects.csv"""

@@ -19,6 +19,7 @@ from smallarea.jobs.schema_benchmark import Benchmark
 from smallarea.jobs.schema_calibrate import CalibrateWeights
 from smallarea.jobs.schema_compare import Compare
 from smallarea.jobs.schema_counts import FitCounts
+from smallarea.jobs.schema_dependence import PartialDependence
 from smallarea.jobs.schema_direct import DirectEstimatesOfAreas
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
@@ -49,6 +50,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit_space_time": FitSpaceTime,
     "fit_bartsimp": FitBartsimp,
     "predict_surface": PredictSurface,
+    "partial_dependence": PartialDependence,
     "compare": Compare,
     "export": Export,
     "benchmark": Benchmark,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from smallarea.errors import JobProblem, RasterProblem
 from smallarea.io.atomic import AtomicOutputs
 from smallarea.io.planar import as_crs, project
-from smallarea.io.raster_grid import Tile
+from smallarea.io.raster_grid import Grid, Tile
 from smallarea.io.rasters import RasterStack
 from smallarea.io.surface_file import SurfaceFile, open_surface
 from smallarea.unit_level.aggregate import AreaDraws, AreaSums, Level
@@ -199,6 +199,41 @@ def _one_tile(
         surface.write(tile, summaries)
 
 
+def cell_weights(grid: Grid, tile: Tile, population: RasterStack | None) -> tuple[Vector, int]:
+    """Weights of a tile's cells: people, or their area relative to each other.
+
+    Parameters
+    ----------
+    grid : Grid
+        The cells.
+    tile : Tile
+        The tile.
+    population : RasterStack or None
+        One open band of people.
+
+    Returns
+    -------
+    weights : ndarray, shape (cells,)
+        Weights; 0 where the population has no value.
+    without : int
+        Cells where it has none.
+
+    Raises
+    ------
+    RasterProblem
+        If there are negative numbers of people.
+    """
+    if population is None:
+        return grid.relative_areas(tile), 0
+    people = population.read(tile)[:, 0]
+    below = people < 0.0
+    if below.any():
+        raise RasterProblem(
+            f"{int(below.sum())} cells of the population raster are negative. Give that value as its nodata."
+        )
+    return np.nan_to_num(people, nan=0.0), int(np.isnan(people).sum())
+
+
 class _Pass:
     """Reads tiles, asks for draws in chunks that fit into memory, and counts."""
 
@@ -245,16 +280,9 @@ class _Pass:
 
     def weights_of(self, tile: Tile) -> Vector:
         """Weights of the cells: people, or their area relative to each other."""
-        if self._population is None:
-            return self._covariates.grid.relative_areas(tile)
-        people = self._population.read(tile)[:, 0]
-        below = people < 0.0
-        if below.any():
-            raise RasterProblem(
-                f"{int(below.sum())} cells of the population raster are negative. Give that value as its nodata."
-            )
-        self._unpeopled += int(np.isnan(people).sum())
-        return np.nan_to_num(people, nan=0.0)
+        weights, without = cell_weights(self._covariates.grid, tile, self._population)
+        self._unpeopled += without
+        return weights
 
     def draws_of(
         self, tile: Tile, values: Vector, usable: NDArray[np.bool_]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.latent_indicator import latent_indicator
     from smallarea.workflows.list_priors import list_priors
     from smallarea.workflows.match_areas import match_areas
+    from smallarea.workflows.partial_dependence import partial_dependence
     from smallarea.workflows.predict_surface import predict_surface
     from smallarea.workflows.prepare_published import prepare_published
     from smallarea.workflows.show_prior import show_prior
@@ -51,6 +52,7 @@ __all__ = [
     "latent_indicator",
     "list_priors",
     "match_areas",
+    "partial_dependence",
     "predict_surface",
     "prepare_published",
     "show_prior",
@@ -74,6 +76,7 @@ _HOMES = {
     "fit_counts": "smallarea.workflows.fit_counts",
     "fit_space_time": "smallarea.workflows.fit_space_time",
     "impute": "smallarea.workflows.impute",
+    "partial_dependence": "smallarea.workflows.partial_dependence",
     "predict_surface": "smallarea.workflows.predict_surface",
     "prepare_published": "smallarea.workflows.prepare_published",
     "latent_indicator": "smallarea.workflows.latent_indicator",

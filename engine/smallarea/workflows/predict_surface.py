@@ -13,18 +13,26 @@ import shapely
 from numpy.typing import NDArray
 
 from smallarea.areas import Areas, read_areas
-from smallarea.errors import JobProblem, OutputProblem, named
+from smallarea.errors import JobProblem, named
 from smallarea.io import AtomicOutputs, add_layer, check_suffix
 from smallarea.unit_level import BartsimpPosterior
 from smallarea.unit_level.aggregate import AreaDraws, level_of
-from smallarea.unit_level.posterior_file import load_about, load_posterior
+from smallarea.unit_level.posterior_file import load_posterior
 from smallarea.unit_level.predict_surface import SurfaceResult, SurfaceStatistics
 from smallarea.unit_level.predict_surface import predict_surface as predict_cells
 from smallarea.unit_level.surface import SurfaceDraws
-from smallarea.workflows.bartsimp_covariates import CodedStack, Coding, choose_bands, pick_band
+from smallarea.workflows.bartsimp_covariates import CodedStack, Coding
 from smallarea.workflows.bartsimp_result import convergence_warnings
 from smallarea.workflows.record import silent, within
-from smallarea.workflows.surface_input import ModelDraws, bounds_of_cells, people_on, prediction_grid
+from smallarea.workflows.surface_input import (
+    ModelDraws,
+    about_posterior,
+    beyond_warning,
+    bounds_of_cells,
+    covariates_on,
+    people_on,
+    prediction_grid,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -40,8 +48,6 @@ _SUFFIXES = {
     "csv": ((".csv",), "CSV"),
     "area_draws": ((".nc",), "NetCDF"),
 }
-# Share of the cells beyond the clusters' values of a covariate that is worth a warning.
-_BEYOND_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
@@ -172,18 +178,14 @@ def predict_surface(
     _check(call, areas is not None)
     tell = progress or silent
     tell(0.0, "reading the posterior")
-    drawn, about = load_posterior(posterior), _about(posterior)
+    drawn, about = load_posterior(posterior), about_posterior(posterior)
     coding = Coding.read(about["coding"])
     grid = prediction_grid(about, paths, cell)
     polygons = None if areas is None else read_areas(areas, layer=layer, id_field=id_field, crs=crs, repair=repair)
     levels = [] if polygons is None else [level_of(LAYER, polygons.ids, polygons.frame, grid)]
     region = None if not levels else shapely.union_all(levels[0].shapes)
     statistics = SurfaceStatistics(((1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0), tuple(thresholds))
-    every = choose_bands(paths, (), tuple(coding.codes))
-    values = drawn.clusters.covariates
-    stack = CodedStack(
-        grid, [pick_band(every, name) for name in coding.names], coding, values.min(axis=0), values.max(axis=0)
-    )
+    stack = covariates_on(grid, paths, coding, drawn.clusters)
     with AtomicOutputs() as outputs, stack, people_on(grid, population, population_band) as people:
         tell(5.0, "finding the cells")
         bounds = bounds_of_cells(stack, about["crs"], region)
@@ -218,15 +220,6 @@ def _check(call: Mapping[str, Any], has_areas: bool) -> None:
             check_suffix(call[name], suffixes, what)
 
 
-def _about(posterior: PathLike) -> dict[str, Any]:
-    about = load_about(posterior)
-    if "coding" not in about:
-        raise OutputProblem(
-            f"{os.fspath(posterior)} does not say where its covariates came from. Write it with fit_bartsimp."
-        )
-    return about
-
-
 def _result(
     found: SurfaceResult,
     posterior: BartsimpPosterior,
@@ -245,14 +238,7 @@ def _result(
         for threshold in call["thresholds"]:
             above = np.where(np.isnan(drawn.values).any(axis=0), np.nan, (drawn.values > threshold).mean(axis=0))
             table[f"p_above_{threshold:g}"] = above
-    beyond = {name: share for name, share in stack.shares_beyond().items() if share > _BEYOND_LIMIT}
-    warnings = convergence_warnings(posterior)
-    if beyond:
-        said = ", ".join(f"{name} ({share:.0%})" for name, share in beyond.items())
-        warnings += (
-            f"Many cells lie beyond the values at the clusters: {said}. Trees are flat there: look whether rasters and "
-            "fields of the fit have the same units, and trust these cells less.",
-        )
+    warnings = convergence_warnings(posterior) + beyond_warning(stack.shares_beyond(), "cells")
     notes = found.notes
     if about["transformation"] == "empirical_logit":
         notes += (
