@@ -38,7 +38,7 @@ The surface alone, with the probability that a share exceeds 0.3:
   smallarea bartsimp predict --posterior posterior.npz --raster covariates.tif \\
       --threshold 0.3 --surface surface.tif"""
 
-DEPENDENCE = """Show what the trees of a posterior of BARTSIMP say of each covariate, and which act together.
+DEPENDENCE = """Show what trees of BARTSIMP say of each covariate, and which act together.
 
 Partial dependence is the expected outcome if all clusters had a value of a covariate and kept their others. Accumulated
 local effects compare clusters that are alike, and so are right where covariates go together. Both are of each draw, so

@@ -8,7 +8,7 @@ from smallarea.jobs.schema_parts import IN, LEVEL, OUT, REPORT, SEED, FieldNames
 
 
 class PartialDependence(TaskParameters):
-    """Show what the trees of a posterior of BARTSIMP say of each covariate, and which act together."""
+    """Show what trees of BARTSIMP say of each covariate, and which act together."""
 
     posterior: str = Field(description="Posterior that fit_bartsimp has written (.npz).", json_schema_extra=IN)
     covariates: FieldNames = Field(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +11,10 @@ from smallarea._version import __version__
 from smallarea.report.dependence_figures import code_chart, curve_chart
 from smallarea.report.encoding import Picture
 from smallarea.report.formatting import count, fixed, level_percent, percent, plural, setting, significant
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 
 if TYPE_CHECKING:
     import pandas as pd
-    from jinja2 import Template
 
     from smallarea.workflows.dependence_tables import PartialDependenceResult
 
@@ -60,10 +58,11 @@ def render_dependence(result: PartialDependenceResult, *, written: datetime | No
     str
         HTML without scripts, network addresses or external files.
     """
-    return _template().render(
+    return page_template("dependence").render(
         title=result.outcome,
+        source="",
         kicker="Effects of covariates",
-        written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        written=time_words(written),
         version=__version__,
         lead=_lead(result),
         tiles=_tiles(result),
@@ -179,17 +178,3 @@ def _chart(
     if other is not None:
         beside = other["estimate"].to_numpy() - float(other["estimate"] @ share)
     return curve_chart(values, curve, result.deciles[name], limits, level=middle, other=beside)
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("dependence.html")
