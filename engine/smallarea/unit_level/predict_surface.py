@@ -20,6 +20,7 @@ from smallarea.io.rasters import RasterStack
 from smallarea.io.surface_file import SurfaceFile, open_surface
 from smallarea.unit_level.aggregate import AreaDraws, AreaSums, Level
 from smallarea.unit_level.cell_shares import CellShares, Split
+from smallarea.unit_level.poststrata import Poststrata
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -121,6 +122,7 @@ def predict_surface(
     population: RasterStack | None = None,
     region: shapely.Geometry | None = None,
     split: Split = "coverage",
+    strata: Poststrata | None = None,
     memory_mb: float = 512.0,
     progress: Progress | None = None,
 ) -> SurfaceResult:
@@ -149,6 +151,8 @@ def predict_surface(
         Cells that overlap it are predicted, in the grid's reference system; all if left out.
     split : {'coverage', 'centre'}
         How cells on a border are shared out.
+    strata : Poststrata, optional
+        Open strata of the cells and their totals in the areas of the first level, which the weights then meet.
     memory_mb : float
         Megabytes for arrays of draws.
     progress : callable, optional
@@ -162,12 +166,16 @@ def predict_surface(
     Raises
     ------
     RasterProblem
-        If no cell can be predicted, or population and covariates lie on different grids.
+        If no cell can be predicted, or population, strata and covariates lie on different grids.
+    TableProblem
+        If totals say nothing of a stratum in which there are people.
     """
+    if strata is not None and strata.stack.grid != covariates.grid:
+        raise RasterProblem("Strata and covariates must be on the same grid.")
     if population is not None and population.grid != covariates.grid:
         raise RasterProblem("Population and covariates must be on the same grid.")
     pass_over = _Pass(draws, covariates, crs, population, region, memory_mb)
-    sums = AreaSums(covariates.grid, levels, split)
+    sums = AreaSums(covariates.grid, levels, split, strata)
     chosen = statistics or SurfaceStatistics()
     with ExitStack() as stack:
         surface: SurfaceFile | None = None
@@ -182,7 +190,7 @@ def predict_surface(
             )
     areas = sums.result()
     notes = [note for level in areas.values() for note in level.notes]
-    return SurfaceResult(areas, pass_over.predicted, pass_over.missing, (*pass_over.notes(), *notes))
+    return SurfaceResult(areas, pass_over.predicted, pass_over.missing, (*pass_over.notes(), *sums.notes, *notes))
 
 
 def _one_tile(
