@@ -16,6 +16,7 @@ from smallarea._version import __version__
 
 if TYPE_CHECKING:
     from smallarea.workflows import (
+        aggregate_surface,
         benchmark,
         build_adjacency,
         calibrate_weights,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "aggregate_surface",
     "benchmark",
     "build_adjacency",
     "calibrate_weights",

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from smallarea.errors import named
+from smallarea.jobs.schema_aggregate import AggregateSurface
 from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
 from smallarea.jobs.schema_bartsimp import FitBartsimp, PredictSurface
 from smallarea.jobs.schema_benchmark import Benchmark
@@ -50,6 +51,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit_space_time": FitSpaceTime,
     "fit_bartsimp": FitBartsimp,
     "predict_surface": PredictSurface,
+    "aggregate_surface": AggregateSurface,
     "partial_dependence": PartialDependence,
     "compare": Compare,
     "export": Export,

@@ -190,8 +190,8 @@ class Poststrata:
         unlisted = [f"{code:g}" for code in sorted(self._unlisted) if not np.isnan(code)]
         if unlisted:
             raise TableProblem(
-                f"Cells with people have strata for which the totals have no rows: {named(unlisted, 10)}. Add them to the "
-                "totals, or mark such cells as without data."
+                f"Cells with people have strata for which the totals have no rows: {named(unlisted, 10)}. Add them "
+                "to the totals, or mark such cells as without data."
             )
         people = self._totals.people
         silent = (weight[:, :strata] > 0.0) & np.isnan(people)

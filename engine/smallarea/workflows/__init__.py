@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smallarea.workflows.aggregate_surface import aggregate_surface
     from smallarea.workflows.areas import build_adjacency, check_areas
     from smallarea.workflows.benchmark import benchmark
     from smallarea.workflows.calibrate_weights import calibrate_weights
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.verify_prior import verify_prior
 
 __all__ = [
+    "aggregate_surface",
     "benchmark",
     "build_adjacency",
     "calibrate_weights",
@@ -64,6 +66,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "aggregate_surface": "smallarea.workflows.aggregate_surface",
     "benchmark": "smallarea.workflows.benchmark",
     "build_adjacency": "smallarea.workflows.areas",
     "calibrate_weights": "smallarea.workflows.calibrate_weights",

@@ -14,7 +14,7 @@ from scipy import special
 from smallarea.errors import JobProblem, OutputProblem, RasterProblem, named
 from smallarea.io.planar import as_crs, project
 from smallarea.io.raster_grid import Grid
-from smallarea.io.rasters import Band, RasterStack, band_names, grid_of
+from smallarea.io.rasters import Band, Kind, RasterStack, band_names, grid_of
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.posterior_file import load_about
 from smallarea.unit_level.surface import SurfaceDraws
@@ -132,17 +132,43 @@ def people_on(grid: Grid, path: PathLike | None, band: str | None) -> RasterStac
     RasterProblem
         If it has no band of that name.
     """
-    if path is None:
-        return RasterStack(grid, [])
+    return RasterStack(grid, []) if path is None else one_band(grid, path, band, "count", "population_band")
+
+
+def one_band(grid: Grid, path: PathLike, band: str | None, kind: Kind, parameter: str) -> RasterStack:
+    """Return a band of a raster on the grid, closed.
+
+    Parameters
+    ----------
+    grid : Grid
+        The cells.
+    path : path
+        The raster.
+    band : str or None
+        Name of the band; not needed where there is one.
+    kind : {'continuous', 'categorical', 'count'}
+        How it is brought to the grid.
+    parameter : str
+        What names the band, for messages.
+
+    Returns
+    -------
+    RasterStack
+
+    Raises
+    ------
+    JobProblem
+        If the raster has several bands and none is named.
+    RasterProblem
+        If it has no band of that name.
+    """
     names = band_names(path)
     if band is None and len(names) > 1:
-        raise JobProblem(
-            f"{os.fspath(path)} has {len(names)} bands: {named(names, 20)}. Say which one (population_band)."
-        )
+        raise JobProblem(f"{os.fspath(path)} has {len(names)} bands: {named(names, 20)}. Say which one ({parameter}).")
     wanted = names[0] if band is None else band
     if names.count(wanted) != 1:
         raise RasterProblem(f"{os.fspath(path)} has no band {wanted!r}, or several. It has {named(names, 20)}.")
-    return RasterStack(grid, [Band(wanted, path, names.index(wanted) + 1, "count")])
+    return RasterStack(grid, [Band(wanted, path, names.index(wanted) + 1, kind)])
 
 
 def bounds_of_cells(stack: RasterStack, crs: str, region: shapely.Geometry | None) -> tuple[float, float, float, float]:
