@@ -46,6 +46,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.impute_survey_answers import ImputeSurveyAnswers
         from ..processing_algorithms.latent_indicator import LatentIndicator
         from ..processing_algorithms.match_areas import MatchAreas
+        from ..processing_algorithms.partial_dependence import PartialDependence
         from ..processing_algorithms.predict_surface import PredictSurface
         from ..processing_algorithms.prepare_published import PreparePublished
         from ..processing_algorithms.prior_certificate import PriorCertificate
@@ -67,6 +68,7 @@ class SmallareaProvider(QgsProcessingProvider):
             FitSpaceTime,
             FitBartsimp,
             PredictSurface,
+            PartialDependence,
             CompareModels,
             ExceedanceAndRanks,
             BenchmarkEstimates,

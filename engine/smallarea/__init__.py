@@ -16,6 +16,7 @@ from smallarea._version import __version__
 
 if TYPE_CHECKING:
     from smallarea.workflows import (
+        aggregate_surface,
         benchmark,
         build_adjacency,
         calibrate_weights,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         latent_indicator,
         list_priors,
         match_areas,
+        partial_dependence,
         predict_surface,
         prepare_published,
         show_prior,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "aggregate_surface",
     "benchmark",
     "build_adjacency",
     "calibrate_weights",
@@ -59,6 +62,7 @@ __all__ = [
     "latent_indicator",
     "list_priors",
     "match_areas",
+    "partial_dependence",
     "predict_surface",
     "prepare_published",
     "show_prior",

@@ -20,6 +20,7 @@ ALGORITHMS = {
     "benchmarkestimates",
     "comparemodels",
     "exceedanceandranks",
+    "partialdependence",
     "predictsurface",
     "preparepublished",
     "priorcertificate",

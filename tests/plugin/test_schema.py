@@ -20,6 +20,7 @@ TASKS = {
     "imputesurveyanswers": "impute",
     "latentindicator": "latent_indicator",
     "matchtabletoareas": "match_areas",
+    "partialdependence": "partial_dependence",
     "predictsurface": "predict_surface",
     "preparepublished": "prepare_published",
     "priorcertificate": "verify_prior",

@@ -75,6 +75,8 @@ _GROUPS = {
         {
             "fit": "Fit regression trees plus a field in space to survey clusters (BARTSIMP).",
             "predict": "Predict a surface from a posterior of BARTSIMP, and average its draws over areas.",
+            "aggregate": "Average draws of a surface over areas of one or several levels.",
+            "dependence": "Show what trees of BARTSIMP say of each covariate, and which act together.",
         },
     ),
     "prior": (

@@ -152,6 +152,8 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "bartsimp": lambda: group("bartsimp"),
     "bartsimp fit": lambda: _task_command("fit", "fit_bartsimp", bartsimp_texts.FIT),
     "bartsimp predict": lambda: _task_command("predict", "predict_surface", bartsimp_texts.PREDICT),
+    "bartsimp aggregate": lambda: _task_command("aggregate", "aggregate_surface", bartsimp_texts.AGGREGATE),
+    "bartsimp dependence": lambda: _task_command("dependence", "partial_dependence", bartsimp_texts.DEPENDENCE),
     "compare": lambda: _task_command("compare", "compare", texts.COMPARE),
     "export": lambda: _task_command("export", "export", texts.EXPORT),
     "benchmark": lambda: _task_command("benchmark", "benchmark", texts.BENCHMARK),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,7 +179,9 @@ def hyperparameter_table(posterior: BartsimpPosterior, level: float) -> pd.DataF
     return pd.DataFrame(rows, columns=["parameter", "mean", "sd", "median", "lower", "upper", "r_hat", "ess", "prior"])
 
 
-def covariate_table(posterior: BartsimpPosterior, level: float) -> pd.DataFrame:
+def covariate_table(
+    posterior: BartsimpPosterior, level: float, columns: Mapping[str, Sequence[int]] | None = None
+) -> pd.DataFrame:
     """Summarise how often trees split on each covariate; most frequent first.
 
     Parameters
@@ -187,14 +190,18 @@ def covariate_table(posterior: BartsimpPosterior, level: float) -> pd.DataFrame:
         The draws.
     level : float
         Coverage of the intervals.
+    columns : mapping of str to sequence of int, optional
+        Columns that belong together; each for itself if left out.
 
     Returns
     -------
     pandas.DataFrame
         See :class:`FitBartsimpResult`.
     """
-    names = posterior.clusters.names
-    counts = posterior.forest.rule_counts(len(names))
+    counts = posterior.forest.rule_counts(len(posterior.clusters.names))
+    names = list(posterior.clusters.names) if columns is None else list(columns)
+    if columns is not None:
+        counts = np.column_stack([counts[:, list(own)].sum(axis=1) for own in columns.values()])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     lower, upper = np.quantile(share, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
     table = pd.DataFrame({"covariate": names, "share": share.mean(axis=0), "lower": lower, "upper": upper})

@@ -20,6 +20,8 @@ COMMANDS = {
     "fit": "fit",
     "fit_bartsimp": "bartsimp fit",
     "predict_surface": "bartsimp predict",
+    "aggregate_surface": "bartsimp aggregate",
+    "partial_dependence": "bartsimp dependence",
     "fit_counts": "fit-counts",
     "fit_space_time": "fit-space-time",
     "compare": "compare",
