@@ -1,4 +1,4 @@
-"""The areas given trees and hyperparameters: draws of the effect, sampled or not, and what leaving an area out says."""
+"""The areas given trees and hyperparameters: draws of the effect, sampled or not, and its exact moments."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from smallarea.area_trees.effect import EffectGrid
 
 Vector = NDArray[np.float64]
 
-# Draws that leave-one-out predictions are made of: importance weights need no more, and each holds all areas.
-MOST_FOR_LEAVING_OUT = 2000
+# Draws at which moments are kept, for leave-one-out predictions: importance weights need no more.
+MOST_MOMENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,17 @@ class AreaDraws:
     own_weight : ndarray, shape (n,)
         Weight of each sampled area's direct estimate given trees and hyperparameters, on average: the conditional
         variance of its effect over its sampling variance.
-    means, sds : ndarray, shape (M, n)
-        Distribution of each direct estimate given all others, trees and hyperparameters, at M evenly chosen draws.
+    kept : ndarray of int, shape (M,)
+        Evenly chosen draws.
+    means, variances : ndarray, shape (M, n)
+        Moments of the sampled areas' effects given trees and hyperparameters at these draws.
     """
 
     effect: Vector
     own_weight: Vector
+    kept: NDArray[np.int64]
     means: Vector
-    sds: Vector
+    variances: Vector
 
 
 def draw_areas(
@@ -49,8 +52,8 @@ def draw_areas(
 
     With ``N^1/2 u = U zeta`` the coordinates are independent: a priori zeta_k ~ N(0, sd^2 s_k), and the residuals give
     ``q_k = zeta_k + N(0, 1)``. Areas that are not sampled follow given those that are: with B = K_os V diag(1 / s),
-    ``u_o | zeta ~ N(B zeta, sd^2 (K_oo - B diag(s) B'))``. Leaving an area out takes the inverse of the covariance of
-    all (Dubrule 1983): the residual is ``[Lambda r]_i / Lambda_ii`` and its variance ``1 / Lambda_ii``.
+    ``u_o | zeta ~ N(B zeta, sd^2 (K_oo - B diag(s) B'))``. With S = N^-1 the sampling variances, the effects of sampled
+    areas have the mean ``r - S Lambda r`` and the covariance ``S - S Lambda S``.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ def draw_areas(
     others = np.setdiff1d(np.arange(areas), grid.sampled)
     residual = y - trees[:, grid.sampled]
     effect = np.empty((draws, areas))
-    diagonal, left_out = np.empty((draws, n)), np.empty((draws, n))
+    diagonal, means = np.empty((draws, n)), np.empty((draws, n))
     for g in np.unique(at).tolist():
         rows = np.flatnonzero(at == g)
         v, s = grid.vectors[g], grid.values[g]
@@ -86,19 +89,14 @@ def draw_areas(
         zeta = share * q + np.sqrt(share) * random.standard_normal(q.shape)
         effect[np.ix_(rows, grid.sampled)] = (zeta @ v.T) * variance
         diagonal[rows] = weights @ (v * v).T
-        left_out[rows] = (weights * q) @ v.T
+        means[rows] = ((share * q) @ v.T) * variance
         if len(others):
             given, root = _predictor(grid, g, others)
             noise = random.standard_normal((len(rows), root.shape[1]))
             effect[np.ix_(rows, others)] = zeta @ given.T + sd[rows, None] * (noise @ root.T)
-    chosen = np.unique(np.linspace(0, draws - 1, min(draws, MOST_FOR_LEAVING_OUT)).round().astype(int))
-    known = diagonal[chosen]
-    return AreaDraws(
-        effect,
-        np.clip(1.0 - variance * diagonal.mean(axis=0), 0.0, 1.0),
-        y - left_out[chosen] / known,
-        1.0 / np.sqrt(known),
-    )
+    kept = np.unique(np.linspace(0, draws - 1, min(draws, MOST_MOMENTS)).round().astype(np.int64))
+    own = np.clip(1.0 - variance * diagonal, 0.0, 1.0)
+    return AreaDraws(effect, own.mean(axis=0), kept, means[kept], own[kept] * variance)
 
 
 def _predictor(grid: EffectGrid, g: int, others: NDArray[np.int64]) -> tuple[Vector, Vector]:

@@ -4,15 +4,15 @@ The effect has covariance ``sd^2 K(rho, ratio)`` with
 
     K = R(rho) + ratio^2 I ,   R = (D - rho W)^-1 (car)  or  (rho (D - W) + (1 - rho) I)^-1 (leroux)
 
-where ``ratio`` is the standard deviation of the independent part over that of the spatial one (0 without such a part),
-and K = I without neighbours. With N = diag(1 / v_i), v_i the sampling variances, ``N^1/2 K N^1/2 = U S U'`` over sampled
-areas. For V = N^1/2 U the precision of direct estimates about the trees is, for any sd,
+where ``ratio`` is the standard deviation of the independent part over that of the spatial one (0 without such a
+part), and K = I without neighbours. With N = diag(1 / v_i), v_i the sampling variances, ``N^1/2 K N^1/2 = U S U'`` over
+sampled areas. For V = N^1/2 U the precision of direct estimates about the trees is, for any sd,
 
     Lambda = V diag(1 / (1 + sd^2 s_k)) V' ,   log|Lambda^-1| = sum_k log(1 + sd^2 s_k) - sum_i log N_ii
 
-rho lives on a grid of the standard normal coordinate of its prior, log ratio on a grid of its own: trapezoid sums, whose
-error for a smooth posterior of standard deviation s at grid distance h falls like ``exp(-2 pi^2 s^2 / h^2)`` (Trefethen
-and Weideman 2014).
+rho lives on a grid of the standard normal coordinate of its prior, log ratio on a grid of its own: trapezoid sums,
+whose error for a smooth posterior of standard deviation s at grid distance h falls like ``exp(-2 pi^2 s^2 / h^2)``
+(Trefethen and Weideman 2014).
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ class AreaTreesPosterior:
         Its part from trees, with the mean.
     shrinkage : ndarray, shape (N,)
         Weight of the area's own direct estimate, NaN where not sampled.
-    left_out_means, left_out_sds : ndarray, shape (M, N)
-        Distribution of each direct estimate given all others, trees and hyperparameters; NaN where not sampled.
+    means, variances : ndarray, shape (M, N)
+        Moments of theta given trees and hyperparameters at evenly chosen draws; NaN where not sampled.
     diagnostics : Diagnostics
         How the chains went.
     """
@@ -92,8 +92,8 @@ class AreaTreesPosterior:
     theta: Vector
     trees: Vector
     shrinkage: Vector
-    left_out_means: Vector
-    left_out_sds: Vector
+    means: Vector
+    variances: Vector
     diagnostics: Diagnostics
 
     @property

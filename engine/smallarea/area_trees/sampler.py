@@ -225,8 +225,8 @@ def _gather(
         theta,
         level + scales.scale * trees[:, back],
         everywhere(drawn.own_weight),
-        level + scales.scale * everywhere(drawn.means),
-        scales.scale * everywhere(drawn.sds),
+        level + scales.scale * everywhere(trees[np.ix_(drawn.kept, grid.sampled)] + drawn.means),
+        scales.scale**2 * everywhere(drawn.variances),
         diagnose(hyperparameters, theta, acceptance, _at_end(grid, at)),
     )
 
