@@ -29,7 +29,7 @@ from scipy import linalg
 from smallarea.area_level.specification import AreaLevelSpecification
 from smallarea.areas import AreaGraph
 from smallarea.cores import available_cores
-from smallarea.errors import ModelProblem, PriorProblem
+from smallarea.errors import ModelProblem
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -160,8 +160,6 @@ def make_effect_grid(
     ------
     ModelProblem
         If the factors would not fit in memory.
-    PriorProblem
-        If a Leroux effect's rho could be negative.
     """
     sampled = np.flatnonzero(np.isfinite(variance))
     rhos, log_weights, ratios = _points(specification)
@@ -196,8 +194,6 @@ def _points(specification: AreaLevelSpecification) -> tuple[Vector, Vector, Vect
     if not specification.spatial:
         return np.zeros(1), np.zeros(1), np.zeros(1)
     prior = specification.priors["rho"]
-    if specification.random_effect == "leroux" and prior.support[0] < 0.0:
-        raise PriorProblem(f"A Leroux effect needs a rho of 0 or more, but its prior is {prior}. Use Uniform(0, 1).")
     ratios = np.exp(LOG_RATIOS) if specification.iid_part else np.zeros(1)
     if prior.fixed:
         return np.array([prior.from_normal(0.0)]), np.zeros(1), ratios

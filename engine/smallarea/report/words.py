@@ -73,6 +73,8 @@ STATISTICS = {
     "restricted_log_likelihood": "Restricted log-likelihood",
     "model_variance": "Model variance",
     "model_variance_se": "Standard error of the model variance",
+    "elpd_gain": "Log score of trees less that of the linear model, on areas left out",
+    "elpd_gain_se": "Standard error of that difference",
     "log_marginal_likelihood_se": "Monte Carlo error of the log marginal likelihood",
     "kic": "KIC",
     "log_marginal_likelihood": "Log marginal likelihood",

@@ -199,16 +199,14 @@ def fit_trees(
     with timed(timings, "comparison with the linear model"):
         compared = compare_with_linear(data, direct, fitted, adjacency, sampling, folds, within(tell, end, 85.0))
     attributes = {"smallarea": __version__, "method": "trees", "random_effect": random_effect, "seed": seed}
-    tables = trees_tables(
-        data, direct, fitted, level=level, std_residual=compared.std_residual, attributes=attributes
-    )
+    tables = trees_tables(data, direct, fitted, level=level, std_residual=compared.std_residual, attributes=attributes)
     estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
     result = TreesResult(
         estimates,
         with_plain(tables.area_diagnostics, data, specification),
         tables.coefficients,
         tables.hyperparameters,
-        tables.fit_statistics,
+        compared.statistics,
         tables.diagnostics,
         _model(specification, fitted, data, call),
         (
@@ -261,7 +259,9 @@ def _check_covariates(data: AreaLevelData) -> None:
     seen = data.covariates[data.sampled]
     same = [name for name, column in zip(data.covariate_names, seen.T, strict=True) if len(np.unique(column)) < 2]
     if same and len(seen):
-        raise ModelProblem(f"Covariates that are the same in every sampled area say nothing: {named(same)}. Leave them out.")
+        raise ModelProblem(
+            f"Covariates that are the same in every sampled area say nothing: {named(same)}. Leave them out."
+        )
 
 
 def with_plain(diagnostics: pd.DataFrame, data: AreaLevelData, specification: AreaLevelSpecification) -> pd.DataFrame:

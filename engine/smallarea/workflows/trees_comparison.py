@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallarea.area_level import AreaLevelData, AreaLevelSpecification, stack, standardise
+from smallarea.area_level import AreaLevelData, stack, standardise
 from smallarea.area_trees import AreaTreesPosterior, AreaTreesSettings, sample_area_trees
 from smallarea.areas import AreaGraph
 from smallarea.errors import ModelProblem
@@ -48,12 +48,16 @@ class Comparison:
         By criterion and model.
     std_residual : ndarray, shape (N,)
         Direct estimates less their predictions from all others by the trees, over the predictions' standard deviations.
+    statistics : dict
+        ``elpd_gain``, ``elpd_gain_se``: log score of the trees less that of the linear model, and its standard error;
+        empty where there is no linear model.
     verdicts : tuple of str
         Whether flexible covariates pay, and what was not compared.
     """
 
     table: pd.DataFrame
     std_residual: Vector
+    statistics: dict[str, float]
     verdicts: tuple[str, ...]
 
 
@@ -110,13 +114,15 @@ def compare_with_linear(
     own = _as_fit(data, fit.means, fit.variances)
     cells = [loo_cells(survey, own, "area", sampling.level).assign(criterion="loo", model=TREES)]
     residual = _residuals(data, cells[0])
-    verdicts: list[str] = []
     try:
-        cells.append(loo_cells(survey, fit_linear([data]), "area", sampling.level).assign(criterion="loo", model=LINEAR))
+        cells.append(
+            loo_cells(survey, fit_linear([data]), "area", sampling.level).assign(criterion="loo", model=LINEAR)
+        )
     except ModelProblem as error:
         return Comparison(
             score_table(pd.concat(cells, ignore_index=True), [response]),
             residual,
+            {},
             (f"Trees were not compared with the linear model, which cannot be fitted: {error}",),
         )
     if folds:
@@ -125,14 +131,18 @@ def compare_with_linear(
             tell(50.0 * number, f"cross-validation: {name}")
             cells.append(fold_cells(survey, [data], parts, fitter, sampling.level).assign(criterion="cv", model=name))
     table = score_table(pd.concat(cells, ignore_index=True), [response])
-    verdicts.append(_verdict(table, "cv" if folds else "loo", folds))
-    bad = table[(table["criterion"] == "loo") & (table["model"] == TREES)]["pareto_k_bad"].to_numpy(float)
-    if not folds and bad.size and bad[0] > 0:
+    rows = table[table["criterion"] == ("cv" if folds else "loo")].set_index("model")
+    gain = float(rows.loc[TREES, "elpd"] - rows.loc[LINEAR, "elpd"])
+    # The table gives differences to the best model; the error is the same in both directions.
+    error = float(rows["difference_se"].max())
+    verdicts = [_verdict(gain, error, rows["crps"], f"in {folds}-fold cross-validation" if folds else "one by one")]
+    bad = float(table.loc[(table["criterion"] == "loo") & (table["model"] == TREES), "pareto_k_bad"].fillna(0.0).sum())
+    if not folds and bad:
         verdicts.append(
-            f"Leaving out {bad[0]:.0f} of the areas one by one is uncertain for trees (Pareto k above 0.7): ask for "
+            f"Leaving out {bad:.0f} of the areas one by one is uncertain for trees (Pareto k above 0.7): ask for "
             "folds, which fit both models again."
         )
-    return Comparison(table, residual, tuple(verdicts))
+    return Comparison(table, residual, {"elpd_gain": gain, "elpd_gain_se": error}, tuple(verdicts))
 
 
 def _as_fit(data: AreaLevelData, means: Vector, variances: Vector) -> ModelFit:
@@ -154,16 +164,10 @@ def _residuals(data: AreaLevelData, cells: pd.DataFrame) -> Vector:
     return np.array([float(by_area.get(area, np.nan)) for area in data.areas])
 
 
-def _verdict(table: pd.DataFrame, criterion: str, folds: int) -> str:
-    rows = table[table["criterion"] == criterion].set_index("model")
-    trees, linear = rows.loc[TREES], rows.loc[LINEAR]
-    gain = float(trees["elpd"] - linear["elpd"])
-    # The table gives differences to the best model; the error is the same in both directions.
-    error = float(max(trees["difference_se"], linear["difference_se"]))
-    how = f"in {folds}-fold cross-validation" if folds else "left out one by one"
+def _verdict(gain: float, error: float, crps: pd.Series, how: str) -> str:
     numbers = (
-        f"Areas {how}: log score of trees against the linear model {gain:+.1f} (standard error {error:.1f}), CRPS "
-        f"{trees['crps']:.4g} against {linear['crps']:.4g}."
+        f"Areas left out {how}: log score of trees less that of the linear model {gain:+.1f} (standard error "
+        f"{error:.1f}), CRPS {crps[TREES]:.4g} against {crps[LINEAR]:.4g}."
     )
     if gain > 2.0 * error:
         return f"{numbers} Flexible covariates pay here."

@@ -22,6 +22,7 @@ COMMANDS = {
     "predict_surface": "bartsimp predict",
     "fit_counts": "fit-counts",
     "fit_space_time": "fit-space-time",
+    "fit_trees": "fit-trees",
     "compare": "compare",
     "export": "export",
     "benchmark": "benchmark",
