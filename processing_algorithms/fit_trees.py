@@ -47,7 +47,7 @@ class FitTrees(TableAlgorithm):
         "predict better, use the linear model, which says what each covariate does.\n\n"
         "The result is a polygon layer with estimate, standard error, coefficient of variation, interval, shrinkage "
         "and a reliability flag, with maps of uncertainty and reliability stored in it (right-click the layer, "
-        "Styles). A hundred areas take some seconds, a thousand some minutes; more than about two thousand are refused."
+        "Styles). A hundred areas take some seconds, a thousand some minutes; more than four thousand are refused."
     )
     LAYER_OUTPUTS = ("output",)
     FILE_OUTPUTS = ("report", "csv", "excel", "posterior")

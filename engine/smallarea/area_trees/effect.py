@@ -40,6 +40,8 @@ REACH, RHO_POINTS, RHO_POINTS_OF_TWO = 3.2, 33, 25
 LOG_RATIOS = np.linspace(-5.0, 5.0, 17)
 # Room that the factors may take.
 LARGEST_BYTES = 4 * 2**30
+# Beyond these a proposal of a tree, which costs n^2, takes too long whatever room there is.
+MOST_AREAS = 4000
 
 
 @dataclass(frozen=True)
@@ -159,11 +161,16 @@ def make_effect_grid(
     Raises
     ------
     ModelProblem
-        If the factors would not fit in memory.
+        If there are too many areas, or their factors would not fit in memory.
     """
     sampled = np.flatnonzero(np.isfinite(variance))
     rhos, log_weights, ratios = _points(specification)
     n, count = len(sampled), len(rhos) * len(ratios)
+    if n > MOST_AREAS:
+        raise ModelProblem(
+            f"{n} areas have a direct estimate, and trees are sampled for up to {MOST_AREAS}. Fit parts of the map one "
+            "by one, or use the linear model of the task fit, which has no such limit."
+        )
     if count * n * n * 8 > LARGEST_BYTES:
         raise ModelProblem(
             f"Factors of {n} sampled areas for {count} values of the hyperparameters would take "
@@ -204,7 +211,4 @@ def _points(specification: AreaLevelSpecification) -> tuple[Vector, Vector, Vect
 def _remedy(specification: AreaLevelSpecification, n: int) -> str:
     if specification.spatial and specification.iid_part and RHO_POINTS * n * n * 8 <= LARGEST_BYTES:
         return "Use random_effect 'leroux' without an iid part, which needs far fewer."
-    return (
-        "Fit parts of the map one by one, use random_effect 'iid' if that is not yet done, or the linear model of the "
-        "task fit, which has no such limit."
-    )
+    return "Fit parts of the map one by one, or use the linear model of the task fit, which has no such limit."

@@ -190,6 +190,10 @@ def test_what_is_refused(monkeypatch):
     monkeypatch.setattr(effect, "LARGEST_BYTES", 300_000)
     with pytest.raises(ModelProblem, match="Use random_effect 'leroux'"):
         quick(data, specify(random_effect="car"), graph)
+    monkeypatch.setattr(effect, "MOST_AREAS", 24)
+    with pytest.raises(ModelProblem, match="25 areas have a direct estimate"):
+        quick(data, specify(random_effect="iid"), None)
+    monkeypatch.setattr(effect, "MOST_AREAS", 25)
     monkeypatch.setattr(effect, "LARGEST_BYTES", 30_000)
     with pytest.raises(ModelProblem, match="the linear model of the task fit"):
         quick(data, specify(random_effect="leroux"), graph)
