@@ -83,8 +83,8 @@ class FitTrees(ReadingPolygons):
         "sd_phi=HalfNormal(1). The report names those used.",
     )
     chains: int = Field(4, ge=2, le=64, description="Chains; at least two, so that they can be compared.")
-    warmup: int = Field(1000, ge=10, le=100_000, description="Sweeps of each chain that are thrown away.")
-    draws: int = Field(4000, ge=100, le=100_000, description="Posterior draws to return, of all chains together.")
+    warmup: int = Field(2000, ge=10, le=100_000, description="Sweeps of each chain that are thrown away.")
+    draws: int = Field(8000, ge=100, le=100_000, description="Posterior draws to return, of all chains together.")
     level: Probability = LEVEL
     seed: int = SEED
     folds: int = Field(

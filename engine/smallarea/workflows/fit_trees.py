@@ -14,11 +14,11 @@ from smallarea._version import __version__
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
 from smallarea.area_trees import AreaTreesPosterior, AreaTreesSettings, sample_area_trees
 from smallarea.errors import JobProblem, ModelProblem, named
-from smallarea.results.posterior_tables import largest_r_hat
 from smallarea.results.reliability import classify, load_preset
 from smallarea.results.trees_result import TreesResult
 from smallarea.results.trees_tables import inclusion_table, trees_tables
 from smallarea.trees import TreePrior
+from smallarea.workflows.bartsimp_result import ESS_LIMIT, R_HAT_LIMIT
 from smallarea.workflows.call_checks import (
     check_choices,
     check_counts,
@@ -46,8 +46,6 @@ Progress = Callable[[float, str], None]
 
 _CHOICES = {"random_effect": ("iid", "car", "leroux")}
 _LEAST = {"trees": 1, "min_leaf": 1, "chains": 2, "warmup": 1, "draws": 100, "seed": 0, "folds": 0}
-# Fewer effective draws leave visible Monte Carlo error in intervals (Vehtari et al. 2021).
-ENOUGH = 400
 # Share of draws at an end of the ratio's grid that is no accident.
 AT_END_LIMIT = 0.1
 
@@ -77,8 +75,8 @@ def fit_trees(
     islands: Literal["own_component", "nearest", "error"] = "own_component",
     priors: Mapping[str, str | Prior] | None = None,
     chains: int = 4,
-    warmup: int = 1000,
-    draws: int = 4000,
+    warmup: int = 2000,
+    draws: int = 8000,
     level: float = 0.95,
     seed: int = 1,
     folds: int = 0,
@@ -324,17 +322,17 @@ def _sampling_warnings(fit: AreaTreesPosterior) -> tuple[str, ...]:
     """Say where the chains did not do what was hoped for."""
     looked = fit.diagnostics
     found = []
-    if looked.r_hat_max > largest_r_hat(looked.ess_min):
-        worst = [area for area, r in zip(fit.areas, looked.area_r_hat.tolist(), strict=True) if r > 1.05]
+    if looked.r_hat_max > R_HAT_LIMIT:
+        worst = [area for area, r in zip(fit.areas, looked.area_r_hat.tolist(), strict=True) if r > R_HAT_LIMIT]
         where = f", worst in {named(worst)}" if worst else ""
         found.append(
             f"The chains disagree (R-hat {looked.r_hat_max:.3f}{where}): do not use the intervals. Run longer (warmup, "
             "draws)."
         )
-    elif looked.ess_min < ENOUGH:
+    elif looked.ess_min < ESS_LIMIT:
         found.append(
-            f"The smallest effective sample size is {looked.ess_min:.0f}, below {ENOUGH}: intervals carry visible "
-            "Monte Carlo error. Ask for more draws."
+            f"The smallest effective sample size is {looked.ess_min:.0f}, below {ESS_LIMIT:.0f}: intervals carry "
+            "visible Monte Carlo error. Ask for more draws."
         )
     if looked.at_end > AT_END_LIMIT:
         found.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,14 +100,22 @@ def compare_with_linear(
     linear = replace(fit.specification, covariates=data.covariate_names)
     settings = FitSettings(min_ess=1000, level=sampling.level, seed=sampling.seed, solver="auto", workers=0)
 
+    finished: list[str] = []
+
+    def within_this(percent: float, _: str) -> None:
+        tell(100.0 * (len(finished) + percent / 100.0) / (1 + 2 * folds), "comparing with the linear model")
+
     def fit_linear(responses: Sequence[AreaLevelData]) -> ModelFit:
-        return fit_candidate(responses, None, linear, graph, settings, lambda _percent, _text: tell(0.0, "comparing"))
+        found = fit_candidate(responses, None, linear, graph, settings, within_this)
+        finished.append(LINEAR)
+        return found
 
     def fit_trees(responses: Sequence[AreaLevelData]) -> ModelFit:
         again = sample_area_trees(
             responses[0], fit.specification, graph, sampling.settings, chains=sampling.chains, warmup=sampling.warmup,
-            draws=sampling.draws, seed=sampling.seed, progress=lambda _percent, _text: tell(0.0, "comparing"),
+            draws=sampling.draws, seed=sampling.seed, progress=within_this,
         )  # fmt: skip
+        finished.append(TREES)
         kept = np.linspace(0, len(again.theta) - 1, DRAWS_OF_A_FOLD).round().astype(int)
         return _as_fit(responses[0], again.theta[kept], np.zeros((DRAWS_OF_A_FOLD, len(data.areas))))
 
@@ -127,22 +135,22 @@ def compare_with_linear(
         )
     if folds:
         parts = random_folds(data.variance, folds, np.random.default_rng(sampling.seed))
-        for number, (name, fitter) in enumerate(((TREES, fit_trees), (LINEAR, fit_linear))):
-            tell(50.0 * number, f"cross-validation: {name}")
+        for name, fitter in ((TREES, fit_trees), (LINEAR, fit_linear)):
             cells.append(fold_cells(survey, [data], parts, fitter, sampling.level).assign(criterion="cv", model=name))
     table = score_table(pd.concat(cells, ignore_index=True), [response])
     rows = table[table["criterion"] == ("cv" if folds else "loo")].set_index("model")
-    gain = float(rows.loc[TREES, "elpd"] - rows.loc[LINEAR, "elpd"])
-    # The table gives differences to the best model; the error is the same in both directions.
-    error = float(rows["difference_se"].max())
-    verdicts = [_verdict(gain, error, rows["crps"], f"in {folds}-fold cross-validation" if folds else "one by one")]
+    elpd, crps = rows["elpd"].astype(float).to_dict(), rows["crps"].astype(float).to_dict()
+    gain = elpd[TREES] - elpd[LINEAR]
+    # The table gives differences to the best model; the standard error is the same in both directions.
+    se = float(rows["difference_se"].max())
+    verdicts = [_verdict(gain, se, crps, f"in {folds}-fold cross-validation" if folds else "one by one")]
     bad = float(table.loc[(table["criterion"] == "loo") & (table["model"] == TREES), "pareto_k_bad"].fillna(0.0).sum())
     if not folds and bad:
         verdicts.append(
             f"Leaving out {bad:.0f} of the areas one by one is uncertain for trees (Pareto k above 0.7): ask for "
             "folds, which fit both models again."
         )
-    return Comparison(table, residual, {"elpd_gain": gain, "elpd_gain_se": error}, tuple(verdicts))
+    return Comparison(table, residual, {"elpd_gain": gain, "elpd_gain_se": se}, tuple(verdicts))
 
 
 def _as_fit(data: AreaLevelData, means: Vector, variances: Vector) -> ModelFit:
@@ -164,7 +172,7 @@ def _residuals(data: AreaLevelData, cells: pd.DataFrame) -> Vector:
     return np.array([float(by_area.get(area, np.nan)) for area in data.areas])
 
 
-def _verdict(gain: float, error: float, crps: pd.Series, how: str) -> str:
+def _verdict(gain: float, error: float, crps: dict[Hashable, float], how: str) -> str:
     numbers = (
         f"Areas left out {how}: log score of trees less that of the linear model {gain:+.1f} (standard error "
         f"{error:.1f}), CRPS {crps[TREES]:.4g} against {crps[LINEAR]:.4g}."
@@ -174,6 +182,6 @@ def _verdict(gain: float, error: float, crps: pd.Series, how: str) -> str:
     if gain < -2.0 * error:
         return f"{numbers} The linear model predicts better: use the task fit."
     return (
-        f"{numbers} Flexible covariates do not pay here: the linear model of the task fit predicts as well, and says "
-        "what each covariate does."
+        f"{numbers} Flexible covariates do not pay here: the linear model of the task fit predicts as well or better, "
+        "and says what each covariate does."
     )

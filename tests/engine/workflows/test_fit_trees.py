@@ -88,10 +88,12 @@ def test_trees_pay_where_no_line_follows(fitted):
 
 
 def test_trees_do_not_pay_on_a_plane_and_folds_say_so_too(areas, table):
+    told = []
     result = smallarea.fit_trees(
         areas, id_field="code", table=table, direct="line", variance="small", covariates=["one", "two"],
-        random_effect="iid", folds=3, **SHORT,
+        random_effect="iid", folds=3, progress=lambda percent, _: told.append(percent), **SHORT,
     )  # fmt: skip
+    assert told == sorted(told)
     assert "3-fold" in result.verdicts[0]
     assert "Flexible covariates pay" not in result.verdicts[0]
     scores = result.comparison.set_index(["criterion", "model"])
