@@ -17,6 +17,7 @@ ALGORITHMS = {
     "fitbartsimp",
     "fitcounts",
     "fitspacetime",
+    "fittrees",
     "benchmarkestimates",
     "comparemodels",
     "exceedanceandranks",
