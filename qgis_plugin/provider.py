@@ -31,6 +31,7 @@ class SmallareaProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add the algorithms."""
+        from ..processing_algorithms.aggregate_surface import AggregateSurface
         from ..processing_algorithms.benchmark_estimates import BenchmarkEstimates
         from ..processing_algorithms.build_adjacency import BuildAdjacency
         from ..processing_algorithms.calibrate_weights import CalibrateWeights
@@ -68,6 +69,7 @@ class SmallareaProvider(QgsProcessingProvider):
             FitSpaceTime,
             FitBartsimp,
             PredictSurface,
+            AggregateSurface,
             PartialDependence,
             CompareModels,
             ExceedanceAndRanks,
