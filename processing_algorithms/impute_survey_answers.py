@@ -15,7 +15,7 @@ from .survey_table_input import SurveyTableAlgorithm
 
 _CHOICES = ("method", "missing_design", "unmatched")
 # Texts of NAME=VALUE, separated by semicolons.
-_PAIRS = ("kinds", "ranges", "not_asked", "refused", "settings")
+_PAIRS = ("kinds", "ranges", "not_asked", "refused", "deltas", "settings")
 
 
 class ImputeSurveyAnswers(SurveyTableAlgorithm):
@@ -104,6 +104,7 @@ class ImputeSurveyAnswers(SurveyTableAlgorithm):
             make.text("not_asked", "Codes for 'not asked' (name=codes, separated by semicolons)"),
             make.text("refused", "Codes for 'refused' (name=codes, separated by semicolons)"),
             make.text("skips", "Who was asked (rules separated by semicolons)"),
+            make.text("deltas", "What if: shift imputed answers (name=standard deviations, separated by semicolons)"),
         )
 
     def _add_polygons(self, make: ParameterMaker) -> None:
@@ -157,7 +158,7 @@ class ImputeSurveyAnswers(SurveyTableAlgorithm):
         """Return the job's parameters."""
         table, names = self.survey_table_job(parameters, context, feedback, folder, None)
         pairs: dict[str, dict[str, str]] = {name: self._pairs(parameters, name, context) for name in _PAIRS}
-        for name in ("kinds", "ranges", "not_asked", "refused"):
+        for name in ("kinds", "ranges", "not_asked", "refused", "deltas"):
             pairs[name] = {names.get(field, field): text for field, text in pairs[name].items()}
         polygons: dict[str, Any] = {}
         if parameters.get("AREAS"):

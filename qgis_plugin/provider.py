@@ -44,6 +44,7 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.fit_counts import FitCounts
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
+        from ..processing_algorithms.fit_trees import FitTrees
         from ..processing_algorithms.impute_survey_answers import ImputeSurveyAnswers
         from ..processing_algorithms.latent_indicator import LatentIndicator
         from ..processing_algorithms.match_areas import MatchAreas
@@ -67,6 +68,7 @@ class SmallareaProvider(QgsProcessingProvider):
             FitFayHerriot,
             FitCounts,
             FitSpaceTime,
+            FitTrees,
             FitBartsimp,
             PredictSurface,
             AggregateSurface,

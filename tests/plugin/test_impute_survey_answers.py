@@ -52,7 +52,7 @@ def survey_file(tmp_path):
     return str(path)
 
 
-COMMON = {"REFUSED": "health = 9", "RANGES": "income=0..; health=1..5", "IMPUTATIONS": 3}
+COMMON = {"DELTAS": "income = 0.2", "REFUSED": "health = 9", "RANGES": "income=0..; health=1..5", "IMPUTATIONS": 3}
 OF_LAYER = {"VARIABLES": ["income", "health"], "AREA_FIELD": "dist", "COVARIATES": ["age"], "WEIGHT": "w",
             "STRATA": ["stratum"]}  # fmt: skip
 OF_FILE = {"FILE_VARIABLES": "income; health", "FILE_AREA_FIELD": "dist", "FILE_COVARIATES": "age",
@@ -83,7 +83,7 @@ def test_a_layer(run, tmp_path):
     rows, given = _rows(found["OUTPUT"]), _respondents()
     assert (found["N_RESPONDENTS"], found["N_IMPUTATIONS"]) == (160, 3)
     assert found["N_IMPUTED"] == sum(row[4] is None for row in given) + sum(row[5] == 9 for row in given)
-    assert [row["imputation"] for row in rows] == [m for m in range(3) for _ in given]
+    assert [row["imputation"] for row in rows] == [m for m in (1, 2, 3) for _ in given]
     for row, was in zip(rows, given * 3, strict=True):
         assert (row["dist"], row["w"]) == was[:2]
         assert row["income"] == was[4] if was[4] is not None else row["income"] >= 0.0

@@ -18,6 +18,7 @@ ALGORITHMS = {
     "fitbartsimp",
     "fitcounts",
     "fitspacetime",
+    "fittrees",
     "benchmarkestimates",
     "comparemodels",
     "exceedanceandranks",

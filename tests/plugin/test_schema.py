@@ -18,6 +18,7 @@ TASKS = {
     "fitbartsimp": "fit_bartsimp",
     "fitcounts": "fit_counts",
     "fitspacetime": "fit_space_time",
+    "fittrees": "fit_trees",
     "imputesurveyanswers": "impute",
     "latentindicator": "latent_indicator",
     "matchtabletoareas": "match_areas",

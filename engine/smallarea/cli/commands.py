@@ -149,6 +149,7 @@ _BUILDERS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _task_command("fit", "fit", texts.FIT),
     "fit-counts": lambda: _task_command("fit-counts", "fit_counts", texts.FIT_COUNTS),
     "fit-space-time": lambda: _task_command("fit-space-time", "fit_space_time", texts.FIT_SPACE_TIME),
+    "fit-trees": lambda: _task_command("fit-trees", "fit_trees", texts.FIT_TREES),
     "bartsimp": lambda: group("bartsimp"),
     "bartsimp fit": lambda: _task_command("fit", "fit_bartsimp", bartsimp_texts.FIT),
     "bartsimp predict": lambda: _task_command("predict", "predict_surface", bartsimp_texts.PREDICT),

@@ -34,6 +34,7 @@ _SINGULAR = {
     "kinds": "kind",
     "ranges": "range",
     "skips": "skip",
+    "deltas": "delta",
     "settings": "setting",
     "area_covariates": "area_covariate",
     "replicate_weights": "replicate_weight",

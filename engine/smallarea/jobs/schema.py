@@ -32,6 +32,7 @@ from smallarea.jobs.schema_published import PreparePublished
 from smallarea.jobs.schema_smoothing import SmoothVariances
 from smallarea.jobs.schema_space_time import FitSpaceTime
 from smallarea.jobs.schema_survey_table import MatchAreas
+from smallarea.jobs.schema_trees import FitTrees
 
 __all__ = ["JOB_VERSION", "TASKS", "FitAreaLevel", "Job", "TaskParameters", "json_schema"]
 
@@ -49,6 +50,7 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit": FitAreaLevel,
     "fit_counts": FitCounts,
     "fit_space_time": FitSpaceTime,
+    "fit_trees": FitTrees,
     "fit_bartsimp": FitBartsimp,
     "predict_surface": PredictSurface,
     "aggregate_surface": AggregateSurface,

@@ -38,7 +38,7 @@ class Impute(ReadingTable, ReadingPolygons):
     kinds: Texts = Field(
         default_factory=dict,
         description="Kind of a variable where it is not the detected one: continuous, ordinal, binary, nominal, "
-        "bounded or skewed, for example region=nominal.",
+        "bounded or skewed, for example region=nominal. Text in an order: 'health=ordinal: poor < fair < good'.",
     )
     ranges: Texts = Field(
         default_factory=dict,
@@ -104,6 +104,11 @@ class Impute(ReadingTable, ReadingPolygons):
         description="Respondents whose area is not on the map, where there are area_covariates: stop, or give them the "
         "mean of all respondents as those without an area.",
     )
+    deltas: dict[str, float] = Field(
+        default_factory=dict,
+        description="Shift of the imputed answers of a variable, in standard deviations: what if those who did not "
+        "answer differ by so much from what their other answers say? For example income=0.3.",
+    )
     overimputation_share: float = Field(
         0.0,
         ge=0.0,
@@ -115,7 +120,7 @@ class Impute(ReadingTable, ReadingPolygons):
     imputation_field: str = Field(
         "imputation",
         min_length=1,
-        description="Name of the new column that numbers the completed tables, from 0. 'survey direct' takes it.",
+        description="Name of the new column that numbers the completed tables, from 1. 'survey direct' takes it.",
     )
     output: str | None = Field(
         None,

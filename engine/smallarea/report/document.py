@@ -27,6 +27,7 @@ from smallarea.report.page import page_template, time_words, write_page
 from smallarea.report.parameters import hyperparameter_groups
 from smallarea.report.references import references
 from smallarea.report.summary import summary, tiles
+from smallarea.report.tree_tables import tree_tables
 from smallarea.report.words import is_bayesian, is_spatial, model_in_words, responses_of
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
         "model_words": model_in_words(result.model),
         "coefficients": tables.coefficient_groups(result),
         "hyperparameters": hyperparameter_groups(result),
+        "trees": tree_tables(result),
         "statistics": tables.statistic_rows(result),
         "bayes": is_bayesian(result.model),
         "spatial": is_spatial(result.model),

@@ -297,6 +297,7 @@ def _deltas(imputed: Imputed) -> dict[str, Any] | None:
     wide = pd.pivot_table(table, values="mean", index="variable", columns="delta", sort=False)
     observed = table.drop_duplicates("variable").set_index("variable")["observed"]
     return {
+        "shifted": bool(imputed.record.get("deltas")),
         "deltas": [fixed(delta, 2) if delta else "0" for delta in wide.columns],
         "rows": [
             {"name": name, "observed": significant(observed[name], 4), "means": [significant(x, 4) for x in means]}

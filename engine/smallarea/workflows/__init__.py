@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.fit_bartsimp import fit_bartsimp
     from smallarea.workflows.fit_counts import fit_counts
     from smallarea.workflows.fit_space_time import fit_space_time
+    from smallarea.workflows.fit_trees import fit_trees
     from smallarea.workflows.impute import impute
     from smallarea.workflows.latent_indicator import latent_indicator
     from smallarea.workflows.list_priors import list_priors
@@ -50,6 +51,7 @@ __all__ = [
     "fit_bartsimp",
     "fit_counts",
     "fit_space_time",
+    "fit_trees",
     "impute",
     "latent_indicator",
     "list_priors",
@@ -78,6 +80,7 @@ _HOMES = {
     "fit_bartsimp": "smallarea.workflows.fit_bartsimp",
     "fit_counts": "smallarea.workflows.fit_counts",
     "fit_space_time": "smallarea.workflows.fit_space_time",
+    "fit_trees": "smallarea.workflows.fit_trees",
     "impute": "smallarea.workflows.impute",
     "partial_dependence": "smallarea.workflows.partial_dependence",
     "predict_surface": "smallarea.workflows.predict_surface",

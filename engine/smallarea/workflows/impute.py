@@ -16,13 +16,22 @@ from smallarea.io.table_output import check_table_output, write_table
 from smallarea.survey.imputation.impute import impute_table
 from smallarea.survey.imputation.method import METHODS
 from smallarea.survey.imputation.overimputation import overimpute
+from smallarea.survey.imputation.sensitivity import check_deltas, shift_imputed
 from smallarea.survey.imputation.variables import describe_variables
 from smallarea.workflows.area_rows import read_polygons
 from smallarea.workflows.direct_call import listed
 from smallarea.workflows.direct_input import Fields, complete_rows
 from smallarea.workflows.impute_input import surroundings
 from smallarea.workflows.impute_result import ImputationResult, check_new_columns
-from smallarea.workflows.impute_rules import make_rules, parse_ranges, with_numbers
+from smallarea.workflows.impute_rules import (
+    make_rules,
+    orders_of,
+    parse_deltas,
+    parse_kinds,
+    parse_ranges,
+    with_numbers,
+    with_orders,
+)
 from smallarea.workflows.record import silent
 
 if TYPE_CHECKING:
@@ -64,6 +73,7 @@ def impute(
     strata: str | Sequence[str] = (),
     missing_design: Literal["error", "drop"] = "error",
     unmatched: Literal["error", "keep"] = "error",
+    deltas: Mapping[str, float] | None = None,
     overimputation_share: float = 0.0,
     seed: int = 1,
     imputation_field: str = "imputation",
@@ -87,7 +97,8 @@ def impute(
     variables : str or sequence of str
         Fields to impute, and fields whose answers tell about them.
     kinds : mapping, optional
-        Variable to kind; see :func:`smallarea.survey.imputation.variables.describe_variables`.
+        Variable to kind; see :func:`smallarea.survey.imputation.variables.describe_variables`. Text in an order:
+        ``ordinal: poor < fair < good``. Ordered columns of a data frame have theirs.
     ranges : mapping, optional
         Variable to lowest and highest answer, ``18..110`` or ``0..``.
     not_asked, refused : mapping, optional
@@ -114,6 +125,9 @@ def impute(
         Rows without a weight or stratum.
     unmatched : {'error', 'keep'}
         Respondents whose area is not on the map.
+    deltas : mapping, optional
+        Variable to shift of its imputed answers, in standard deviations: what if those who did not answer differ by so
+        much from what their other answers say? See :func:`smallarea.survey.imputation.sensitivity.shift_imputed`.
     overimputation_share : float
         Share of the known answers to hide and impute again, for the report; see
         :func:`smallarea.survey.imputation.overimputation.overimpute`.
@@ -167,9 +181,13 @@ def impute(
     rules = make_rules(survey.frame, not_asked or {}, refused or {}, listed(skips))
     # Messages name rows as they stand in the file.
     frame, as_numbers = with_numbers(known.frame.set_axis(np.flatnonzero(keep), axis=0), rules)
+    declared, orders = parse_kinds(kinds or {})
+    frame = with_orders(frame, {**orders_of(table, names), **orders}, rules)
     described = describe_variables(
-        frame, names, kinds=dict(kinds or {}), ranges=parse_ranges(ranges or {}), structural=rules.codes
+        frame, names, kinds=declared, ranges=parse_ranges(ranges or {}), structural=rules.codes
     )
+    shifts = parse_deltas(deltas or {})
+    check_deltas(shifts, described, {one.column for skip in rules.skips for one in skip.conditions})
     tell(5.0, "Fitting the model of the answers")
     options: dict[str, Any] = {
         "method": method, "area": known.area, "covariates": known.covariates, "weight": weight,
@@ -179,6 +197,8 @@ def impute(
     imputed = impute_table(
         frame, described, imputations=imputations, progress=lambda done, text: tell(5.0 + share * done, text), **options
     )
+    if shifts:
+        imputed = shift_imputed(imputed, shifts, seed=seed)
     hidden = None
     if overimputation_share:
         hidden = overimpute(
@@ -199,7 +219,7 @@ def impute(
         read,
         {name: _printable(value) for name, value in call.items() if name not in ("output", "single", "report")},
         (*survey.warnings, *_warnings(imputations, single)),
-        (*survey.notes, *known.notes, *_notes(left_out, as_numbers, len(imputed.cells[0])), *imputed.notes),
+        (*survey.notes, *known.notes, *_notes(left_out, as_numbers, len(imputed.cells[0]), shifts), *imputed.notes),
     )
     _write(result, output, single, report, tell)
     return result
@@ -268,8 +288,14 @@ def _warnings(imputations: int, single: PathLike | None) -> list[str]:
     ]
 
 
-def _notes(left_out: int, as_numbers: Sequence[str], cells: int) -> list[str]:
+def _notes(left_out: int, as_numbers: Sequence[str], cells: int, shifts: Mapping[str, float]) -> list[str]:
     found = []
+    if shifts:
+        moved = ", ".join(f"{name!r} by {delta:+g}" for name, delta in shifts.items())
+        found.append(
+            f"Imputed answers are shifted, in standard deviations: {moved}. The tables hold if those who did not "
+            "answer differ by so much from what their other answers say."
+        )
     if not cells:
         found.append("No answer is missing: the completed tables are all the same.")
     if left_out:

@@ -61,7 +61,7 @@ class ImputationResult:
         Parameters
         ----------
         m : int
-            Which, 0 to M - 1.
+            Which, 0 to M - 1; its number in `table` is m + 1.
 
         Returns
         -------
@@ -87,10 +87,10 @@ class ImputationResult:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """All completed tables, one below the other; the first column is `imputation_field`, from 0."""
+        """All completed tables, one below the other; the first column is `imputation_field`, 1 to M."""
         parts = [self.completed(m) for m in range(self.imputed.imputations)]
         whole = pd.concat(parts, ignore_index=True)
-        whole.insert(0, self.imputation_field, np.repeat(np.arange(len(parts)), len(self.survey.frame)))
+        whole.insert(0, self.imputation_field, np.repeat(np.arange(1, len(parts) + 1), len(self.survey.frame)))
         return whole
 
     @property

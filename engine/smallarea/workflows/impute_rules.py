@@ -49,6 +49,112 @@ def parse_ranges(texts: Mapping[str, str]) -> dict[str, Range]:
     return found
 
 
+def parse_kinds(texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Read kinds such as ``nominal``, and ``ordinal: poor < fair < good`` with the order of the answers.
+
+    Parameters
+    ----------
+    texts : mapping
+        Variable to text.
+
+    Returns
+    -------
+    kinds : dict
+        Variable to kind.
+    orders : dict
+        Variable to its answers from the lowest to the highest, where they are given.
+
+    Raises
+    ------
+    JobProblem
+        If an order is given for another kind, or has fewer than two answers or one twice.
+    """
+    kinds, orders = {}, {}
+    for name, text in texts.items():
+        kind, colon, order = (part.strip() for part in text.partition(":"))
+        kinds[name] = kind
+        if not colon:
+            continue
+        answers = tuple(part.strip() for part in order.split("<" if "<" in order else ","))
+        if kind != "ordinal" or len(answers) < 2 or len(set(answers)) < len(answers) or not all(answers):
+            raise JobProblem(
+                f"The kind {text!r} of {name!r} cannot be read. Write 'ordinal: poor < fair < good', each answer once, "
+                "or one word."
+            )
+        orders[name] = answers
+    return kinds, orders
+
+
+def orders_of(table: object, names: Sequence[str]) -> dict[str, tuple[object, ...]]:
+    """Return the answers of ordered columns of a data frame, from the lowest to the highest, by variable."""
+    if not isinstance(table, pd.DataFrame):
+        return {}
+    kinds = {str(name): kind for name, kind in table.dtypes.items() if isinstance(kind, pd.CategoricalDtype)}
+    return {name: tuple(kinds[name].categories) for name in names if name in kinds and kinds[name].ordered}
+
+
+def with_orders(frame: pd.DataFrame, orders: Mapping[str, Sequence[object]], rules: Rules) -> pd.DataFrame:
+    """Make columns ordered whose order is known.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The survey.
+    orders : mapping
+        Variable to answers, from the lowest to the highest.
+    rules : Rules
+        With the codes that are no answers, which keep their place in the column.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Such columns are ordered categories.
+
+    Raises
+    ------
+    TableProblem
+        If the column has other answers.
+    """
+    changed = {}
+    for name, order in orders.items():
+        column = frame[name]
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            order = [pd.to_numeric(str(answer), errors="coerce") for answer in order]
+        codes = [code for code in rules.codes.get(name, ()) if code not in order]
+        strange = column[column.notna() & ~column.isin([*order, *codes])]
+        if len(strange):
+            raise TableProblem(
+                f"{name!r} has answers that its order does not have: {named(map(str, strange.unique()))} in rows "
+                f"{named(strange.index + 1)}. Put them into the order, or name them as not asked or refused."
+            )
+        changed[name] = pd.Categorical(column, categories=[*order, *codes], ordered=True)
+    return frame.assign(**changed)
+
+
+def parse_deltas(given: Mapping[str, float]) -> dict[str, float]:
+    """Return shifts of imputed answers as numbers.
+
+    Parameters
+    ----------
+    given : mapping
+        Variable to shift.
+
+    Returns
+    -------
+    dict
+        The same.
+
+    Raises
+    ------
+    JobProblem
+        If one is no number.
+    """
+    try:
+        return {name: float(delta) for name, delta in given.items()}
+    except (TypeError, ValueError):
+        raise JobProblem(f"deltas are numbers, as income=0.3; got {dict(given)!r}.") from None
+
+
 def make_rules(
     frame: pd.DataFrame, not_asked: Mapping[str, str], refused: Mapping[str, str], skips: Sequence[str]
 ) -> Rules:

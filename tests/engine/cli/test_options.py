@@ -24,6 +24,7 @@ COMMANDS = {
     "partial_dependence": "bartsimp dependence",
     "fit_counts": "fit-counts",
     "fit_space_time": "fit-space-time",
+    "fit_trees": "fit-trees",
     "compare": "compare",
     "export": "export",
     "benchmark": "benchmark",

@@ -39,14 +39,15 @@ def words(table, *more):
 
 
 def test_three_ways_one_result(smallarea, survey, tmp_path):
-    done, events = smallarea(*words(survey), "--output", tmp_path / "command.csv", "--single", tmp_path / "one.csv",
+    call = words(survey, "--delta", "income=0.25")
+    done, events = smallarea(*call, "--output", tmp_path / "command.csv", "--single", tmp_path / "one.csv",
                              "--report", tmp_path / "report.html", "--json")  # fmt: skip
     assert done.exit_code == 0, done.output
     summary = events[-1]["summary"]
     assert (summary["n_respondents"], summary["n_imputations"], summary["method"]) == (90, 2, "hotdeck")
     assert set(events[-1]["outputs"]) == {"output", "single", "report"}
     job = tmp_path / "job.json"
-    smallarea(*words(survey), "--output", tmp_path / "job.csv", "--save-job", job)
+    smallarea(*call, "--output", tmp_path / "job.csv", "--save-job", job)
     parameters = json.loads(job.read_text())["parameters"]
     assert parameters["refused"] == {"hours": "99"}
     assert parameters["skips"] == ["hours asked if works = 1"]
@@ -56,7 +57,7 @@ def test_three_ways_one_result(smallarea, survey, tmp_path):
     result = package.impute(
         table=survey, variables=["income", "works", "hours"], refused={"hours": "99"}, ranges={"income": "0.."},
         skips="hours asked if works = 1", kinds={"hours": "continuous"}, area_field="code", covariates="age",
-        weight="w", strata="stratum", imputations=2, method="hotdeck",
+        weight="w", strata="stratum", imputations=2, method="hotdeck", deltas={"income": 0.25},
     )  # fmt: skip
     again = pd.read_csv(tmp_path / "command.csv", dtype={"code": str})
     pd.testing.assert_frame_equal(again, result.table, check_dtype=False, rtol=1e-12)

@@ -94,7 +94,7 @@ def test_completed_tables_keep_answers_and_obey_the_rules(survey):
     assert table.columns.tolist() == [
         "imputation", *survey.columns, "imputed_income", "imputed_health", "imputed_hours", "imputed_job"
     ]  # fmt: skip
-    assert table["imputation"].tolist() == sorted([0, 1, 2] * len(survey))
+    assert table["imputation"].tolist() == sorted([1, 2, 3] * len(survey))
     answered = survey.assign(health=survey["health"].replace(9.0, np.nan), hours=survey["hours"].replace(-7.0, np.nan))
     for m, one in table.groupby("imputation"):
         one = one.reset_index(drop=True)
@@ -235,6 +235,14 @@ def test_one_table_alone_is_warned_of(survey, tmp_path):
         ({"ranges": {"income": ".."}}, JobProblem, "cannot be read"),
         ({"ranges": {"income": "0..1"}}, TableProblem, "outside its range"),
         ({"kinds": {"income": "odd"}}, JobProblem, "Unknown kinds"),
+        ({"kinds": {"job": "ordinal"}}, TableProblem, "job='ordinal: craft < office < other', put into the right"),
+        ({"kinds": {"job": "ordinal: craft < office"}}, TableProblem, "its order does not have: 'other' in rows"),
+        ({"kinds": {"job": "nominal: craft < office"}}, JobProblem, "cannot be read"),
+        ({"kinds": {"job": "ordinal: craft < craft"}}, JobProblem, "cannot be read"),
+        ({"deltas": {"age": 0.3}}, JobProblem, "A delta is given for 'age'"),
+        ({"deltas": {"job": 0.3}}, JobProblem, "without an order cannot be shifted: 'job'"),
+        ({"deltas": {"works": 0.3}}, JobProblem, "asked another question depends on 'works'"),
+        ({"deltas": {"income": "much"}}, JobProblem, "deltas are numbers"),
         ({"refused": {"health": "nine"}}, JobProblem, "not all numbers"),
         ({"refused": {"health": "8"}}, TableProblem, "no row has the code '8' in 'health'"),
         ({"refused": {"helth": "9"}}, JobProblem, "'helth'.*not among the variables"),
@@ -254,6 +262,33 @@ def test_one_table_alone_is_warned_of(survey, tmp_path):
 def test_mistakes_are_named(survey, change, error, said):
     with pytest.raises(error, match=said):
         impute(survey, **change)
+
+
+@pytest.mark.usefixtures("noise")
+def test_text_with_an_order(survey):
+    order = ["other", "craft", "office"]
+    said = impute(survey, kinds={"job": "ordinal: other < craft < office"})
+    ordered = impute(survey.assign(job=pd.Categorical(survey["job"], categories=order, ordered=True)))
+    for result in (said, ordered):
+        job = next(one for one in result.imputed.variables if one.name == "job")
+        assert (job.kind, job.categories) == ("ordinal", ("other", "craft", "office"))
+        known = survey["job"].notna().to_numpy()
+        assert (result.completed(0).loc[known, "job"] == survey.loc[known, "job"]).all()
+        assert result.table["job"].isin(order).all()
+    pd.testing.assert_frame_equal(said.table, ordered.table)
+
+
+@pytest.mark.usefixtures("noise")
+def test_deltas_go_through_to_the_tables(survey):
+    plain, shifted = impute(survey), impute(survey, deltas={"hours": -0.5})
+    lost, sd = (survey["hours"] == -7.0).to_numpy(), survey["hours"].mask(survey["hours"] == -7.0).std(ddof=0)
+    for m in range(3):
+        moved = shifted.completed(m)["hours"] - plain.completed(m)["hours"]
+        assert moved[lost].to_numpy() == pytest.approx(-0.5 * sd)
+        assert (moved[~lost].dropna() == 0.0).all()
+    pd.testing.assert_series_equal(shifted.table["income"], plain.table["income"])
+    assert "'hours' by -0.5" in " ".join(shifted.notes)
+    assert shifted.settings["deltas"] == {"hours": -0.5}
 
 
 @pytest.mark.usefixtures("noise")

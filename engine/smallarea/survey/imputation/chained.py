@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from smallarea.errors import EngineUnavailable, JobProblem, ModelProblem
 from smallarea.survey.imputation.encoded import EncodedTable
+from smallarea.survey.imputation.margins import Quantiles, linear_margin
+from smallarea.survey.imputation.matching import ANSWERS_EACH
 from smallarea.survey.imputation.method import Progress, Sampler
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class ChainedEquations:
         Further rounds for each table.
     """
 
-    neighbours: int = 10
+    neighbours: int = 5
     warmup: int = 10
     cycles: int = 5
 
@@ -166,6 +168,7 @@ def _chain(encoded: EncodedTable, rows: NDArray[np.int64], neighbours: int, rng:
         f"v{place}": [k for k in range(len(owner)) if k != place and (owner[k] != owner[place] or owner[k] < 0)]
         for place in range(len(owner))
     }
+    answers = (~np.isnan(encoded.values)).sum(axis=0)
     try:
         chain = _linear_chain()(frame, k_pmm=neighbours, rng=rng)
     except TypeError as problem:
@@ -173,7 +176,24 @@ def _chain(encoded: EncodedTable, rows: NDArray[np.int64], neighbours: int, rng:
             'Method "chained" needs statsmodels 0.15 or newer: pip install --upgrade statsmodels.'
         ) from problem
     chain.others = others
+    # Relations between skewed answers may be straight in their units (sums) or on normal scores (products).
+    units = {
+        k: _in_units(column.margin, encoded.values[:, k])
+        for k, column in enumerate(encoded.columns)
+        if isinstance(column.margin, Quantiles)
+    }
+    chain.units = {
+        f"v{place}": units
+        for place in range(len(encoded.columns))
+        if answers[place] >= ANSWERS_EACH * (len(owner) + len(units))
+    }
     return chain
+
+
+def _in_units(margin: Quantiles, scores: Vector) -> Callable[[Vector], Vector]:
+    """Return what turns normal scores into answers in their own units, centred and divided by their deviation."""
+    scale = linear_margin(margin.decode(scores[~np.isnan(scores)]))
+    return lambda working: scale.encode(margin.decode(working))
 
 
 def _linear_chain() -> type[MICEData]:
@@ -190,6 +210,7 @@ def _linear_chain() -> type[MICEData]:
 
     class LinearChain(MICEData):
         others: Mapping[str, list[int]]
+        units: Mapping[str, Mapping[int, Callable[[Vector], Vector]]]
 
         def get_fitting_data(self, vname: str) -> tuple[Vector, Vector, dict, dict]:
             rows = self.ix_obs[vname]
@@ -201,9 +222,9 @@ def _linear_chain() -> type[MICEData]:
             return answers[:, None], self._design(vname, seen), self._design(vname, lost), {}, {}
 
         def _design(self, vname: str, rows: NDArray[np.int64]) -> Vector:
-            whole = self.data.to_numpy(dtype=float)
-            return np.column_stack(
-                [np.ones(len(rows)), whole[np.ix_(rows, np.array(self.others[vname], dtype=np.int64))]]
-            )
+            part = self.data.to_numpy(dtype=float)[rows]
+            others = self.others[vname]
+            in_units = [one(part[:, k]) for k, one in self.units.get(vname, {}).items() if k in others]
+            return np.column_stack([np.ones(len(rows)), part[:, others], *in_units])
 
     return LinearChain

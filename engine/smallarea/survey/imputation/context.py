@@ -196,6 +196,8 @@ def _weights(column: pd.Series, name: str) -> Vector:
 
 
 def _columns(column: pd.Series, name: str) -> dict[str, Vector]:
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        raise TableProblem(f"Covariate {name!r} holds dates. Turn them into numbers (years, days), or leave it out.")
     if pd.api.types.is_numeric_dtype(column):
         values = column.to_numpy(dtype=float)
         if not np.isfinite(values).all():

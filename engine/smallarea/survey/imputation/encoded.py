@@ -104,6 +104,11 @@ class EncodedTable:
         return self.values.shape[0], self.values.shape[1]
 
     @property
+    def unasked(self) -> Mask:
+        """Cells without an answer because the question was not put, by variables, shape (n, V)."""
+        return np.asarray(np.isnan(self.numbers) & ~self.lost)
+
+    @property
     def latent(self) -> NDArray[np.int64]:
         """Places of the columns of which only intervals are observed."""
         return np.flatnonzero([column.latent for column in self.columns])

@@ -34,7 +34,7 @@ Expectation = Callable[[Vector, int], Vector]
 
 # Respondents among whom a donor is drawn, and answers that each regressor needs.
 _DONORS = 5
-_ANSWERS_EACH = 10
+ANSWERS_EACH = 10
 _RIDGE = 1e-6
 
 
@@ -130,7 +130,7 @@ def _learn(
 ) -> Match:
     answers = np.flatnonzero(~np.isnan(encoded.values[:, place]))
     x = _regressors(encoded, table, expectation, place, rich=True)
-    rich = len(answers) >= _ANSWERS_EACH * x.shape[1]
+    rich = len(answers) >= ANSWERS_EACH * x.shape[1]
     if not rich:
         x = _regressors(encoded, table, expectation, place, rich=False)
     sample = answers[rng.integers(len(answers), size=len(answers))]

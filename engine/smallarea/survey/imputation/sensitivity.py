@@ -7,7 +7,7 @@ Multiple Imputation and its Application, section 10.4).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from smallarea.errors import JobProblem, named
 from smallarea.survey.imputation.encoded import Column
 from smallarea.survey.imputation.impute import Imputed
 from smallarea.survey.imputation.margins import Thresholds
+from smallarea.survey.imputation.variables import Variable
 
 Vector = NDArray[np.float64]
 
@@ -52,18 +53,7 @@ def shift_imputed(imputed: Imputed, deltas: Mapping[str, float], *, seed: int = 
         question; or if a delta is not a finite number.
     """
     names = [one.name for one in imputed.variables]
-    if unknown := [name for name in deltas if name not in names]:
-        raise JobProblem(f"A delta is given for {named(unknown)}; imputed variables are {named(names, 12)}.")
-    if wrong := [name for name, delta in deltas.items() if not np.isfinite(delta)]:
-        raise JobProblem(f"Deltas must be finite numbers; those of {named(wrong)} are not.")
-    if nominal := [name for name in deltas if imputed.variables[names.index(name)].kind == "nominal"]:
-        raise JobProblem(f"Categories without an order cannot be shifted: {named(nominal)}. Leave their delta out.")
-    deciding = {gate.variable for gates in imputed.encoded.skips.gates.values() for gate in gates}
-    if gates := [name for name in deltas if names.index(name) in deciding]:
-        raise JobProblem(
-            f"Who is asked another question depends on {named(gates)}; shifted answers would contradict it. Leave "
-            "their delta out."
-        )
+    check_deltas(deltas, imputed.variables, {names[place] for place in _deciding(imputed)})
     draws = imputed.draws.copy()
     for name, delta in deltas.items():
         mine = imputed.cells[1] == names.index(name)
@@ -71,6 +61,42 @@ def shift_imputed(imputed: Imputed, deltas: Mapping[str, float], *, seed: int = 
         rng = np.random.default_rng([seed, names.index(name)])
         draws[:, mine] = _shifted(draws[:, mine], column, delta, rng)
     return replace(imputed, draws=draws, record=imputed.record | {"deltas": dict(deltas)})
+
+
+def check_deltas(deltas: Mapping[str, float], variables: Sequence[Variable], deciding: Collection[str]) -> None:
+    """Refuse shifts that make no sense.
+
+    Parameters
+    ----------
+    deltas : mapping of str to float
+        Variable to shift.
+    variables : sequence of Variable
+        What is imputed.
+    deciding : collection of str
+        Columns that decide who is asked another question.
+
+    Raises
+    ------
+    JobProblem
+        See `shift_imputed`.
+    """
+    kinds = {one.name: one.kind for one in variables}
+    if unknown := [name for name in deltas if name not in kinds]:
+        raise JobProblem(f"A delta is given for {named(unknown)}; imputed variables are {named(kinds, 12)}.")
+    if wrong := [name for name, delta in deltas.items() if not np.isfinite(delta)]:
+        raise JobProblem(f"Deltas must be finite numbers; those of {named(wrong)} are not.")
+    if nominal := [name for name in deltas if kinds[name] == "nominal"]:
+        raise JobProblem(f"Categories without an order cannot be shifted: {named(nominal)}. Leave their delta out.")
+    if gates := [name for name in deltas if name in deciding]:
+        raise JobProblem(
+            f"Who is asked another question depends on {named(gates)}; shifted answers would contradict it. Leave "
+            "their delta out."
+        )
+
+
+def _deciding(imputed: Imputed) -> set[int]:
+    """Places of the variables that decide who is asked another question."""
+    return {gate.variable for gates in imputed.encoded.skips.gates.values() for gate in gates} - {-1}
 
 
 def delta_table(
@@ -97,8 +123,7 @@ def delta_table(
     """
     every = [one.name for one in imputed.variables]
     if names is None:
-        deciding = {gate.variable for gates in imputed.encoded.skips.gates.values() for gate in gates}
-        filled = set(np.unique(imputed.cells[1]).tolist()) - deciding
+        filled = set(np.unique(imputed.cells[1]).tolist()) - _deciding(imputed)
         names = [name for k, name in enumerate(every) if k in filled and imputed.variables[k].kind != "nominal"]
     rows = []
     for name in names:

@@ -93,6 +93,27 @@ class Skips:
         """Whether the question was put, shape (n,), given a table without gaps in what is read."""
         return np.logical_and.reduce([gate.holds(numbers) for gate in self.gates[variable]])
 
+    def shut(self, numbers: Vector, lost: Mask, variable: int) -> Mask:
+        """Whether a code says that the question was not put, shape (n,), where that hangs on answers to impute.
+
+        Nowhere, if the code also stands where the conditions are known to hold: then it has other reasons.
+
+        Parameters
+        ----------
+        numbers : ndarray, shape (n, V)
+            The table, before or after it was completed.
+        lost : ndarray of bool, shape (n, V)
+            Cells to impute.
+        variable : int
+            Which question.
+        """
+        read = [gate.variable for gate in self.gates[variable] if gate.known is None]
+        hangs = lost[:, read].any(axis=1)
+        coded = np.isnan(numbers[:, variable]) & ~lost[:, variable]
+        if (coded & ~hangs & self.asked(numbers, variable)).any():
+            return np.zeros(len(numbers), dtype=bool)
+        return np.asarray(coded & hangs)
+
     def open_gates(self, numbers: Vector, variable: int, structural: Mask) -> Mask:
         """Whether that depends on an answer which is missing, shape (n,): no condition fails and one is unknown."""
         failed = np.zeros(len(numbers), dtype=bool)
@@ -178,7 +199,8 @@ def keep_skips(skips: Skips, numbers: Vector, lost: Mask, rng: np.random.Generat
     """Make a completed table obey its skip patterns, in place.
 
     An imputed answer that would close a question which was answered is replaced by that of a random respondent for
-    whom the conditions hold. Answers to questions that turn out not to have been put are taken out; a question that
+    whom the conditions hold; one that would put a question whose code says that it was not put, by that of one for whom
+    they do not. Answers to questions that turn out not to have been put are taken out; a question that
     turns out to have been put, and has no answer, gets that of a random respondent.
 
     Parameters
@@ -204,6 +226,9 @@ def keep_skips(skips: Skips, numbers: Vector, lost: Mask, rng: np.random.Generat
         if readers:
             _open(skips, numbers, place, readers, needed, answered, lost, rng)
             needed[:, place] |= needed[:, readers].any(axis=1)
+    for variable in skips.order:
+        if skips.of(variable):
+            _close(skips, numbers, variable, needed, answered, lost, rng)
     for variable in skips.order:
         if skips.of(variable):
             asked = skips.asked(numbers, variable)
@@ -240,6 +265,37 @@ def _open(
                 f"Nobody's answer fulfils {conditions}, as rows {named(skips.numbers[wrong])} need. Correct the rules."
             )
         numbers[wrong, place] = rng.choice(donors, int(wrong.sum()))
+
+
+def _close(
+    skips: Skips,
+    numbers: Vector,
+    variable: int,
+    needed: Mask,
+    answered: Mask,
+    lost: Mask,
+    rng: np.random.Generator,
+) -> None:
+    """Redraw imputed answers that would put a question of which a code says that it was not put."""
+    for row in np.flatnonzero(skips.shut(numbers, lost, variable) & skips.asked(numbers, variable)):
+        donors: list[tuple[int, NDArray[np.int64]]] = []
+        for gate in skips.of(variable):
+            place = gate.variable
+            if place < 0 or not lost[row, place]:
+                continue
+            fit = answered[:, place] & ~gate.holds(numbers)
+            readers = [other for other in skips.order if needed[row, other] and skips.of(other)]
+            for one in (one for other in readers for one in skips.of(other) if one.variable == place):
+                fit &= one.holds(numbers)
+            if fit.any():
+                donors.append((place, np.flatnonzero(fit)))
+        if not donors:
+            raise TableProblem(
+                f"Row {skips.numbers[row]} has a code for 'not asked', but nobody's answer fails "
+                f"{named(str(gate.condition) for gate in skips.of(variable))}. Correct the code or the rules."
+            )
+        place, rows = donors[int(rng.integers(len(donors)))]
+        numbers[row, place] = numbers[rng.choice(rows), place]
 
 
 def _gate(condition: Condition, frame: pd.DataFrame, variables: Sequence[Variable], names: Sequence[str]) -> Gate:

@@ -72,9 +72,10 @@ def describe_variables(
     """Tell the kinds of columns.
 
     Text, yes/no and ordered columns are nominal, binary and ordinal; so are numbers with two values (binary) and
-    whole numbers with 3 to 11 different values (ordinal). Other numbers are bounded where a range is given, skewed
-    where the coefficient of skewness exceeds 1.5 either way, and continuous otherwise. Codes whose order means nothing
-    (regions as 1, 2, 3) have to be declared nominal.
+    whole numbers with 3 to 11 different values (ordinal), unless they reach further than 10 and most answers have a
+    value of their own. Other numbers are bounded where a range is given, skewed where the coefficient of skewness
+    exceeds 1.5 either way, and continuous otherwise. Codes whose order means nothing (regions as 1, 2, 3) have to be
+    declared nominal. Text declared ordinal is a column of ordered categories: letters are no order.
 
     Parameters
     ----------
@@ -190,7 +191,10 @@ def _check_names(frame: pd.DataFrame, names: Sequence[str], options: Sequence[Ma
 
 def _describe(answers: pd.Series, name: str, declared: str | None, bounds: Range | None) -> Variable:
     present = answers.dropna()
+    if pd.api.types.is_datetime64_any_dtype(present.dtype):
+        raise TableProblem(f"{name!r} holds dates. Turn them into numbers (years, days since a date), or leave it out.")
     _check_enough(present, name, len(answers))
+    _check_finite(present, name)
     lower, upper = bounds or (None, None)
     kind = declared or _detect(present, name, bounds)
     if kind in CATEGORICAL:
@@ -200,13 +204,18 @@ def _describe(answers: pd.Series, name: str, declared: str | None, bounds: Range
         _check_range(present, name, bounds)
         return Variable(name, kind, lower, upper, categories)  # type: ignore[arg-type]
     values = _as_numbers(present, name, kind)
-    infinite = values.index[~np.isfinite(values.to_numpy())]
-    if len(infinite):
-        raise TableProblem(f"Infinite numbers in {name!r}, rows {named(infinite)}. Correct them or leave them empty.")
     _check_range(values, name, bounds)
     if kind == "continuous" and bounds is not None and bounds != (None, None):
         kind = "bounded"
     return Variable(name, kind, lower, upper)  # type: ignore[arg-type]
+
+
+def _check_finite(present: pd.Series, name: str) -> None:
+    if not _holds_numbers(present):
+        return
+    infinite = present.index[~np.isfinite(present.to_numpy(dtype=float))]
+    if len(infinite):
+        raise TableProblem(f"Infinite numbers in {name!r}, rows {named(infinite)}. Correct them or leave them empty.")
 
 
 def _check_enough(present: pd.Series, name: str, rows: int) -> None:
@@ -234,7 +243,9 @@ def _detect(present: pd.Series, name: str, bounds: Range | None) -> str:
     values = present.to_numpy(dtype=float)
     if distinct == _YES_NO:
         return "binary"
-    if distinct <= _SCALE_STEPS and np.all(values == np.round(values)):
+    steps = distinct <= _SCALE_STEPS and np.all(values == np.round(values))
+    # Ten incomes among many gaps are no scale.
+    if steps and (np.ptp(values) < _SCALE_STEPS or 2 * distinct <= len(values)):
         return "ordinal"
     if bounds is not None and bounds != (None, None):
         return "bounded"
@@ -263,7 +274,7 @@ def _check_text(present: pd.Series, name: str) -> None:
     readable = _parsed(present).notna()
     if readable.all():
         raise TableProblem(
-            f"{name!r} holds numbers written as text. Read the column as numbers, or declare it nominal or ordinal."
+            f"{name!r} holds numbers written as text. Read the column as numbers, or declare it nominal."
         )
     if readable.mean() > 0.5:
         strange = present[~readable]
@@ -286,6 +297,11 @@ def _categories(present: pd.Series, name: str, kind: str) -> tuple[Any, ...]:
     seen = present.unique()
     if isinstance(present.dtype, pd.CategoricalDtype):
         found = [category for category in present.dtype.categories if category in set(seen)]
+    elif kind == "ordinal" and not _holds_numbers(present):
+        raise TableProblem(
+            f"{name!r} is declared ordinal, but text has no order of its own. Say it, from the lowest to the highest: "
+            f"{name}='ordinal: {' < '.join(sorted(map(str, seen))[:_SCALE_STEPS])}', put into the right order."
+        )
     else:
         try:
             found = sorted(seen)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from smallarea.errors import JobProblem
-from smallarea.survey.latent.syntax import Statement, Term
+from smallarea.errors import JobProblem, named
+from smallarea.survey.latent.syntax import Equality, Statement, Term
 
 Kind = Literal["loading", "regression", "variance", "covariance"]
 _KINDS: dict[str, Kind] = {"=~": "loading", "~": "regression", "~~": "covariance"}
@@ -68,6 +68,7 @@ class Arrows:
         self.variables = tuple(variables)
         self.at = {name: i for i, name in enumerate(variables)}
         self.drafts: dict[tuple[bool, int, int], Draft] = {}
+        self._same: dict[str, str] = {}
 
     def add(self, statement: Statement, term: Term) -> None:
         left, right = statement.left, term.name
@@ -105,6 +106,51 @@ class Arrows:
         """Variables that a factor acts on as its items."""
         return {d.right for d in self.drafts.values() if d.operator == "=~"}
 
+    def equate(self, equalities: Sequence[Equality]) -> None:
+        """Give arrows whose labels are equal the same number, and fix those whose labels are fixed.
+
+        An arrow with a fixed value fixes all others of its label.
+
+        Raises
+        ------
+        JobProblem
+            If there is no such label, or one has two values.
+        """
+        self._check_labels(equalities)
+        for one in equalities:
+            if isinstance(one.other, str):
+                kept, gone = self.shared(one.label), self.shared(one.other)
+                self._same |= dict.fromkeys([gone, *(k for k, v in self._same.items() if v == gone)], kept)
+        values: dict[str, float] = {}
+        for label, value in (
+            *((one.label, one.other) for one in equalities),
+            *((draft.term.label, draft.term.fixed) for draft in self.drafts.values()),
+        ):
+            if label is None or not isinstance(value, float):
+                continue
+            if values.setdefault(self.shared(label), value) != value:
+                raise JobProblem(
+                    f"The model fixes what is labelled {label!r} at {values[self.shared(label)]:g} and at {value:g}. "
+                    "Leave one out."
+                )
+        for draft in self.drafts.values():
+            if draft.term.label is not None and self.shared(draft.term.label) in values:
+                draft.term = replace(draft.term, fixed=values[self.shared(draft.term.label)])
+
+    def shared(self, label: str) -> str:
+        """Return the label that stands for all that are equal to this one."""
+        return self._same.get(label, label)
+
+    def _check_labels(self, equalities: Sequence[Equality]) -> None:
+        known = {draft.term.label for draft in self.drafts.values()}
+        for one in equalities:
+            lost = [name for name in (one.label, one.other) if isinstance(name, str) and name not in known]
+            if lost:
+                raise JobProblem(
+                    f"Line {one.line} of the model: no parameter is labelled {named(lost)}. Label it where it stands, "
+                    f"as in 'y ~ {lost[0]}*x'."
+                )
+
     def numbered(self) -> tuple[tuple[Parameter, ...], tuple[str, ...]]:
         """Return the parameters and the names of the free ones; equal labels have one number."""
         order = {"=~": 0, "~": 1, "~~": 2}
@@ -114,14 +160,24 @@ class Arrows:
             kind = "variance" if draft.operator == "~~" and draft.row == draft.column else _KINDS[draft.operator]
             index = -1
             if draft.term.fixed is None:
-                name = draft.term.label or f"{draft.left} {draft.operator} {draft.right}"
+                label = draft.term.label
+                name = self.shared(label) if label else f"{draft.left} {draft.operator} {draft.right}"
                 if name not in names:
                     names.append(name)
                 index = names.index(name)
             fixed = float("nan") if draft.term.fixed is None else draft.term.fixed
-            label = draft.term.label
             found.append(
-                Parameter(draft.left, draft.operator, draft.right, kind, draft.row, draft.column, label, index, fixed)
+                Parameter(
+                    draft.left,
+                    draft.operator,
+                    draft.right,
+                    kind,
+                    draft.row,
+                    draft.column,
+                    draft.term.label,
+                    index,
+                    fixed,
+                )
             )
         return tuple(found), tuple(names)
 

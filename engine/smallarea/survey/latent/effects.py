@@ -153,7 +153,7 @@ def defined_values(model: LatentModel, theta: Vector) -> Vector:
     ndarray, one for each of ``model.definitions``
         Not finite where an expression has no value.
     """
-    known = {one.label: theta[one.index] for one in model.parameters if one.label}
+    known = {one.label: one.fixed if one.index < 0 else theta[one.index] for one in model.parameters if one.label}
     for definition in model.definitions:
         known[definition.name] = definition.expression.value(known)
     return np.array([float(known[definition.name]) for definition in model.definitions])

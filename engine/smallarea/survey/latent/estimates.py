@@ -106,25 +106,39 @@ def from_likelihood(found: MaximumLikelihood, level: float) -> LatentEstimates:
     Returns
     -------
     LatentEstimates
-        Intervals are normal; those of effects follow the delta method.
+        Intervals are normal; those of effects follow the delta method. Of fits to several tables they are t intervals
+        with Rubin's degrees of freedom.
     """
     model, effects = found.model, list_effects(found.model)
     se = np.sqrt(np.diag(found.covariance))
     of_all = quantities(model, found.theta, effects)
     errors = delta_errors(model, found.theta, found.covariance, effects)
-    z = float(stats.norm.ppf(0.5 + 0.5 * level))
+    df, df_all = np.full(len(se), np.inf), np.full(len(errors), np.inf)
+    if found.within is not None:
+        df = _rubin_df(np.sqrt(np.diag(found.within)), se, found.tables)
+        df_all = _rubin_df(delta_errors(model, found.theta, found.within, effects), errors, found.tables)
     values, own = _by_arrow(model, found.theta, np.nan), _by_arrow(model, se, np.nan)
+    freedom = _by_arrow(model, df, np.inf)
     estimates = np.where(np.isnan(values), [one.fixed for one in model.parameters], values)
+    half = own * stats.t.ppf(0.5 + 0.5 * level, freedom)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_value = 2.0 * stats.norm.sf(np.abs(estimates / own))
+        p_value = 2.0 * stats.t.sf(np.abs(estimates / own), freedom)
     m = len(model.parameters)
     columns = {
-        "estimate": estimates, "se": own, "lower": estimates - z * own, "upper": estimates + z * own,
+        "estimate": estimates, "se": own, "lower": estimates - half, "upper": estimates + half,
         "p_value": p_value, "standardised": of_all[:m], "se_standardised": errors[:m],
     }  # fmt: skip
     rest, rest_se = of_all[m:], errors[m:]
-    spread = {"estimate": rest, "se": rest_se, "lower": rest - z * rest_se, "upper": rest + z * rest_se}
+    around = rest_se * stats.t.ppf(0.5 + 0.5 * level, df_all[m:])
+    spread = {"estimate": rest, "se": rest_se, "lower": rest - around, "upper": rest + around}
     return LatentEstimates(model, found.theta, found, _arrow_table(model, columns), _effect_table(model, spread))
+
+
+def _rubin_df(within: Vector, total: Vector, tables: int) -> Vector:
+    """Return ``(M - 1) / lambda^2`` with lambda the share of the variance between tables (Rubin 1987, 3.1.6)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(total > 0.0, 1.0 - (within / total) ** 2, 0.0)
+        return np.asarray((tables - 1.0) / np.maximum(share, 0.0) ** 2)
 
 
 def from_posterior(found: LatentPosterior, level: float) -> LatentEstimates:

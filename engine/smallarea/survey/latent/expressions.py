@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
+# Labels, which may have dots; what begins after a digit or a dot is part of a number.
+_LABEL = re.compile(r"(?<![\w.])[^\W\d][\w.]*")
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs}
 
 
@@ -37,7 +40,7 @@ class Expression:
     text : str
         As written.
     tree : ast.expr
-        Taken apart.
+        Taken apart, with the places of labels in `names` for the labels.
     names : tuple of str
         Labels in it, in order of appearance.
     """
@@ -60,7 +63,7 @@ class Expression:
             Not finite where it has no value.
         """
         with np.errstate(all="ignore"):
-            return _value(self.tree, of)
+            return _value(self.tree, {_stand_in(k): of[name] for k, name in enumerate(self.names)})
 
 
 def parse_expression(text: str) -> Expression:
@@ -81,26 +84,33 @@ def parse_expression(text: str) -> Expression:
     JobProblem
         If it is not one of the above.
     """
+    names = tuple(dict.fromkeys(name for name in _LABEL.findall(text) if name not in _FUNCTIONS))
+    # Labels may be words of Python, have dots, or letters that it takes for others: their places stand for them.
+    places = {name: _stand_in(k) for k, name in enumerate(names)}
+    plain = _LABEL.sub(lambda found: places.get(found[0], found[0]), text)
     try:
-        tree = ast.parse(text.replace("^", "**"), mode="eval").body
+        tree = ast.parse(plain.replace("^", "**"), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise JobProblem(f"'{text}' cannot be read. Write for example a*b + c.") from None
-    names: list[str] = []
-    _check(tree, text, names)
-    return Expression(text, tree, tuple(dict.fromkeys(names)))
+    _check(tree, text, set(places.values()))
+    return Expression(text, tree, names)
 
 
-def _check(node: ast.expr, text: str, names: list[str]) -> None:
-    if isinstance(node, ast.Name):
-        names.append(node.id)
-    elif isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
-        _check(node.left, text, names)
-        _check(node.right, text, names)
+def _stand_in(place: int) -> str:
+    return f"_{place}"
+
+
+def _check(node: ast.expr, text: str, labels: Collection[str]) -> None:
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+        _check(node.left, text, labels)
+        _check(node.right, text, labels)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-        _check(node.operand, text, names)
+        _check(node.operand, text, labels)
     elif isinstance(node, ast.Call) and _is_function(node):
-        _check(node.args[0], text, names)
-    elif not (isinstance(node, ast.Constant) and type(node.value) in (int, float)):
+        _check(node.args[0], text, labels)
+    elif not (isinstance(node, ast.Name) and node.id in labels) and not (
+        isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    ):
         raise JobProblem(
             f"'{text}' has something other than labels, numbers, + - * / ^, brackets and the functions "
             f"{named(_FUNCTIONS)}."

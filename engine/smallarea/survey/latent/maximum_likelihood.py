@@ -61,6 +61,10 @@ class MaximumLikelihood:
         Where the standard errors come from.
     steps : int
         Steps it took.
+    within : ndarray, shape (q, q), or None
+        Where fits to several tables were put together by Rubin's rules: the mean of their covariances.
+    tables : int
+        How many tables; 1 for a fit to the answers themselves.
     """
 
     model: LatentModel
@@ -70,6 +74,8 @@ class MaximumLikelihood:
     log_likelihood: float
     errors: Literal["expected", "observed", "design"]
     steps: int
+    within: Vector | None = None
+    tables: int = 1
 
 
 def maximise(model: LatentModel, answers: Answers, design: SurveyDesign | None = None) -> MaximumLikelihood:

@@ -7,9 +7,9 @@ All variables v, observed and latent, are in one linear system (the reticular ac
 in which A[i, j] is the effect **of j on i**: ``y ~ x`` and ``x =~ y`` both put the parameter into row y, column x. The
 items' means are free, so the model speaks of their covariances.
 
-Rules, those of lavaan's ``sem()``: a factor's first loading is 1 unless a loading or the factor's variance is fixed;
-what is left of every variable has a free variance; exogenous factors covary, and so do exogenous observed variables,
-and the disturbances of outcomes that explain nothing else.
+Rules, those of lavaan's ``sem()``: a factor's first loading is 1 unless a loading or the factor's variance is fixed
+(and so are all with its label, if it has one); what is left of every variable has a free variance; exogenous factors
+covary, and so do exogenous observed variables, and the disturbances of outcomes that explain nothing else.
 
 References
 ----------
@@ -20,7 +20,7 @@ structures. British Journal of Mathematical and Statistical Psychology 37, 234-2
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from smallarea.errors import JobProblem, named
 from smallarea.survey.latent.arrows import Arrows, Parameter
-from smallarea.survey.latent.syntax import Definition, ModelText, Statement, Term, parse_model
+from smallarea.survey.latent.syntax import Definition, ModelText, Statement, parse_model
 
 Vector = NDArray[np.float64]
 
@@ -153,7 +153,9 @@ def build_model(text: str) -> LatentModel:
     for statement in parsed.statements:
         for term in statement.terms:
             arrows.add(statement, term)
+    arrows.equate(parsed.equalities)
     _fix_scales(arrows, parsed.statements, latent)
+    arrows.equate(())
     _add_variances(arrows)
     _add_covariances(arrows, latent)
     parameters, names = arrows.numbered()
@@ -180,20 +182,20 @@ def _fix_scales(arrows: Arrows, statements: Iterable[Statement], latent: tuple[s
     """Fix the first loading of each factor whose scale the text leaves open."""
     listed = list(statements)
     for factor in latent:
-        loadings = [t for s in listed if s.operator == "=~" and s.left == factor for t in s.terms]
-        scaled = any(t.fixed for t in loadings)  # a loading of zero gives no scale
         at = arrows.at[factor]
+        items = [t.name for s in listed if s.operator == "=~" and s.left == factor for t in s.terms]
+        loadings = [arrows.drafts[(True, arrows.at[name], at)].term for name in items]
+        scaled = any(t.fixed for t in loadings)  # a loading of zero gives no scale
         variance = arrows.drafts.get((False, at, at))
         if scaled or (variance is not None and variance.term.fixed is not None):
             continue
         first = loadings[0]
-        if first.freed or first.label:
+        if first.freed:
             raise JobProblem(
                 f"The factor {factor!r} has no scale: its first loading is free and nothing else is fixed. Fix its "
                 f"variance ('{factor} ~~ 1*{factor}') or a loading ('{factor} =~ 1*{first.name} + ...')."
             )
-        draft = arrows.drafts[(True, arrows.at[first.name], at)]
-        draft.term = Term(first.name, 1.0)
+        arrows.drafts[(True, arrows.at[first.name], at)].term = replace(first, fixed=1.0)
 
 
 def _add_variances(arrows: Arrows) -> None:

@@ -135,7 +135,8 @@ def pool(found: Sequence[MaximumLikelihood]) -> MaximumLikelihood:
     Returns
     -------
     MaximumLikelihood
-        Mean estimates; the covariance is the mean one and ``1 + 1/M`` times that between tables.
+        Mean estimates; the covariance is the mean one, which is kept as `within`, and ``1 + 1/M`` times that between
+        tables.
     """
     m = len(found)
     theta = np.stack([one.theta for one in found])
@@ -149,6 +150,8 @@ def pool(found: Sequence[MaximumLikelihood]) -> MaximumLikelihood:
         mean=np.mean([one.mean for one in found], axis=0),
         log_likelihood=float(np.mean([one.log_likelihood for one in found])),
         steps=sum(one.steps for one in found),
+        within=within,
+        tables=m,
     )
 
 

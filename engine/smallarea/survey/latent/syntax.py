@@ -4,7 +4,8 @@
 ``F =~ x1 + x2``  the factor F is measured by the items x1 and x2
 ``y ~ x + F``     regression: **x and F are causes, y is the outcome**
 ``x1 ~~ x2``      covariance (of what the model leaves unexplained); ``x1 ~~ x1`` is a variance
-``1*x``, ``a*x``  a fixed value, a label; ``NA*x`` frees what a rule would fix
+``1*x``, ``a*x``  a fixed value, a label; ``NA*x`` frees what a rule would fix; ``NA*x + a*x`` says both
+``a == b``        two labels are one parameter; ``a == 0.5`` fixes one
 ``ab := a*b``     a quantity made of labelled parameters
 ================  =====================================================================================
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smallarea.errors import JobProblem
@@ -26,10 +28,10 @@ from smallarea.survey.latent.expressions import Expression, parse_expression
 
 OPERATORS = ("=~", "~~", "~")
 _NAME = re.compile(r"[^\W\d][\w.]*")
-_OPERATOR = re.compile(r":=|=~|~~|==|[<>|~]")
-_CONTINUED = re.compile(r"(\+|\*|=~|~~|~|:=)$")
+_OPERATOR = re.compile(r":=|=~|~~|==|<~|[<>|~]")
+_CONTINUED = re.compile(r"(\+|\*|=~|~~|~|:=|==)$")
 _NOT_READ = {
-    "==": "Equal parameters have the same label: write a*x1 + a*x2",
+    "<~": "Composites of items are not supported. A factor is measured by items: write =~",
     "<": "Inequalities are not supported; leave the line out",
     ">": "Inequalities are not supported; leave the line out",
     "|": "Thresholds are not supported: items are taken as numbers; leave the line out",
@@ -98,11 +100,31 @@ class Definition:
 
 
 @dataclass(frozen=True)
+class Equality:
+    """Two labels that are one parameter, or a label that is fixed.
+
+    Attributes
+    ----------
+    line : int
+        Number of its line.
+    label : str
+        What stands left.
+    other : str or float
+        What stands right: another label, or a value.
+    """
+
+    line: int
+    label: str
+    other: str | float
+
+
+@dataclass(frozen=True)
 class ModelText:
     """What a model's text says, in its order."""
 
     statements: tuple[Statement, ...]
     definitions: tuple[Definition, ...]
+    equalities: tuple[Equality, ...]
 
 
 def parse_model(text: str) -> ModelText:
@@ -125,18 +147,22 @@ def parse_model(text: str) -> ModelText:
     """
     statements: list[Statement] = []
     definitions: list[Definition] = []
+    equalities: list[Equality] = []
     for line, content in _logical_lines(text):
         operator = _operator(line, content)
         left, right = (part.strip() for part in content.split(operator, 1))
         if operator == ":=":
             definitions.append(Definition(line, _name(line, left, content), _expression(line, right)))
             continue
-        terms = tuple(_term(line, part, content) for part in right.split("+"))
+        if operator == "==":
+            equalities.append(_equality(line, left, right, content))
+            continue
+        terms = _merged(line, [_term(line, part, content) for part in right.split("+")])
         names = [_name(line, one.strip(), content) for one in left.split("+")]
         statements += [Statement(line, name, operator, terms) for name in names]
     if not statements:
         raise JobProblem("The model is empty. Write a line such as 'health =~ item1 + item2 + item3'.")
-    return ModelText(tuple(statements), tuple(definitions))
+    return ModelText(tuple(statements), tuple(definitions), tuple(equalities))
 
 
 def _logical_lines(text: str) -> list[tuple[int, str]]:
@@ -198,11 +224,42 @@ def _term(line: int, text: str, content: str) -> Term:
         else:
             raise JobProblem(
                 f"Line {line} of the model, '{content}': '{modifier}*' is no number, label or NA. Write for example "
-                "1*x, a*x or NA*x."
+                "1*x, a*x or NA*x; starting values and other functions are not supported."
             )
-    if fixed is not None and (label or freed):
-        raise JobProblem(f"Line {line} of the model, '{content}': '{name}' is fixed, so it has no label and no NA.")
+    _check_fixed(line, name, fixed, freed)
     return Term(_name(line, name, content), fixed, label, freed)
+
+
+def _check_fixed(line: int, name: str, fixed: float | None, freed: bool) -> None:
+    if fixed is not None and freed:
+        raise JobProblem(f"Line {line} of the model: '{name}' is fixed and has NA, which frees it. Leave one out.")
+
+
+def _merged(line: int, terms: Sequence[Term]) -> tuple[Term, ...]:
+    """Put together what a line says of a variable in several terms, as ``NA*x + a*x``."""
+    found: dict[str, Term] = {}
+    for term in terms:
+        one = found.setdefault(term.name, term)
+        if one is term:
+            continue
+        said = [(one.fixed, term.fixed), (one.label, term.label), (one.freed or None, term.freed or None)]
+        if any(a is not None and b is not None for a, b in said) or all(b is None for _, b in said):
+            raise JobProblem(f"Line {line} of the model: '{term.name}' is there twice. Leave one out.")
+        fixed = term.fixed if one.fixed is None else one.fixed
+        freed = one.freed or term.freed
+        _check_fixed(line, term.name, fixed, freed)
+        found[term.name] = Term(term.name, fixed, one.label or term.label, freed)
+    return tuple(found.values())
+
+
+def _equality(line: int, left: str, right: str, content: str) -> Equality:
+    value = _number(right)
+    if not _NAME.fullmatch(left) or (value is None and not _NAME.fullmatch(right)):
+        raise JobProblem(
+            f"Line {line} of the model, '{content}': only 'a == b' of two labels and 'a == 0.5' of a label and a "
+            "number are supported. Leave the line out, or work with labels."
+        )
+    return Equality(line, left, right if value is None else value)
 
 
 def _number(text: str) -> float | None:

@@ -87,6 +87,58 @@ def test_questions_with_the_same_conditions_are_one_block():
     np.testing.assert_array_equal(blocks.answered[:, 0], table.loc[::3, ["a", "b", "c"]].notna().any(axis=1))
 
 
+def test_blocks_are_found_behind_a_nominal_variable():
+    """Its columns are more than one, so that places of variables and columns differ."""
+    rng = np.random.default_rng(3)
+    works = (rng.random(400) < 0.5).astype(float)
+    table = pd.DataFrame(
+        {"party": rng.choice(["a", "b", "c", "d"], 400), "works": works, "hours": np.where(works == 1, 38.0, np.nan)}
+    )
+    table["hours"] += rng.normal(size=400)
+    table.loc[::3, "works"] = np.nan
+    encoded = encode_table(
+        table, describe_variables(table, list(table)), rules=Rules(skips=(parse_skip("hours asked if works = 1"),))
+    )
+    np.testing.assert_array_equal(open_blocks(encoded).rows, np.arange(0, 400, 3))
+
+
+@pytest.mark.parametrize("method", ["mvn", "chained", "hotdeck"])
+def test_a_code_for_not_asked_decides_the_question_before(method):
+    """Whoever was not asked for hours by the code does not work, though that answer is missing."""
+    rng = np.random.default_rng(8)
+    n = 600
+    x = rng.normal(size=n)
+    works = (x + rng.normal(size=n) > -0.8).astype(float)
+    table = pd.DataFrame({"x": x, "works": works, "hours": np.where(works == 1, 38.0 + rng.normal(size=n), -8.0)})
+    lost = rng.random(n) < 0.4
+    table.loc[lost, "works"] = np.nan
+    table.loc[rng.random(n) < 0.2, "hours"] = np.nan
+    rules = Rules(not_asked={"hours": (-8.0,)}, skips=(parse_skip("hours asked if works = 1"),))
+    variables = describe_variables(table, list(table), structural=rules.codes)
+    imputed = impute_table(table, variables, method=method, imputations=3, rules=rules)
+    coded, answered = lost & (table["hours"] == -8.0), lost & (table["hours"] > 0.0)
+    assert coded.sum() > 20
+    for m in range(3):
+        done = imputed.completed(m)
+        assert (done.loc[coded, "works"] == 0.0).all()
+        assert (done.loc[answered, "works"] == 1.0).all()
+        np.testing.assert_array_equal(done["hours"].notna(), done["works"] == 1.0)
+
+
+def test_a_code_that_stands_where_the_conditions_hold_says_nothing():
+    """A module that only half of the sample was given: its code leaves open who works."""
+    rng = np.random.default_rng(9)
+    n = 600
+    works = (rng.random(n) < 0.7).astype(float)
+    hours = np.where((works == 1) & (rng.random(n) < 0.5), 38.0 + rng.normal(size=n), -8.0)
+    table = pd.DataFrame({"works": works, "hours": hours})
+    table.loc[rng.random(n) < 0.3, "works"] = np.nan
+    rules = Rules(not_asked={"hours": (-8.0,)}, skips=(parse_skip("hours asked if works = 1"),))
+    variables = describe_variables(table, list(table), structural=rules.codes)
+    blocks = open_blocks(encode_table(table, variables, rules=rules))
+    assert not blocks.shut.any()
+
+
 @pytest.mark.parametrize("method", ["mvn", "chained", "hotdeck"])
 @pytest.mark.parametrize("ends", [False, True], ids=["each question by itself", "an empty answer ends the block"])
 def test_both_empty_with_every_method(method, ends):

@@ -40,9 +40,19 @@ def test_kinds_are_detected(frame):
 
 
 def test_what_is_declared_wins(frame):
-    kinds = {"health": "continuous", "smokes": "nominal", "income": "continuous", "region": "ordinal"}
+    kinds = {"health": "continuous", "smokes": "nominal", "income": "continuous", "region": "nominal"}
     found = describe_variables(frame, list(kinds), kinds=kinds)
     assert {variable.name: variable.kind for variable in found} == kinds
+
+
+def test_a_handful_of_large_numbers_is_no_scale():
+    few = [1200.0, 1850.0, 2000.0, 2400.0, 2500.0, 3100.0, 3900.0, 5200.0]
+    columns = {
+        "income": [*few, *[np.nan] * 32], "scale": [1.0, 2.0, 3.0, 4.0, 5.0, 2.0, *[np.nan] * 34],
+        "codes": [100.0, 200.0, 300.0, 400.0] * 10,
+    }  # fmt: skip
+    kinds = [variable.kind for variable in describe_variables(pd.DataFrame(columns), list(columns))]
+    assert kinds == ["continuous", "ordinal", "ordinal"]
 
 
 def test_codes_that_are_no_answers_do_not_count(frame):
@@ -64,7 +74,10 @@ def test_codes_that_are_no_answers_do_not_count(frame):
         (["a", *range(N - 1)], {"kinds": {"x": "continuous"}}, "declared continuous but holds text: 'a'"),
         (["a", *range(N - 1)], {"kinds": {"x": "nominal"}}, "mixes text and numbers"),
         ([np.inf, *range(N - 1)], {"kinds": {"x": "continuous"}}, "Infinite numbers in 'x', rows 1"),
+        ([np.inf, *[0.0, 1.0] * 20], {}, "Infinite numbers in 'x', rows 1"),
         ([*range(N)], {"kinds": {"x": "binary"}}, "declared binary but has 40 different"),
+        (["poor", "fair", *["good"] * (N - 2)], {"kinds": {"x": "ordinal"}}, "x='ordinal: fair < good < poor', put"),
+        (list(pd.date_range("2020-01-01", periods=N)), {}, "'x' holds dates"),
         ([*range(N)], {"ranges": {"x": (3, 50)}}, "3 answers of 'x' lie outside its range 3 to 50: .* in rows 1, 2, 3"),
     ],
 )

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import smallarea
+from scipy.stats import norm, t
 from smallarea.errors import JobProblem, TableProblem
+from smallarea.survey.latent.estimates import from_likelihood
 from smallarea.survey.latent.maximum_likelihood import maximise
 from smallarea.survey.latent.model import build_model
 from smallarea.survey.latent.ordinal import pool, underlying_tables
@@ -82,6 +84,17 @@ def test_rubins_rules_by_hand():
     np.testing.assert_allclose(whole.theta, theta.mean(axis=0))
     expected = np.mean([one.covariance for one in fits], axis=0) + 4.0 / 3.0 * np.cov(theta.T)
     np.testing.assert_allclose(whole.covariance, expected, rtol=1e-10)
+    # Three tables leave few degrees of freedom: t intervals, not normal ones.
+    within = np.sqrt(np.diag(np.mean([one.covariance for one in fits], axis=0)))
+    total = np.sqrt(np.diag(expected))
+    df = 2.0 / (1.0 - (within / total) ** 2) ** 2
+    table = from_likelihood(whole, 0.95).parameters
+    loading = table[(table["operator"] == "=~") & (table["right"] == "b")].iloc[0]
+    k = model.names.index("f =~ b")
+    assert loading["upper"] - loading["estimate"] == pytest.approx(t.ppf(0.975, df[k]) * total[k], rel=1e-9)
+    assert loading["p_value"] == pytest.approx(2.0 * t.sf(whole.theta[k] / total[k], df[k]), rel=1e-9)
+    one = from_likelihood(fits[0], 0.95).parameters.iloc[1]
+    assert one["upper"] - one["estimate"] == pytest.approx(norm.ppf(0.975) * one["se"], rel=1e-9)
 
 
 def test_areas_and_scores_of_ordinal_items():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from smallarea.errors import JobProblem
+from smallarea.survey.latent.effects import defined_values
 from smallarea.survey.latent.expressions import parse_expression
 from smallarea.survey.latent.model import build_model
 from smallarea.survey.latent.syntax import parse_model
@@ -52,6 +53,37 @@ def test_a_fixed_variance_frees_the_first_loading_and_labels_make_equal():
     assert [one.index for one in model.parameters[:3]] == [0, 0, 1]
 
 
+def test_a_first_loading_with_a_label_is_one_and_so_are_all_with_its_label():
+    # As lavaan has it: what is fixed fixes all that must equal it.
+    model = build_model("f =~ a*x1 + b*x2 + a*x3\nd := a + b")
+    assert model.names[0] == "b"
+    assert [(one.label, one.index, one.fixed) for one in model.parameters[:3]][::2] == [("a", -1, 1.0)] * 2
+    theta = np.arange(1.0, len(model.names) + 1.0)
+    assert defined_values(model, theta).tolist() == [2.0]
+
+
+def test_a_term_says_two_things_of_a_variable():
+    model = build_model("f =~ NA*x1 + a*x1 + b*x2 + x3 + 0.5*x4 + c*x4\nf ~~ 1*f")
+    assert model.names[:3] == ("a", "b", "f =~ x3")
+    assert next((one.label, one.fixed) for one in model.parameters if one.right == "x4") == ("c", 0.5)
+
+
+def test_equalities_are_one_parameter_or_a_value():
+    same = build_model("f =~ x1 + a*x2 + b*x3 + c*x4 + d*x5\na == b\nc == d\nd == b")
+    assert same.names[0] == "c"
+    assert [one.index for one in same.parameters[:5]] == [-1, 0, 0, 0, 0]
+    assert same.df == build_model("f =~ x1 + a*x2 + a*x3 + a*x4 + a*x5").df
+    fixed = build_model("f =~ NA*x1 + a*x2 + b*x3\na == b; b == 0.7")
+    assert [(one.index, one.fixed) for one in fixed.parameters[1:3]] == [(-1, 0.7)] * 2
+    assert fixed.names[0] == "f =~ x1"  # the other loadings give the scale
+
+
+def test_labels_may_be_anything_that_is_a_name():
+    expression = parse_expression("lambda^2 * b.1 + 2e1 * \u00b5 + exp(0*if)")
+    assert expression.names == ("lambda", "b.1", "\u00b5", "if")
+    assert expression.value({"lambda": 3.0, "b.1": 2.0, "\u00b5": 1.0, "if": 5.0}) == pytest.approx(39.0)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -61,17 +93,24 @@ def test_a_fixed_variance_frees_the_first_loading_and_labels_make_equal():
         ("f =~ x1 + 2x", "Line 1 .* '2x' is not the name"),
         ("f =~ x1 +", "Line 1 .* a variable is missing"),
         ("f =~ x1 + b c*x2", "Line 1 .* no number, label or NA"),
-        ("f =~ x1 + 2*a*x2", "'x2' is fixed, so it has no label"),
+        ("f =~ x1 + 2*x2 + NA*x2", "Line 1 .* 'x2' is fixed and has NA"),
+        ("f =~ x1 + a*x2 + b*x2", "Line 1 .* 'x2' is there twice"),
+        ("f =~ x1 + start(0.8)*x2", "Line 1 .* starting values"),
+        ("f <~ x1 + x2", "Line 1 .* Composites"),
         ("f =~ x1 + x2 + x3\nx1 ~ 1", "Line 2 .* intercept"),
-        ("f =~ a*x1 + b*x2 + x3\na == b", "Line 2 .* same label"),
+        ("f =~ x1 + a*x2 + b*x3\na == 2*b", "Line 2 .* only 'a == b'"),
+        ("f =~ x1 + a*x2 + b*x3\na == c", "Line 2 .* no parameter is labelled 'c'"),
+        ("f =~ x1 + a*x2 + b*x3\na == 2; b == 3; a == b", "fixes what is labelled 'b' at 2 and at 3"),
         ("f =~ x1 + x2 + x3\nx1 | t1", "Line 2 .* Thresholds are not supported"),
         ("y ~ x", "has no factor"),
         ("f =~ x1 + x2 + x1", "Line 1 .* is there twice"),
         ("f =~ x1 + x2 + x3\ny ~ y", "Line 2 .* both sides"),
-        ("f =~ a*x1 + x2 + x3", "has no scale"),
+        ("f =~ NA*x1 + x2 + x3", "has no scale"),
         ("f =~ x1 + x2", "4 free parameters, but 2 items have only 3"),
         ("f =~ x1 + a*x2 + x3\nd := a*b", "Line 2 .* no parameter is labelled 'b'"),
         ("f =~ x1 + a*x2 + x3\nd := open(a)", "Line 2 .* something other than labels"),
+        ("f =~ x1 + a*x2 + x3\nd := exp", "Line 2 .* something other than labels"),
+        ("f =~ x1 + a*x2 + x3\nd := (a).real", "Line 2 .* something other than labels"),
         ("f =~ x1 + a*x2 + x3\nd := a +* 2", "Line 2 .* cannot be read"),
         ("f =~ x1 + a*x2 + x3\na := a*2", "Line 2 .* is there already"),
     ],
@@ -82,7 +121,7 @@ def test_what_is_refused(text, said):
 
 
 @pytest.mark.parametrize(
-    "text", ["__import__('os')", "a.b", "a[0]", "(lambda: 1)()", "a if a else b", "'x'*3", "exp(a, b)"]
+    "text", ["__import__('os')", "(a).b", "a[0]", "(lambda: 1)()", "a if a else b", "'x'*3", "exp(a, b)"]
 )
 def test_expressions_compute_and_nothing_else(text):
     with pytest.raises(JobProblem):
