@@ -11,8 +11,9 @@ from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.io.table_output import check_table_output, write_table
 from smallarea.io.workbook import write_workbook
 from smallarea.unit_level import BartsimpPosterior
-from smallarea.unit_level.dependence import Covariate, TreeEffects, covariates_of
+from smallarea.unit_level.dependence import TreeEffects
 from smallarea.unit_level.posterior_file import load_about, load_posterior
+from smallarea.unit_level.tree_covariates import Covariate, covariates_of
 from smallarea.workflows.bartsimp_result import convergence_warnings
 from smallarea.workflows.dependence_rows import Rows, rows_of_cells, rows_of_clusters
 from smallarea.workflows.dependence_tables import (
@@ -21,6 +22,7 @@ from smallarea.workflows.dependence_tables import (
     deciles,
     importance_table,
     interaction_table,
+    joint_effects,
     notes_on_rows,
 )
 from smallarea.workflows.record import silent, versions, within
@@ -122,6 +124,7 @@ def partial_dependence(
         curves,
         matter,
         pairs,
+        joint_effects(effects, rows, chosen, pairs, grid),
         {one.name: one.codes for one in chosen if one.codes},
         deciles(effects, chosen),
         (*convergence_warnings(drawn), *beyond_warning(rows.beyond, rows.name)),
