@@ -51,7 +51,7 @@ def main() -> None:
         for data, expected in EXPECTED.items():
             y, x = counts(graph, expected)
             exposure = np.full((n, 1), expected)
-            observations = poisson_observations(graph.ids, y[:, None], exposure, x[:, None])
+            observations = poisson_observations(graph.ids, y[:, None], exposure, x[:, None], ["x"])
             for form in ("density", "filter", "prior") if decoder is not None else ("density", "filter"):
                 start = time.perf_counter()
                 fit = sample_hmc(

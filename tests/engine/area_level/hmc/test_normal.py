@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 from smallarea.area_level import build_model, sample_posterior, specify
-from smallarea.area_level.hmc import normal_observations, sample_hmc
+from smallarea.area_level.hmc import filter_field, normal_observations, sample_hmc
 from smallarea.errors import GraphProblem, JobProblem, ModelProblem, PriorProblem
 from smallarea.priors.families import family
 
@@ -46,6 +46,15 @@ def compare(specification, data, graph, agree, **options) -> None:
 def test_one_response(effect, form, islands, planar_graph, stacked, agree) -> None:
     graph = planar_graph(40, islands=islands)
     compare(specify(["x1", "x2"], random_effect=effect), stacked(graph, 1), graph, agree, form=form)
+
+
+@MINUTES
+@pytest.mark.parametrize("effect", ["car", "bym2"])
+def test_one_response_as_on_a_large_map(effect, planar_graph, stacked, agree, monkeypatch) -> None:
+    """Smooth modes with coordinates of their own, the rest through polynomials."""
+    monkeypatch.setattr(filter_field, "EVERY_MODE_UP_TO", 0)
+    graph = planar_graph(40, islands=1)
+    compare(specify(["x1", "x2"], random_effect=effect), stacked(graph, 1), graph, agree, form="filter")
 
 
 @MINUTES
