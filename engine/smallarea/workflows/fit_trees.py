@@ -13,11 +13,11 @@ import pandas as pd
 from smallarea._version import __version__
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
 from smallarea.area_trees import AreaTreesPosterior, AreaTreesSettings, sample_area_trees
+from smallarea.area_trees.settings import area_tree_prior
 from smallarea.errors import JobProblem, ModelProblem, named
 from smallarea.results.reliability import classify, load_preset
 from smallarea.results.trees_result import TreesResult
 from smallarea.results.trees_tables import trees_tables
-from smallarea.trees import TreePrior
 from smallarea.workflows.bartsimp_result import ESS_LIMIT, R_HAT_LIMIT
 from smallarea.workflows.call_checks import (
     check_choices,
@@ -187,7 +187,7 @@ def fit_trees(
         adjacency = None
         if specification.spatial or graph is not None or found.areas is not None:
             adjacency = adjacency_of(graph, found.areas, found.ids, random_effect, contiguity, islands)
-    settings = AreaTreesSettings(TreePrior(trees=trees, min_leaf=min_leaf), leaf_k=leaf_k)
+    settings = AreaTreesSettings(area_tree_prior(trees, min_leaf), leaf_k=leaf_k)
     sampling = Sampling(settings, chains, warmup, -(-draws // chains), seed, level)
     end = 70.0 if folds == 0 else 30.0
     with timed(timings, "trees"):

@@ -101,11 +101,11 @@ def test_areas_without_a_direct_estimate_and_islands(kind, part):
 
 
 def test_trees_find_a_step_that_a_line_cannot_follow_and_intervals_cover():
-    graph = lattice(12)
+    graph = lattice(10)
     covered, errors = [], []
     for seed in (1, 2, 3):
         data, theta = survey(graph, seed, noise=0.5, truth=lambda x: 2.0 * ((x[:, 0] > 0.5) != (x[:, 1] > 0.5)))
-        drawn = quick(data, specify(random_effect="iid"), None)
+        drawn = quick(data, specify(random_effect="iid"), None, warmup=200, draws=300)
         lower, upper = np.quantile(drawn.theta, [0.025, 0.975], axis=0)
         covered.append((lower <= theta) & (theta <= upper))
         errors.append(np.sqrt(np.mean((drawn.theta.mean(axis=0) - theta) ** 2)))
