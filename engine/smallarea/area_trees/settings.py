@@ -22,6 +22,28 @@ Vector = NDArray[np.float64]
 WALKS, MOST_JUMPS, AREAS_A_JUMP = 4, 4, 1000
 
 
+# With a few hundred areas a proposal is cheap beside what else a sweep does: on 358 tracts of a county, six of each
+# tree and six partners give about twice the effective samples a second of two and three.
+ATTEMPTS, PARTNERS = 6, 6
+
+
+def area_tree_prior(trees: int = 20, min_leaf: int = 5) -> TreePrior:
+    """Prior of trees of areas, with proposals that suit them.
+
+    Parameters
+    ----------
+    trees : int
+        Number of trees.
+    min_leaf : int
+        Fewest sampled areas of a leaf.
+
+    Returns
+    -------
+    TreePrior
+    """
+    return TreePrior(trees=trees, min_leaf=min_leaf, attempts=ATTEMPTS, partners=PARTNERS)
+
+
 @dataclass(frozen=True)
 class AreaTreesSettings:
     """Trees and how they are scaled.
@@ -36,7 +58,7 @@ class AreaTreesSettings:
         The sum of trees lies within the spread of the areas' true values at ``leaf_k`` prior standard deviations.
     """
 
-    trees: TreePrior = field(default_factory=TreePrior)
+    trees: TreePrior = field(default_factory=area_tree_prior)
     cuts: int = 100
     leaf_k: float = 2.0
 

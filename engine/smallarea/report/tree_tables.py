@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from smallarea.report.dependence_figures import curve_chart
 from smallarea.report.formatting import as_number, fixed, percent, significant
 from smallarea.results.trees_result import TreesResult
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 _CRITERIA = {"loo": "left out one by one", "cv": "left out in folds"}
 _MOST = 30
+_MOST_CURVES = 6
 
 
 def tree_tables(result: FitResult) -> dict[str, Any] | None:
@@ -26,7 +30,7 @@ def tree_tables(result: FitResult) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``covariates``, ``more`` (how many are not shown), ``scores``, ``verdicts``.
+        ``covariates``, ``more`` (how many are not shown), ``curves`` (pictures), ``scores``, ``verdicts``.
     """
     if not isinstance(result, TreesResult):
         return None
@@ -37,11 +41,13 @@ def tree_tables(result: FitResult) -> dict[str, Any] | None:
                 "name": str(row["covariate"]),
                 "share": percent(row["share"]),
                 "interval": f"{percent(row['lower'])} to {percent(row['upper'])}",
+                "prior": percent(row["prior"]),
                 "used": percent(row["used"]),
             }
             for row in shown.to_dict("records")
         ],
         "more": len(result.inclusion) - len(shown),
+        "curves": _curves(result),
         "scores": [
             {
                 "criterion": _CRITERIA[row["criterion"]],
@@ -57,6 +63,25 @@ def tree_tables(result: FitResult) -> dict[str, Any] | None:
         ],
         "verdicts": list(result.verdicts),
     }
+
+
+def _curves(result: TreesResult) -> list[dict[str, Any]]:
+    """Pictures of partial dependence on one scale, the most used covariates first."""
+    names = list(dict.fromkeys(result.curves["covariate"]))[:_MOST_CURVES]
+    table = result.curves[result.curves["covariate"].isin(names)]
+    low, high = float(table["lower"].min()), float(table["upper"].max())
+    margin = 0.04 * (high - low)
+    found = []
+    for name in names:
+        rows = table[table["covariate"] == name]
+        values, estimate, lower, upper = (rows[c].to_numpy(np.float64) for c in ("value", "estimate", "lower", "upper"))
+        # The values are quantiles of the areas: every second one is a tenth of them further on.
+        deciles = values[2:-2:2] if len(values) > 12 else values
+        picture = curve_chart(
+            values, (estimate, lower, upper), deciles.tolist(), (low - margin, high + margin), level=0.0
+        )
+        found.append({"name": str(name), "picture": picture})
+    return found
 
 
 def _difference(row: Any) -> str:

@@ -17,7 +17,10 @@ class TreesResult(FitResult):
     ----------
     inclusion : pandas.DataFrame
         One row a covariate, the most used first: ``covariate``, ``share`` of all rules (mean over draws), ``lower``,
-        ``upper``, ``used`` (share of the draws with a rule).
+        ``upper``, ``prior`` (that share before the data), ``used`` (share of the draws with a rule).
+    curves : pandas.DataFrame
+        Partial dependence of the trees on the covariates that they use most: ``covariate``, ``value``, ``estimate``,
+        ``lower``, ``upper``, less the mean over the areas, in the units of the direct estimates.
     comparison : pandas.DataFrame
         Scores of predicting direct estimates that were left out, by ``criterion`` (``loo``, ``cv``) and ``model``
         (``trees``, ``linear``), see :func:`smallarea.results.prediction.score_table.score_table`.
@@ -26,6 +29,7 @@ class TreesResult(FitResult):
     """
 
     inclusion: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     comparison: pd.DataFrame = field(default_factory=pd.DataFrame)
     verdicts: tuple[str, ...] = ()
 
@@ -36,4 +40,4 @@ class TreesResult(FitResult):
 
     def more_sheets(self) -> dict[str, pd.DataFrame]:
         """Return tables that only this kind of fit has, by the name of their sheet."""
-        return {"Covariates in trees": self.inclusion, "Comparison": self.comparison}
+        return {"Covariates in trees": self.inclusion, "Curves": self.curves, "Comparison": self.comparison}

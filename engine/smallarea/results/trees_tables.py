@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from smallarea.area_level import AreaLevelData
 from smallarea.area_level.summaries import tails
 from smallarea.area_trees import AreaTreesPosterior
+from smallarea.area_trees.effects import Curve
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.results.tables import FitTables, description, diagnostics_table, estimates_table
 
@@ -76,20 +77,23 @@ def trees_tables(
     )
 
 
-def inclusion_table(fit: AreaTreesPosterior, level: float) -> pd.DataFrame:
+def inclusion_table(fit: AreaTreesPosterior, prior: Vector, level: float) -> pd.DataFrame:
     """How often trees split on each covariate, the most used first.
 
     Parameters
     ----------
     fit : AreaTreesPosterior
         The fit.
+    prior : ndarray, shape (p,)
+        Share of the rules on each covariate under the prior.
     level : float
         Coverage of the intervals.
 
     Returns
     -------
     pandas.DataFrame
-        ``covariate``, ``share`` of all rules, ``lower``, ``upper``, ``used`` (share of the draws with a rule).
+        ``covariate``, ``share`` of all rules, ``lower``, ``upper``, ``prior`` (that share before the data), ``used``
+        (share of the draws with a rule).
     """
     names = fit.cuts.names
     counts = fit.forest.rule_counts(len(names))
@@ -102,10 +106,34 @@ def inclusion_table(fit: AreaTreesPosterior, level: float) -> pd.DataFrame:
             "share": shares.mean(axis=0),
             "lower": lower,
             "upper": upper,
+            "prior": prior,
             "used": (counts > 0).mean(axis=0),
         }
     )
     return table.sort_values("share", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def curve_table(curves: Sequence[Curve], level: float) -> pd.DataFrame:
+    """Partial dependence as a table.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        One a covariate.
+    level : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``covariate``, ``value``, ``estimate``, ``lower``, ``upper``.
+    """
+    parts = []
+    for curve in curves:
+        lower, upper = np.quantile(curve.draws, tails(level), axis=0)
+        columns = {"value": curve.values, "estimate": curve.draws.mean(axis=0), "lower": lower, "upper": upper}
+        parts.append(pd.DataFrame({"covariate": curve.covariate, **columns}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _hyperparameters(fit: AreaTreesPosterior, level: float) -> pd.DataFrame:

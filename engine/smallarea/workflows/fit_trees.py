@@ -13,11 +13,11 @@ import pandas as pd
 from smallarea._version import __version__
 from smallarea.area_level import AreaLevelData, AreaLevelSpecification, Prior, area_level_data, specify
 from smallarea.area_trees import AreaTreesPosterior, AreaTreesSettings, sample_area_trees
+from smallarea.area_trees.settings import area_tree_prior
 from smallarea.errors import JobProblem, ModelProblem, named
 from smallarea.results.reliability import classify, load_preset
 from smallarea.results.trees_result import TreesResult
-from smallarea.results.trees_tables import inclusion_table, trees_tables
-from smallarea.trees import TreePrior
+from smallarea.results.trees_tables import trees_tables
 from smallarea.workflows.bartsimp_result import ESS_LIMIT, R_HAT_LIMIT
 from smallarea.workflows.call_checks import (
     check_choices,
@@ -35,6 +35,7 @@ from smallarea.workflows.fit_output import write_outputs
 from smallarea.workflows.plain_shrinkage import with_plain_shrinkage
 from smallarea.workflows.record import silent, timed, versions, within
 from smallarea.workflows.trees_comparison import Sampling, compare_with_linear
+from smallarea.workflows.trees_use import use_of_covariates
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -186,7 +187,7 @@ def fit_trees(
         adjacency = None
         if specification.spatial or graph is not None or found.areas is not None:
             adjacency = adjacency_of(graph, found.areas, found.ids, random_effect, contiguity, islands)
-    settings = AreaTreesSettings(TreePrior(trees=trees, min_leaf=min_leaf), leaf_k=leaf_k)
+    settings = AreaTreesSettings(area_tree_prior(trees, min_leaf), leaf_k=leaf_k)
     sampling = Sampling(settings, chains, warmup, -(-draws // chains), seed, level)
     end = 70.0 if folds == 0 else 30.0
     with timed(timings, "trees"):
@@ -198,6 +199,7 @@ def fit_trees(
         compared = compare_with_linear(data, direct, fitted, adjacency, sampling, folds, within(tell, end, 85.0))
     attributes = {"smallarea": __version__, "method": "trees", "random_effect": random_effect, "seed": seed}
     tables = trees_tables(data, direct, fitted, level=level, std_residual=compared.std_residual, attributes=attributes)
+    inclusion, curves = use_of_covariates(data, fitted, level, seed)
     estimates = tables.estimates.assign(flag=classify(tables.estimates, preset))
     result = TreesResult(
         estimates,
@@ -220,7 +222,8 @@ def fit_trees(
         call,
         timings,
         versions(),
-        inclusion_table(fitted, level),
+        inclusion,
+        curves,
         compared.table,
         compared.verdicts,
     )

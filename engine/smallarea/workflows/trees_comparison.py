@@ -182,6 +182,6 @@ def _verdict(gain: float, error: float, crps: dict[Hashable, float], how: str) -
     if gain < -2.0 * error:
         return f"{numbers} The linear model predicts better: use the task fit."
     return (
-        f"{numbers} Flexible covariates do not pay here: the linear model of the task fit predicts as well or better, "
-        "and says what each covariate does."
+        f"{numbers} That is within two standard errors: flexible covariates do not pay here, and the linear model of "
+        "the task fit says what each covariate does."
     )

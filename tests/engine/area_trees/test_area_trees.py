@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from smallarea.area_level import area_level_data, specify
 from smallarea.area_trees import AreaTreesSettings, effect, sample_area_trees
+from smallarea.area_trees.effects import partial_dependence
 from smallarea.area_trees.settings import true_spread
 from smallarea.areas import AreaGraph
 from smallarea.errors import Cancelled, GraphProblem, ModelProblem, PriorProblem
@@ -100,11 +101,11 @@ def test_areas_without_a_direct_estimate_and_islands(kind, part):
 
 
 def test_trees_find_a_step_that_a_line_cannot_follow_and_intervals_cover():
-    graph = lattice(12)
+    graph = lattice(10)
     covered, errors = [], []
     for seed in (1, 2, 3):
         data, theta = survey(graph, seed, noise=0.5, truth=lambda x: 2.0 * ((x[:, 0] > 0.5) != (x[:, 1] > 0.5)))
-        drawn = quick(data, specify(random_effect="iid"), None)
+        drawn = quick(data, specify(random_effect="iid"), None, warmup=200, draws=300)
         lower, upper = np.quantile(drawn.theta, [0.025, 0.975], axis=0)
         covered.append((lower <= theta) & (theta <= upper))
         errors.append(np.sqrt(np.mean((drawn.theta.mean(axis=0) - theta) ** 2)))
@@ -150,6 +151,25 @@ def test_leaves_hold_areas_whatever_their_variances():
         if end - begin == 3:
             left = (bins[:, drawn.forest.variables[begin]] <= drawn.forest.cuts[begin]).sum()
             assert 6 <= left <= 19
+
+
+def test_partial_dependence_by_hand():
+    graph = lattice(6)
+    data, _ = survey(graph)
+    drawn = quick(data, specify(random_effect="iid"), None, draws=100)
+    curve = partial_dependence(drawn, data.covariates, 0)
+    assert curve.covariate == "one"
+    np.testing.assert_allclose(curve.values, np.quantile(data.covariates[:, 0], np.linspace(0, 1, 21)))
+    everyone = np.arange(200)
+    before = drawn.forest.evaluate(drawn.cuts.bins(data.covariates), everyone)
+    for k in (0, 7, 20):
+        put = data.covariates.copy()
+        put[:, 0] = curve.values[k]
+        after = drawn.forest.evaluate(drawn.cuts.bins(put), everyone)
+        np.testing.assert_allclose(curve.draws[:, k], drawn.scales.scale * (after - before).mean(axis=1), atol=1e-12)
+    # The truth is a step of two at a half.
+    rise = curve.draws.mean(axis=0)[-1] - curve.draws.mean(axis=0)[0]
+    assert rise == pytest.approx(2.0, abs=0.6)
 
 
 def test_progress_reaches_the_end_and_may_stop():

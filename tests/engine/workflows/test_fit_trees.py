@@ -87,6 +87,19 @@ def test_trees_pay_where_no_line_follows(fitted):
     assert result.verdicts[0] in result.notes
 
 
+def test_curves_are_means_over_the_sampled_areas(fitted, table):
+    """By hand, with the trees of the saved draws."""
+    result, _ = fitted
+    assert list(dict.fromkeys(result.curves["covariate"])) == list(result.inclusion["covariate"])
+    seen = table[table["direct"].notna() & table["variance"].notna()]
+    one = result.curves[result.curves["covariate"] == "one"]
+    np.testing.assert_allclose(one["value"], np.quantile(seen["one"], np.linspace(0, 1, 21)))
+    assert (one["lower"] <= one["estimate"]).all()
+    assert (one["estimate"] <= one["upper"]).all()
+    # Both halves of an interaction cancel: neither covariate does anything by itself, the third does nothing at all.
+    assert result.curves["estimate"].abs().max() < 1.0
+
+
 def test_trees_do_not_pay_on_a_plane_and_folds_say_so_too(areas, table):
     told = []
     result = smallarea.fit_trees(
