@@ -5,38 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
+from qgis.core import QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import without_private
-from .build_adjacency import GRAPH_FILES
+from .fit_algorithm import FitAlgorithm
 from .fit_fay_herriot import listed
-from .inputs import InputProblem, Parameters, absolute_if_file, check_field, field_of, fields_of, source_of
-from .parameters import ParameterMaker, key, parse_list, parse_priors, yes_no_value
+from .inputs import InputProblem, Parameters, fields_of
+from .parameters import ParameterMaker, key, parse_list
 from .result_layers import show_layer
-from .table_input import TableAlgorithm
 from .train_spatial_prior import PRIOR_FILES
 
-_CHOICES = (
-    "likelihood",
-    "random_effect",
-    "link",
-    "form",
-    "contiguity",
-    "islands",
-    "unmatched",
-    "missing_covariates",
-)
-_INTEGERS = ("draws", "chains", "warmup", "seed")
 _FIELDS = ("count", "trials", "exposure", "covariates")
 
 
-class FitCounts(TableAlgorithm):
+class FitCounts(FitAlgorithm):
     """Fit a model of counts or shares and map its estimates."""
 
     NAME = "fitcounts"
     TITLE = "Fit count model"
-    GROUP = "Area-level models"
-    GROUP_ID = "arealevel"
     TASK = "fit_counts"
     TAGS = ("binomial", "poisson", "disease mapping", "rates", "shares", "counts", "car", "bym2", "spatial", "bayes")
     SUMMARY = (
@@ -50,8 +36,20 @@ class FitCounts(TableAlgorithm):
         "The engine samples by Hamiltonian Monte Carlo and needs its extra 'hmc'. A few hundred areas take a "
         "minute or two, many thousands half an hour."
     )
-    LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("report", "csv", "excel", "posterior")
+    CHOICES = (
+        "likelihood",
+        "random_effect",
+        "link",
+        "form",
+        "contiguity",
+        "islands",
+        "unmatched",
+        "missing_covariates",
+    )
+    INTEGERS = ("draws", "chains", "warmup", "seed")
+    DECIMALS = ("level",)
+    BOOLEANS = ("intercept",)
+    FILES = ("graph", "spatial_prior")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_SAMPLED": ("n_sampled", "Areas with a count"),
@@ -61,7 +59,6 @@ class FitCounts(TableAlgorithm):
         "ESS_MIN": ("ess_min", "Smallest effective sample size"),
         "SECONDS": ("seconds", "Seconds that the engine took"),
     }
-    TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FORMULA": ("formula", "Model")}
 
     def add_parameters(self, make: ParameterMaker) -> None:
         """Declare the parameters: what everybody has to say first, the rest under Advanced."""
@@ -83,16 +80,7 @@ class FitCounts(TableAlgorithm):
         )
         self._add_options(make)
         self.add_areas_options(make)
-        polygons = QgsProcessing.SourceType.TypeVectorPolygon
-        self.add(
-            make.layer_output("output", "Estimates", polygons),
-            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
-        )
-        self.add_advanced(
-            make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
-            make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
-            make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
-        )
+        self.add_estimates(make)
 
     def _add_options(self, make: ParameterMaker) -> None:
         self.add_advanced(
@@ -113,41 +101,19 @@ class FitCounts(TableAlgorithm):
             make.integer("chains", "Chains"),
             make.integer("warmup", "Warm-up steps of each chain"),
             make.integer("seed", "Seed"),
-            make.file("graph", "Saved adjacency graph", f"{GRAPH_FILES};;All files (*)"),
-            make.choice("contiguity", "Contiguity"),
-            make.choice("islands", "Areas without a neighbour"),
-            make.choice("unmatched", "Table rows that are not on the map"),
-            make.choice("missing_covariates", "Areas without a covariate value"),
-            make.boolean("repair", "Repair polygons"),
         )
+        self.add_map_options(make, variances=False)
 
     def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         """Check the values."""
         super().check(parameters, context)
-        self._check_fields(parameters, context)
+        self._check_counts(parameters, context)
         self.check_join(parameters, context)
-        if not 0.0 < self.parameterAsDouble(parameters, "LEVEL", context) < 1.0:
-            raise InputProblem(f"{self.label('level')}: a number between 0 and 1, without 0 and 1, is needed.")
-        try:
-            parse_priors(self.parameterAsString(parameters, "PRIORS", context))
-        except ValueError as error:
-            raise InputProblem(f"Priors: {error}. Separate several by semicolons.") from error
+        self.check_shares(parameters, context, ("level",))
+        self.check_priors(parameters, context)
 
-    def _check_fields(self, parameters: Parameters, context: QgsProcessingContext) -> None:
-        table = source_of(self, parameters, "TABLE", context)
-        table_id = field_of(self, parameters, "TABLE_ID_FIELD", context)
-        if table_id:
-            check_field(table, table_id, self.label("table_id_field"))
-        chosen: dict[str, str] = {}
-        for name in _FIELDS:
-            for field in fields_of(self, parameters, key(name), context):
-                check_field(table, field, self.label(name), numeric=True)
-                if field in chosen:
-                    raise InputProblem(
-                        f"The field '{field}' is chosen for '{chosen[field]}' and for '{self.label(name)}'. "
-                        "Choose another field for one of them."
-                    )
-                chosen[field] = self.label(name)
+    def _check_counts(self, parameters: Parameters, context: QgsProcessingContext) -> None:
+        self.check_fields(parameters, context, ("table_id_field", *_FIELDS), not_numeric=("table_id_field",))
         binomial = self.parameterAsEnumString(parameters, "LIKELIHOOD", context) == "binomial"
         trials, exposure = (fields_of(self, parameters, name, context) for name in ("TRIALS", "EXPOSURE"))
         if binomial and not trials:
@@ -172,24 +138,8 @@ class FitCounts(TableAlgorithm):
             **table,
             **{name: [names[field] for field in chosen] for name, chosen in fields.items()},
             "order": [names.get(field, field) for field in order],
-            **self._options(parameters, context),
+            **self.options(parameters, context),
         }
-
-    def _options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
-        values: dict[str, Any] = {
-            **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
-            **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
-            "level": self.parameterAsDouble(parameters, "LEVEL", context),
-            "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
-            "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
-            "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
-            "reliability": absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
-            **{
-                name: absolute_if_file(self.parameterAsFile(parameters, key(name), context)) or None
-                for name in ("graph", "spatial_prior")
-            },
-        }
-        return {name: value for name, value in values.items() if value is not None}
 
     def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the layer after what was estimated."""

@@ -5,44 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeatureSource, QgsProcessingFeedback
+from qgis.core import QgsProcessingContext, QgsProcessingFeatureSource, QgsProcessingFeedback
 
 from .areas_input import without_private
-from .build_adjacency import GRAPH_FILES
+from .fit_algorithm import FitAlgorithm
 from .inputs import (
     InputProblem,
     Parameters,
-    absolute_if_file,
     check_field,
-    field_of,
     fields_of,
     source_of,
 )
 from .model_checks import AUTO, ModelChoice, check_model, pairing
-from .parameters import ParameterMaker, key, parse_list, parse_priors, yes_no_value
+from .parameters import ParameterMaker, key, parse_list, yes_no_value
 from .result_layers import show_layer
-from .table_input import TableAlgorithm
 from .train_spatial_prior import PRIOR_FILES
 
-_CHOICES = (
-    "variance_type",
-    "random_effect",
-    "link",
-    "method",
-    "likelihood",
-    "form",
-    "contiguity",
-    "islands",
-    "solver",
-    "unmatched",
-    "missing_variance",
-    "missing_covariates",
-    "transformation",
-    "back_transformation",
-    "mse",
-)
-_INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates", "chains", "warmup")
-_DECIMALS = ("moe_level", "level")
+_SHARES = ("moe_level", "level")
 _FIELDS = ("direct", "variance", "covariance", "covariates", "n_eff")
 # Stands for the variance of a covariate that is known exactly.
 _EXACT = "0"
@@ -54,13 +33,11 @@ _ORDER_HELP = (
 )
 
 
-class FitFayHerriot(TableAlgorithm):
+class FitFayHerriot(FitAlgorithm):
     """Fit a Fay-Herriot model and map its estimates."""
 
     NAME = "fitfayherriot"
     TITLE = "Fit Fay-Herriot model"
-    GROUP = "Area-level models"
-    GROUP_ID = "arealevel"
     TASK = "fit"
     TAGS = ("fay-herriot", "eblup", "bayes", "car", "leroux", "spatial", "shrinkage", "direct estimate", "cv")
     SUMMARY = (
@@ -73,8 +50,28 @@ class FitFayHerriot(TableAlgorithm):
         "in it and listed when you right-click the layer (Styles). With several responses the fields end in their "
         "names, and each response has maps of its own. The report shows whether the model can be trusted."
     )
-    LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("report", "csv", "excel", "posterior", "checkpoint")
+    FILE_OUTPUTS = (*FitAlgorithm.FILE_OUTPUTS, "checkpoint")
+    CHOICES = (
+        "variance_type",
+        "random_effect",
+        "link",
+        "method",
+        "likelihood",
+        "form",
+        "contiguity",
+        "islands",
+        "solver",
+        "unmatched",
+        "missing_variance",
+        "missing_covariates",
+        "transformation",
+        "back_transformation",
+        "mse",
+    )
+    INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates", "chains", "warmup")
+    DECIMALS = (*_SHARES, "tuning")
+    BOOLEANS = ("intercept",)
+    FILES = ("graph", "spatial_prior")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_SAMPLED": ("n_sampled", "Areas with a direct estimate"),
@@ -85,7 +82,6 @@ class FitFayHerriot(TableAlgorithm):
         "ESS_MIN": ("ess_min", "Smallest effective sample size"),
         "SECONDS": ("seconds", "Seconds that the engine took"),
     }
-    TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FORMULA": ("formula", "Model")}
 
     def add_parameters(self, make: ParameterMaker) -> None:
         """Declare the parameters: what everybody has to say first, the rest under Advanced."""
@@ -107,15 +103,8 @@ class FitFayHerriot(TableAlgorithm):
         )
         self._add_model_options(make)
         self._add_data_options(make)
-        polygons = QgsProcessing.SourceType.TypeVectorPolygon
-        self.add(
-            make.layer_output("output", "Estimates", polygons),
-            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
-        )
+        self.add_estimates(make)
         self.add_advanced(
-            make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
-            make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
-            make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
             make.file_output("checkpoint", "Checkpoint of a long run", "NumPy archives (*.npz)"),
         )
 
@@ -160,43 +149,23 @@ class FitFayHerriot(TableAlgorithm):
     def _add_data_options(self, make: ParameterMaker) -> None:
         self.add_advanced(
             make.decimal("moe_level", "Confidence level of the margins of error"),
-            make.file("graph", "Saved adjacency graph", f"{GRAPH_FILES};;All files (*)"),
-            make.choice("contiguity", "Contiguity"),
-            make.choice("islands", "Areas without a neighbour"),
-            make.choice("unmatched", "Table rows that are not on the map"),
-            make.choice("missing_variance", "Direct estimates without a variance"),
-            make.choice("missing_covariates", "Areas without a covariate value"),
-            make.boolean("repair", "Repair polygons"),
         )
+        self.add_map_options(make)
         self.add_areas_options(make)
 
     def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         """Check the values."""
         super().check(parameters, context)
         table = source_of(self, parameters, "TABLE", context)
-        self._check_fields(parameters, context, table)
+        self._check_numbers(parameters, context, table)
         self.check_join(parameters, context)
-        for name in _DECIMALS:
-            if not 0.0 < self.parameterAsDouble(parameters, key(name), context) < 1.0:
-                raise InputProblem(f"{self.label(name)}: a number between 0 and 1, without 0 and 1, is needed.")
+        self.check_shares(parameters, context, _SHARES)
         self._check_model(parameters, context)
 
-    def _check_fields(
+    def _check_numbers(
         self, parameters: Parameters, context: QgsProcessingContext, table: QgsProcessingFeatureSource
     ) -> None:
-        table_id = field_of(self, parameters, "TABLE_ID_FIELD", context)
-        if table_id:
-            check_field(table, table_id, self.label("table_id_field"))
-        chosen: dict[str, str] = {}
-        for name in _FIELDS:
-            for field in fields_of(self, parameters, key(name), context):
-                check_field(table, field, self.label(name), numeric=True)
-                if field in chosen:
-                    raise InputProblem(
-                        f"The field '{field}' is chosen for '{chosen[field]}' and for '{self.label(name)}'. "
-                        "Choose another field for one of them."
-                    )
-                chosen[field] = self.label(name)
+        self.check_fields(parameters, context, ("table_id_field", *_FIELDS), not_numeric=("table_id_field",))
         for field in parse_list(self.parameterAsString(parameters, "COVARIATE_VARIANCE", context)):
             if field != _EXACT:
                 check_field(table, field, self.label("covariate_variance"), numeric=True)
@@ -204,10 +173,7 @@ class FitFayHerriot(TableAlgorithm):
             raise InputProblem(f"{self.label('tuning')}: a positive number is needed, for example 1.345.")
 
     def _check_model(self, parameters: Parameters, context: QgsProcessingContext) -> None:
-        try:
-            parse_priors(self.parameterAsString(parameters, "PRIORS", context))
-        except ValueError as error:
-            raise InputProblem(f"Priors: {error}. Separate several by semicolons.") from error
+        self.check_priors(parameters, context)
         direct, variance, covariance = (
             fields_of(self, parameters, key(name), context) for name in ("direct", "variance", "covariance")
         )
@@ -251,26 +217,14 @@ class FitFayHerriot(TableAlgorithm):
             **{name: [names[field] for field in chosen] for name, chosen in fields.items()},
             "order": order if order == AUTO else [names[field] for field in order],
             "covariate_variance": [names.get(field, field) for field in errors],
-            **self._options(parameters, context),
+            **self.options(parameters, context),
         }
 
-    def _options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
-        values: dict[str, Any] = {
-            **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
-            **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
-            **{name: self.parameterAsDouble(parameters, key(name), context) for name in _DECIMALS},
-            "sampling_correlation": self._correlation(parameters, context),
-            "tuning": self.parameterAsDouble(parameters, "TUNING", context),
-            "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
-            "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
-            "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
-            "reliability": absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
-            **{
-                name: absolute_if_file(self.parameterAsFile(parameters, key(name), context)) or None
-                for name in ("graph", "spatial_prior")
-            },
-        }
-        return {name: value for name, value in values.items() if value is not None}
+    def options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
+        """Return the values that are handed over as they are, without those that are not set."""
+        correlation = self._correlation(parameters, context)
+        found = super().options(parameters, context)
+        return found if correlation is None else {**found, "sampling_correlation": correlation}
 
     def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the layer after what was estimated."""

@@ -5,40 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
+from qgis.core import QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import without_private
-from .build_adjacency import GRAPH_FILES
-from .inputs import InputProblem, Parameters, absolute_if_file, check_field, field_of, fields_of, source_of
-from .parameters import UNSET, ParameterMaker, key, parse_list, parse_priors, yes_no_value
+from .fit_algorithm import FitAlgorithm
+from .inputs import InputProblem, Parameters, field_of, fields_of
+from .parameters import UNSET, ParameterMaker, key, parse_list
 from .result_layers import show_layer
-from .table_input import TableAlgorithm
 from .train_spatial_prior import PRIOR_FILES
 
-_CHOICES = (
-    "model",
-    "variance_type",
-    "gaps",
-    "form",
-    "contiguity",
-    "islands",
-    "solver",
-    "unmatched",
-    "missing_variance",
-    "missing_covariates",
-)
-_INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates", "chains", "warmup")
-_DECIMALS = ("moe_level", "level")
+_NAMES = ("table_id_field", "time")
 _NUMERIC = ("direct", "variance", "covariates")
 
 
-class FitSpaceTime(TableAlgorithm):
+class FitSpaceTime(FitAlgorithm):
     """Fit a space-time Fay-Herriot model and map its estimates in time."""
 
     NAME = "fitspacetime"
     TITLE = "Fit space-time model"
-    GROUP = "Area-level models"
-    GROUP_ID = "arealevel"
     TASK = "fit_space_time"
     TAGS = ("fay-herriot", "time series", "panel", "temporal", "ar1", "car", "bayes", "eblup", "forecast")
     SUMMARY = (
@@ -49,8 +33,22 @@ class FitSpaceTime(TableAlgorithm):
         "> Temporal shows it as a film: dates are taken as they are, whole years by an expression such as "
         'make_date("time", 1, 1).'
     )
-    LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("report", "csv", "excel", "posterior")
+    CHOICES = (
+        "model",
+        "variance_type",
+        "gaps",
+        "form",
+        "contiguity",
+        "islands",
+        "solver",
+        "unmatched",
+        "missing_variance",
+        "missing_covariates",
+    )
+    INTEGERS = ("draws", "min_ess", "seed", "workers", "replicates", "chains", "warmup")
+    DECIMALS = ("moe_level", "level")
+    BOOLEANS = ("intercept",)
+    FILES = ("graph", "spatial_prior")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_PERIODS": ("n_periods", "Number of periods"),
@@ -61,7 +59,6 @@ class FitSpaceTime(TableAlgorithm):
         "ESS_MIN": ("ess_min", "Smallest effective sample size"),
         "SECONDS": ("seconds", "Seconds that the engine took"),
     }
-    TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FORMULA": ("formula", "Model")}
 
     def add_parameters(self, make: ParameterMaker) -> None:
         """Declare the parameters: what everybody has to say first, the rest under Advanced."""
@@ -82,16 +79,7 @@ class FitSpaceTime(TableAlgorithm):
         )
         self._add_options(make)
         self.add_areas_options(make)
-        polygons = QgsProcessing.SourceType.TypeVectorPolygon
-        self.add(
-            make.layer_output("output", "Estimates in time", polygons),
-            make.file_output("report", "Report", "HTML files (*.html)"),
-        )
-        self.add_advanced(
-            make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
-            make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
-            make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
-        )
+        self.add_estimates(make, "Estimates in time", report=False)
 
     def _add_options(self, make: ParameterMaker) -> None:
         self.add_advanced(
@@ -114,14 +102,8 @@ class FitSpaceTime(TableAlgorithm):
             make.choice("solver", "Linear algebra"),
             make.integer("workers", "Threads (0: all)"),
             make.decimal("moe_level", "Confidence level of the margins of error"),
-            make.file("graph", "Saved adjacency graph", f"{GRAPH_FILES};;All files (*)"),
-            make.choice("contiguity", "Contiguity"),
-            make.choice("islands", "Areas without a neighbour"),
-            make.choice("unmatched", "Table rows that are not on the map or in no listed period"),
-            make.choice("missing_variance", "Direct estimates without a variance"),
-            make.choice("missing_covariates", "Areas and periods without a covariate value"),
-            make.boolean("repair", "Repair polygons"),
         )
+        self.add_map_options(make, period=" and periods")
 
     def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         """Check the values."""
@@ -132,27 +114,9 @@ class FitSpaceTime(TableAlgorithm):
                 "polygon for each area. Choose the table."
             )
         self.check_join(parameters, context)
-        self._check_fields(parameters, context)
-        for name in _DECIMALS:
-            if not 0.0 < self.parameterAsDouble(parameters, key(name), context) < 1.0:
-                raise InputProblem(f"{self.label(name)}: a number between 0 and 1, without 0 and 1, is needed.")
-        try:
-            parse_priors(self.parameterAsString(parameters, "PRIORS", context))
-        except ValueError as error:
-            raise InputProblem(f"Priors: {error}. Separate several by semicolons.") from error
-
-    def _check_fields(self, parameters: Parameters, context: QgsProcessingContext) -> None:
-        table = source_of(self, parameters, "TABLE", context)
-        chosen: dict[str, str] = {}
-        for name in ("table_id_field", "time", *_NUMERIC):
-            for field in fields_of(self, parameters, key(name), context):
-                check_field(table, field, self.label(name), numeric=name in _NUMERIC)
-                if field in chosen:
-                    raise InputProblem(
-                        f"The field '{field}' is chosen for '{chosen[field]}' and for '{self.label(name)}'. "
-                        "Choose another field for one of them."
-                    )
-                chosen[field] = self.label(name)
+        self.check_fields(parameters, context, (*_NAMES, *_NUMERIC), not_numeric=_NAMES)
+        self.check_shares(parameters, context, self.DECIMALS)
+        self.check_priors(parameters, context)
 
     def job_parameters(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
@@ -170,27 +134,17 @@ class FitSpaceTime(TableAlgorithm):
             **table,
             **{name: names[field_of(self, parameters, key(name), context)] for name in ("time", "direct", "variance")},
             "covariates": [names[field] for field in fields_of(self, parameters, "COVARIATES", context)],
-            **self._options(parameters, context),
+            **self.options(parameters, context),
         }
 
-    def _options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
+    def options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
+        """Return the values that are handed over as they are, without those that are not set."""
         method = self.parameterAsEnumString(parameters, "METHOD", context)
-        values: dict[str, Any] = {
-            **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
-            **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
-            **{name: self.parameterAsDouble(parameters, key(name), context) for name in _DECIMALS},
-            "method": None if method == UNSET else method,
+        return {
+            **super().options(parameters, context),
+            **({} if method == UNSET else {"method": method}),
             "periods": parse_list(self.parameterAsString(parameters, "PERIODS", context)),
-            "intercept": self.parameterAsBoolean(parameters, "INTERCEPT", context),
-            "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
-            "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
-            "reliability": absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
-            **{
-                name: absolute_if_file(self.parameterAsFile(parameters, key(name), context)) or None
-                for name in ("graph", "spatial_prior")
-            },
         }
-        return {name: value for name, value in values.items() if value is not None}
 
     def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the layer after what was estimated."""

@@ -5,37 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
+from qgis.core import QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import without_private
-from .build_adjacency import GRAPH_FILES
-from .inputs import InputProblem, Parameters, absolute_if_file, check_field, field_of, fields_of, source_of
-from .parameters import ParameterMaker, key, parse_priors, yes_no_value
+from .fit_algorithm import FitAlgorithm
+from .inputs import InputProblem, Parameters, field_of, fields_of
+from .parameters import ParameterMaker, key, yes_no_value
 from .result_layers import show_layer
-from .table_input import TableAlgorithm
 
-_CHOICES = (
-    "variance_type",
-    "random_effect",
-    "contiguity",
-    "islands",
-    "unmatched",
-    "missing_variance",
-    "missing_covariates",
-)
-_INTEGERS = ("trees", "min_leaf", "chains", "warmup", "draws", "seed", "folds")
-_DECIMALS = ("moe_level", "level", "leaf_k")
 _SHARES = ("moe_level", "level")
 _FIELDS = ("direct", "variance", "covariates")
 
 
-class FitTrees(TableAlgorithm):
+class FitTrees(FitAlgorithm):
     """Fit a Fay-Herriot model with regression trees and map its estimates."""
 
     NAME = "fittrees"
     TITLE = "Fit Fay-Herriot model with trees"
-    GROUP = "Area-level models"
-    GROUP_ID = "arealevel"
     TASK = "fit_trees"
     TAGS = ("fay-herriot", "bart", "regression trees", "machine learning", "nonlinear", "car", "leroux", "spatial")
     SUMMARY = (
@@ -49,8 +35,17 @@ class FitTrees(TableAlgorithm):
         "and a reliability flag, with maps of uncertainty and reliability stored in it (right-click the layer, "
         "Styles). A hundred areas take some seconds, a thousand some minutes; more than four thousand are refused."
     )
-    LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("report", "csv", "excel", "posterior")
+    CHOICES = (
+        "variance_type",
+        "random_effect",
+        "contiguity",
+        "islands",
+        "unmatched",
+        "missing_variance",
+        "missing_covariates",
+    )
+    INTEGERS = ("trees", "min_leaf", "chains", "warmup", "draws", "seed", "folds")
+    DECIMALS = ("moe_level", "level", "leaf_k")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_AREAS": ("n_areas", "Number of areas"),
         "N_SAMPLED": ("n_sampled", "Areas with a direct estimate"),
@@ -63,7 +58,6 @@ class FitTrees(TableAlgorithm):
         "ESS_MIN": ("ess_min", "Smallest effective sample size"),
         "SECONDS": ("seconds", "Seconds that the engine took"),
     }
-    TEXTS: ClassVar[dict[str, tuple[str, str]]] = {"FORMULA": ("formula", "Model")}
 
     def add_parameters(self, make: ParameterMaker) -> None:
         """Declare the parameters: what everybody has to say first, the rest under Advanced."""
@@ -84,16 +78,7 @@ class FitTrees(TableAlgorithm):
         )
         self._add_options(make)
         self.add_areas_options(make)
-        polygons = QgsProcessing.SourceType.TypeVectorPolygon
-        self.add(
-            make.layer_output("output", "Estimates", polygons),
-            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
-        )
-        self.add_advanced(
-            make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
-            make.file_output("excel", "Everything as an Excel workbook", "Excel workbooks (*.xlsx)"),
-            make.file_output("posterior", "Posterior draws", "NetCDF files (*.nc)"),
-        )
+        self.add_estimates(make)
 
     def _add_options(self, make: ParameterMaker) -> None:
         self.add_advanced(
@@ -110,23 +95,15 @@ class FitTrees(TableAlgorithm):
             make.integer("warmup", "Warm-up sweeps of each chain"),
             make.integer("seed", "Seed"),
             make.decimal("moe_level", "Confidence level of the margins of error"),
-            make.file("graph", "Saved adjacency graph", f"{GRAPH_FILES};;All files (*)"),
-            make.choice("contiguity", "Contiguity"),
-            make.choice("islands", "Areas without a neighbour"),
-            make.choice("unmatched", "Table rows that are not on the map"),
-            make.choice("missing_variance", "Direct estimates without a variance"),
-            make.choice("missing_covariates", "Areas without a covariate value"),
-            make.boolean("repair", "Repair polygons"),
         )
+        self.add_map_options(make)
 
     def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         """Check the values."""
         super().check(parameters, context)
-        self._check_fields(parameters, context)
+        self.check_fields(parameters, context, ("table_id_field", *_FIELDS), not_numeric=("table_id_field",))
         self.check_join(parameters, context)
-        for name in _SHARES:
-            if not 0.0 < self.parameterAsDouble(parameters, key(name), context) < 1.0:
-                raise InputProblem(f"{self.label(name)}: a number between 0 and 1, without 0 and 1, is needed.")
+        self.check_shares(parameters, context, _SHARES)
         if self.parameterAsDouble(parameters, "LEAF_K", context) <= 0.0:
             raise InputProblem(f"{self.label('leaf_k')}: a positive number is needed, for example 2.")
         if self.parameterAsInt(parameters, "FOLDS", context) == 1:
@@ -134,26 +111,7 @@ class FitTrees(TableAlgorithm):
         iid_part = yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context))
         if iid_part is False and self.parameterAsEnumString(parameters, "RANDOM_EFFECT", context) == "iid":
             raise InputProblem("An 'iid' random effect is the independent part: leave that at its default.")
-        try:
-            parse_priors(self.parameterAsString(parameters, "PRIORS", context))
-        except ValueError as error:
-            raise InputProblem(f"Priors: {error}. Separate several by semicolons.") from error
-
-    def _check_fields(self, parameters: Parameters, context: QgsProcessingContext) -> None:
-        table = source_of(self, parameters, "TABLE", context)
-        table_id = field_of(self, parameters, "TABLE_ID_FIELD", context)
-        if table_id:
-            check_field(table, table_id, self.label("table_id_field"))
-        chosen: dict[str, str] = {}
-        for name in _FIELDS:
-            for field in fields_of(self, parameters, key(name), context):
-                check_field(table, field, self.label(name), numeric=True)
-                if field in chosen:
-                    raise InputProblem(
-                        f"The field '{field}' is chosen for '{chosen[field]}' and for '{self.label(name)}'. "
-                        "Choose another field for one of them."
-                    )
-                chosen[field] = self.label(name)
+        self.check_priors(parameters, context)
 
     def job_parameters(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
@@ -171,20 +129,8 @@ class FitTrees(TableAlgorithm):
             "direct": names[fields["direct"][0]],
             "variance": names[fields["variance"][0]],
             "covariates": [names[field] for field in fields["covariates"]],
-            **self._options(parameters, context),
+            **self.options(parameters, context),
         }
-
-    def _options(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, Any]:
-        values: dict[str, Any] = {
-            **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
-            **{name: self.parameterAsInt(parameters, key(name), context) for name in _INTEGERS},
-            **{name: self.parameterAsDouble(parameters, key(name), context) for name in _DECIMALS},
-            "iid_part": yes_no_value(self.parameterAsEnumString(parameters, "IID_PART", context)),
-            "priors": parse_priors(self.parameterAsString(parameters, "PRIORS", context)),
-            "reliability": absolute_if_file(self.parameterAsString(parameters, "RELIABILITY", context)),
-            "graph": absolute_if_file(self.parameterAsFile(parameters, "GRAPH", context)) or None,
-        }
-        return {name: value for name, value in values.items() if value is not None}
 
     def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the layer after what was estimated."""
