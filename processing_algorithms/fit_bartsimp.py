@@ -81,6 +81,7 @@ class FitBartsimp(AreasAlgorithm):
             make.integer("trees", "Trees"),
             make.choice("leaf_spread", "Scale of the trees' prior"),
             make.integer("rank", "Rank of a reduced field"),
+            make.integer("mesh_nodes", "Nodes of the field's mesh"),
             make.integer("chains", "Chains"),
             make.integer("warmup", "Warm-up sweeps"),
             make.integer("draws", "Draws of each chain"),
@@ -148,6 +149,7 @@ class FitBartsimp(AreasAlgorithm):
             job[name] = (crs.authid() or crs.toWkt()) if crs.isValid() else None
         if parameters.get("CELL") is not None:
             job["cell"] = self.parameterAsDouble(parameters, "CELL", context)
-        if parameters.get("RANK") is not None:
-            job["rank"] = self.parameterAsInt(parameters, "RANK", context)
+        for name in ("rank", "mesh_nodes"):
+            if parameters.get(key(name)) is not None:
+                job[name] = self.parameterAsInt(parameters, key(name), context)
         return without_private(job)

@@ -10,7 +10,7 @@ from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
 from .areas_input import AreasAlgorithm, without_private
 from .inputs import InputProblem, Parameters, check_geopackage, source_of
 from .parameters import ParameterMaker, parse_list
-from .raster_input import raster_path, raster_paths
+from .raster_input import posterior_path, raster_path, raster_paths
 from .result_layers import show_layer
 
 _OUTPUTS = ("SURFACE", "OUTPUT", "CSV", "AREA_DRAWS")
@@ -81,8 +81,7 @@ class PredictSurface(AreasAlgorithm):
 
     def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         """Check the values."""
-        if not Path(self.parameterAsFile(parameters, "POSTERIOR", context)).is_file():
-            raise InputProblem("Posterior: there is no such file. 'Fit BARTSIMP' writes one.")
+        posterior_path(self, parameters, context)
         raster_paths(self, parameters, "RASTERS", context)
         self._thresholds(parameters, context)
         self.needs_one_of(parameters, _OUTPUTS, "Nothing would be written.")
@@ -107,7 +106,7 @@ class PredictSurface(AreasAlgorithm):
         areas = self.areas_job(parameters, context, feedback, folder, []) if parameters.get("AREAS") else {}
         job: dict[str, Any] = {
             **areas,
-            "posterior": str(Path(self.parameterAsFile(parameters, "POSTERIOR", context)).absolute()),
+            "posterior": posterior_path(self, parameters, context),
             "rasters": raster_paths(self, parameters, "RASTERS", context),
             "population": raster_path(self, parameters, "POPULATION", context) or None,
             "population_band": self.parameterAsString(parameters, "POPULATION_BAND", context) or None,

@@ -1,4 +1,4 @@
-"""Rasters of the project, as the files that the engine reads."""
+"""Rasters of the project and posteriors, as the files that the engine reads."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def raster_path(
     if layer is None:
         raise InputProblem(algorithm.invalidRasterError(parameters, name))
     return _file_of(layer)
+
+
+def posterior_path(algorithm: QgsProcessingAlgorithm, parameters: Parameters, context: QgsProcessingContext) -> str:
+    """Return the file of the parameter POSTERIOR.
+
+    Raises
+    ------
+    InputProblem
+        If there is none.
+    """
+    path = Path(algorithm.parameterAsFile(parameters, "POSTERIOR", context))
+    if not path.is_file():
+        raise InputProblem("Posterior: there is no such file. 'Fit BARTSIMP' writes one.")
+    return str(path.absolute())
 
 
 def _file_of(layer: QgsMapLayer) -> str:

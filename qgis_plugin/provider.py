@@ -43,9 +43,11 @@ class SmallareaProvider(QgsProcessingProvider):
         from ..processing_algorithms.fit_counts import FitCounts
         from ..processing_algorithms.fit_fay_herriot import FitFayHerriot
         from ..processing_algorithms.fit_space_time import FitSpaceTime
+        from ..processing_algorithms.fit_trees import FitTrees
         from ..processing_algorithms.impute_survey_answers import ImputeSurveyAnswers
         from ..processing_algorithms.latent_indicator import LatentIndicator
         from ..processing_algorithms.match_areas import MatchAreas
+        from ..processing_algorithms.partial_dependence import PartialDependence
         from ..processing_algorithms.predict_surface import PredictSurface
         from ..processing_algorithms.prepare_published import PreparePublished
         from ..processing_algorithms.prior_certificate import PriorCertificate
@@ -65,8 +67,10 @@ class SmallareaProvider(QgsProcessingProvider):
             FitFayHerriot,
             FitCounts,
             FitSpaceTime,
+            FitTrees,
             FitBartsimp,
             PredictSurface,
+            PartialDependence,
             CompareModels,
             ExceedanceAndRanks,
             BenchmarkEstimates,

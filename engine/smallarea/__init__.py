@@ -16,6 +16,7 @@ from smallarea._version import __version__
 
 if TYPE_CHECKING:
     from smallarea.workflows import (
+        aggregate_surface,
         benchmark,
         build_adjacency,
         calibrate_weights,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
         fit_bartsimp,
         fit_counts,
         fit_space_time,
+        fit_trees,
         impute,
         latent_indicator,
         list_priors,
         match_areas,
+        partial_dependence,
         predict_surface,
         prepare_published,
         show_prior,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "aggregate_surface",
     "benchmark",
     "build_adjacency",
     "calibrate_weights",
@@ -55,10 +59,12 @@ __all__ = [
     "fit_bartsimp",
     "fit_counts",
     "fit_space_time",
+    "fit_trees",
     "impute",
     "latent_indicator",
     "list_priors",
     "match_areas",
+    "partial_dependence",
     "predict_surface",
     "prepare_published",
     "show_prior",

@@ -57,6 +57,17 @@ def test_fit_and_predict(country, feedback, tmp_path):
     assert surface.bandCount() == 6
     layer = QgsVectorLayer(done["OUTPUT"])
     assert {"estimate", "se", "cv", "lower", "upper"} <= set(layer.fields().names())
+    effects = processing.run(
+        "smallarea:partialdependence",
+        {"POSTERIOR": files["POSTERIOR"], "DRAWS": 20, "REPORT": str(tmp_path / "e.html"),
+         "OUTPUT": str(tmp_path / "e.gpkg")},
+        feedback=feedback,
+    )  # fmt: skip
+    assert effects["STRONGEST"] == "green"
+    assert effects["STRONGEST_PAIR"] == "green and land"
+    curves = QgsVectorLayer(effects["OUTPUT"])
+    assert {"covariate", "effect", "value", "estimate", "lower", "upper", "share"} <= set(curves.fields().names())
+    assert Path(effects["REPORT"]).stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
@@ -97,6 +108,30 @@ def test_checks_before_a_prediction(country, tmp_path, change, said):
     (tmp_path / "p.npz").write_bytes(b"x")
     values = {"POSTERIOR": str(tmp_path / "p.npz"), "RASTERS": [str(folder / "covariates.tif")]}
     values["SURFACE"] = str(tmp_path / "s.tif")
+    assert algorithm.checkParameterValues(values, QgsProcessingContext()) == (True, "")
+    ok, message = algorithm.checkParameterValues({**values, **change}, QgsProcessingContext())
+    assert not ok
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"POSTERIOR": "nothing.npz"}, "no such file"),
+        ({"POPULATION": "people"}, "weights cells of rasters"),
+        ({"OUTPUT": "e.shp"}, "ends in .gpkg"),
+        ({"REPORT": None}, "Nothing would be written"),
+    ],
+)
+def test_checks_before_effects(country, tmp_path, change, said):
+    from qgis.core import QgsApplication, QgsProcessingContext
+
+    if "POPULATION" in change:
+        change = {"POPULATION": str(country[0] / "people.tif")}
+
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("smallarea:partialdependence")
+    (tmp_path / "p.npz").write_bytes(b"x")
+    values = {"POSTERIOR": str(tmp_path / "p.npz"), "REPORT": str(tmp_path / "r.html")}
     assert algorithm.checkParameterValues(values, QgsProcessingContext()) == (True, "")
     ok, message = algorithm.checkParameterValues({**values, **change}, QgsProcessingContext())
     assert not ok

@@ -87,7 +87,7 @@ def test_the_sampler_is_calibrated(size):
 @pytest.mark.parametrize("omega", [0.5, 0.2])
 def test_the_papers_design_in_small(simulation, size, omega):
     if size(0, 1):
-        assert simulation.study(omega, datasets=10, sweeps=2000, first=0)
+        assert simulation.study(omega, datasets=10, sweeps=2000, first=0, oracle=False)
         return
     data = simulation.simulate(omega, 1, side=25)
     both = simulation.score(data, paper_settings(), 400, 1)

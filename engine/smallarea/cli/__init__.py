@@ -36,6 +36,7 @@ _COMMANDS = {
     "fit": "Fit a Fay-Herriot model and map its estimates.",
     "fit-counts": "Fit a model of counts or shares and map its estimates.",
     "fit-space-time": "Fit a space-time Fay-Herriot model and map its estimates in time.",
+    "fit-trees": "Fit a Fay-Herriot model with regression trees and map its estimates.",
     "bartsimp": "Fit trees plus a field to survey clusters, predict surfaces and areas.",
     "compare": "Compare Fay-Herriot models by how well they predict.",
     "export": "Make exceedance maps, ranks, comparisons and benchmarked estimates from posterior draws.",
@@ -75,6 +76,8 @@ _GROUPS = {
         {
             "fit": "Fit regression trees plus a field in space to survey clusters (BARTSIMP).",
             "predict": "Predict a surface from a posterior of BARTSIMP, and average its draws over areas.",
+            "aggregate": "Average draws of a surface over areas of one or several levels.",
+            "dependence": "Show what trees of BARTSIMP say of each covariate, and which act together.",
         },
     ),
     "prior": (

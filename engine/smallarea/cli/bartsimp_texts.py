@@ -37,3 +37,36 @@ A surface, and the estimates of districts:
 The surface alone, with the probability that a share exceeds 0.3:
   smallarea bartsimp predict --posterior posterior.npz --raster covariates.tif \\
       --threshold 0.3 --surface surface.tif"""
+
+DEPENDENCE = """Show what trees of BARTSIMP say of each covariate, and which act together.
+
+Partial dependence is the expected outcome if all clusters had a value of a covariate and kept their others. Accumulated
+local effects compare clusters that are alike, and so are right where covariates go together. Both are of each draw, so
+their intervals are those of the posterior. For pairs, H says how much of their joint effect is no sum of two.
+
+\b
+All covariates, with a report:
+  smallarea bartsimp dependence --posterior posterior.npz --report effects.html
+
+\b
+Two covariates, averaged over where people live:
+  smallarea bartsimp dependence --posterior posterior.npz --covariates evi --covariates rain \\
+      --raster evi.tif --raster rain.tif --population people.tif --output effects.csv"""
+
+AGGREGATE = """Average draws of a surface over areas of one or several levels.
+
+The mean of an area is taken of each draw, weighted by --population (or the cells' size), and only then summarised. All
+levels get the same draws, so districts and their regions agree. With --strata-raster and --totals, cells are weighted
+so that the strata of each area of LAYER, such as urban and rural, have the people that a census counted.
+
+\b
+Districts and regions:
+  smallarea bartsimp aggregate districts.gpkg --id-field CODE --more-areas regions.gpkg \\
+      --more-id-fields REGION --posterior posterior.npz --raster evi.tif --raster rain.tif \\
+      --population people.tif --output estimates.gpkg --area-draws draws.nc
+
+\b
+With the urban shares of a census, a table with the columns CODE, stratum and total:
+  smallarea bartsimp aggregate districts.gpkg --id-field CODE --posterior posterior.npz \\
+      --raster evi.tif --raster rain.tif --population people.tif --strata-raster urban.tif \\
+      --totals census.csv --total-kind shares --output estimates.gpkg"""

@@ -74,6 +74,24 @@ The model of Marhuenda, Molina and Morales (2013), with bootstrap errors:
   smallarea fit-space-time counties.gpkg --id-field FIPS --table survey.csv --time year \\
       --direct rate --variance rate_var --model stfh --csv estimates.csv"""
 
+FIT_TREES = f"""Fit a Fay-Herriot model with regression trees and map its estimates (area-level BART).
+
+{LAYER} The data are described as for 'smallarea fit'. Covariates enter through a sum of regression trees, which find
+steps, curves and interactions by themselves; area effects, sampling variances and priors are those of 'smallarea fit'.
+
+Trees do not always pay. The linear model is fitted too, and both are scored on direct estimates that they have not
+seen: read the verdict before you choose.
+
+\b
+Trees of three covariates beside a spatial effect:
+  smallarea fit-trees counties.gpkg --id-field FIPS --direct rate --variance rate_var \\
+      --covariates poverty --covariates age --covariates density --output estimates.gpkg --report report.html
+
+\b
+Do they pay? Both models fitted again without each of ten folds:
+  smallarea fit-trees counties.gpkg --direct rate --variance rate_var \\
+      --covariates poverty --covariates age --folds 10 --report report.html"""
+
 COMPARE = f"""Compare Fay-Herriot models by how well they predict.
 
 {LAYER} The data are described as for 'smallarea fit'; they are read once, and every model sees the same direct

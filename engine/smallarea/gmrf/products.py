@@ -24,6 +24,8 @@ Nodes = NDArray[np.int64]
 
 # Below this many nodes a thread costs more than it saves.
 WORTH_A_THREAD = 1_000
+# Traces take so many unit vectors at a time.
+TRACE_COLUMNS = 64
 
 
 def neighbour_sum(n: int, edges: Nodes) -> Callable[[Any], Array]:
@@ -118,10 +120,7 @@ def chebyshev_sum(matrix: sp.csr_array, dtype: str = "float64") -> Callable[[Any
     import jax.numpy as jnp
     from jax.custom_batching import custom_vmap
 
-    # Chosen once: in double precision on processors the compiled loop, otherwise JAX.
-    compiled = dtype == "float64" and jax.default_backend() == "cpu" and _has_numba()
-    run = _compiled_run(matrix) if compiled else _jax_run(matrix, dtype)
-    mapped = custom_vmap(run)
+    mapped = custom_vmap(_run(matrix, dtype))
 
     def rule(size: int, in_batched: Any, *arguments: Any) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
         full = [
@@ -146,6 +145,42 @@ def chebyshev_sum(matrix: sp.csr_array, dtype: str = "float64") -> Callable[[Any
 
     series.defvjp(forward, backward)
     return series
+
+
+def chebyshev_traces(matrix: sp.csr_array, degree: int) -> NDArray[np.float64]:
+    """Traces of the Chebyshev polynomials of a symmetric matrix; JAX's x64 mode must be on.
+
+    Parameters
+    ----------
+    matrix : sparse matrix, shape (n, n)
+        M, symmetric, its eigenvalues about between -1 and 1.
+    degree : int
+        The largest.
+
+    Returns
+    -------
+    ndarray, shape (degree + 1,)
+        ``tr T_k(M)``, exact but for rounding: n times the degree products with M.
+    """
+    import jax
+
+    n = matrix.shape[0]
+    run = jax.jit(_run(matrix, "float64"))
+    traces = np.zeros(degree + 1)
+    for begin in range(0, n, TRACE_COLUMNS):
+        columns = np.arange(begin, min(begin + TRACE_COLUMNS, n))
+        units = np.zeros((n, TRACE_COLUMNS))
+        units[columns, columns - begin] = 1.0
+        traces += np.asarray(run(units, np.ones((degree + 1, TRACE_COLUMNS)), units)[1]).sum(axis=1)
+    return traces
+
+
+def _run(matrix: sp.csr_array, dtype: str) -> Callable[[Any, Any, Any], tuple[Array, Array]]:
+    """Series and products in the faster way: in double precision on processors the compiled loop, otherwise JAX."""
+    import jax
+
+    compiled = dtype == "float64" and jax.default_backend() == "cpu" and _has_numba()
+    return _compiled_run(matrix) if compiled else _jax_run(matrix, dtype)
 
 
 def _has_numba() -> bool:

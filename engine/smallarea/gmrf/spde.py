@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.linalg import splu
 
 from smallarea.gmrf.batch import BatchFactoriser, batch_factoriser
 from smallarea.gmrf.factor import factoriser
@@ -135,6 +136,14 @@ class Spde:
         values = self.entries(spatial_range, sd)
         n = self.mesh.n
         return sp.csc_array(_symmetric(n, self.pattern.edges, values[:n], values[n:]))
+
+    def root(self, spatial_range: float) -> Vector:
+        """Dense L with ``Q^-1 = L L'`` at standard deviation 1, ``tau^-1 K^-1 C^1/2``, shape (V, V)."""
+        squared = (KAPPA_RANGE / spatial_range) ** 2
+        diagonal, off = self._first
+        first = _symmetric(self.mesh.n, self.mesh.edges, squared * self._mass + diagonal, off)
+        scale = math.sqrt(4.0 * math.pi * squared)
+        return np.asarray(splu(first.tocsc()).solve(np.diag(scale * np.sqrt(self._mass))))
 
     def logdet(self, spatial_range: float | Vector, sd: float | Vector) -> Vector:
         """Log determinant of Q, ``V log tau^2 + 2 log|K| - log|C|``: K has far fewer entries than Q.

@@ -13,12 +13,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from smallarea.errors import named
+from smallarea.jobs.schema_aggregate import AggregateSurface
 from smallarea.jobs.schema_areas import BuildAdjacency, CheckAreas
 from smallarea.jobs.schema_bartsimp import FitBartsimp, PredictSurface
 from smallarea.jobs.schema_benchmark import Benchmark
 from smallarea.jobs.schema_calibrate import CalibrateWeights
 from smallarea.jobs.schema_compare import Compare
 from smallarea.jobs.schema_counts import FitCounts
+from smallarea.jobs.schema_dependence import PartialDependence
 from smallarea.jobs.schema_direct import DirectEstimatesOfAreas
 from smallarea.jobs.schema_export import Export
 from smallarea.jobs.schema_fit import FitAreaLevel
@@ -30,6 +32,7 @@ from smallarea.jobs.schema_published import PreparePublished
 from smallarea.jobs.schema_smoothing import SmoothVariances
 from smallarea.jobs.schema_space_time import FitSpaceTime
 from smallarea.jobs.schema_survey_table import MatchAreas
+from smallarea.jobs.schema_trees import FitTrees
 
 __all__ = ["JOB_VERSION", "TASKS", "FitAreaLevel", "Job", "TaskParameters", "json_schema"]
 
@@ -47,8 +50,11 @@ TASKS: dict[str, type[TaskParameters]] = {
     "fit": FitAreaLevel,
     "fit_counts": FitCounts,
     "fit_space_time": FitSpaceTime,
+    "fit_trees": FitTrees,
     "fit_bartsimp": FitBartsimp,
     "predict_surface": PredictSurface,
+    "aggregate_surface": AggregateSurface,
+    "partial_dependence": PartialDependence,
     "compare": Compare,
     "export": Export,
     "benchmark": Benchmark,

@@ -98,6 +98,13 @@ class FitBartsimp(ReadingTable):
         ge=1,
         description="Eigenvectors of a reduced field, for many clusters; the exact field if not given.",
     )
+    mesh_nodes: int | None = Field(
+        None,
+        ge=50,
+        le=4000,
+        description="Nodes of a mesh on which the field lives, for thousands of clusters; 1000 is a good start. The "
+        "exact field if not given.",
+    )
     chains: int = Field(4, ge=2, le=64, description="Chains; at least two, so that they can be compared.")
     warmup: int = Field(2000, ge=10, description="Sweeps of each chain that are thrown away.")
     draws: int = Field(2000, ge=10, le=100_000, description="Sweeps of each chain that are kept.")

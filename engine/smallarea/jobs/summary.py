@@ -25,7 +25,7 @@ def summarise(task: str, result: Any) -> dict[str, Any]:
     dict
         Numbers and texts by name.
     """
-    return _summarise_fit(result) if task in ("fit", "fit_counts") else dict(result.summary)
+    return _summarise_fit(result) if task in ("fit", "fit_counts", "fit_trees") else dict(result.summary)
 
 
 def notes(result: Any) -> tuple[str, ...]:

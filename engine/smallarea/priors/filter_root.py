@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from smallarea.areas.graph import AreaGraph
 from smallarea.errors import PriorProblem
 from smallarea.gmrf import IcarPrecision
-from smallarea.gmrf.products import chebyshev_sum
+from smallarea.gmrf.products import chebyshev_sum, chebyshev_traces
 from smallarea.gmrf.spectrum import leading_modes
 from smallarea.priors.exact import field_nodes
 from smallarea.priors.graph_filter import MATRIX_OF, FilterSettings
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from jax import Array
 
 Vector = NDArray[np.float64]
+
+# Points at which functions of the stretched spectrum are looked at, and the degree at which their logarithms end.
+POINTS, TRACE_DEGREE = 96, 64
 
 
 @dataclass(frozen=True)
@@ -97,15 +100,39 @@ class FilterRoot:
         ``gains(rho)``, shape (m,).
     rest : callable
         ``rest(rho, fine)`` for ``fine`` of shape (n,) orthogonal to the modes.
-    middle : callable
-        ``middle(rho)``: a typical gain of what is left to ``rest``.
+    left : LeftToPolynomial or None
+        How else to act on what is left to ``rest``; None if nothing is.
     """
 
     modes: Any
     scale: Any
     gains: Callable[[Any], Array]
     rest: Callable[[Any, Any], Array]
-    middle: Callable[[Any], Array]
+    left: LeftToPolynomial | None
+
+
+@dataclass(frozen=True)
+class LeftToPolynomial:
+    """Functions of the graph's matrix on the space orthogonal to the modes.
+
+    Such a function is given by its values at the P Chebyshev points of the stretched spectrum.
+
+    Attributes
+    ----------
+    gains : callable
+        ``gains(rho)``: the filter's own values, shape (P,).
+    series : callable
+        ``series(c, y)`` is ``sum_k c_k T_k(M) y`` for c of shape (d + 1,) and y of shape (n,).
+    fit : callable
+        ``fit(d)``: the matrix, shape (d + 1, P), that makes coefficients of values, and its reverse, shape (P, d + 1).
+    total : callable
+        ``total()``: weights, shape (P,), with which the values of a smooth function add up to its trace there.
+    """
+
+    gains: Callable[[Any], Array]
+    series: Callable[[Any, Any], Array]
+    fit: Callable[[int], tuple[Vector, Vector]]
+    total: Callable[[], Vector]
 
 
 def filter_root(prior: SpatialPrior, graph: AreaGraph, dtype: str, *, every_mode: bool = False) -> FilterRoot:
@@ -147,9 +174,11 @@ def filter_root(prior: SpatialPrior, graph: AreaGraph, dtype: str, *, every_mode
     null = constants & (kind in ("icar", "bym2"))
     eigenvalues = jnp.asarray(np.where(null, 0.0, values), dtype=dtype)
     proper = jnp.asarray(~null, dtype=dtype)
-    stretched = (2.0 * np.minimum(values, settings.cut) + 1.0 - settings.cut) / (1.0 + settings.cut)
-    powers = jnp.asarray(chebyshev.chebvander(stretched, settings.degree), dtype=dtype)
-    polynomial = None if every_mode else _polynomial(form.matrix, settings.cut, dtype)
+    stretched_values = (2.0 * values + 1.0 - settings.cut) / (1.0 + settings.cut)
+    powers = jnp.asarray(chebyshev.chebvander(np.minimum(stretched_values, 1.0), settings.degree), dtype=dtype)
+    stretch = _stretched(form.matrix, settings.cut)
+    polynomial = None if every_mode else _polynomial(stretch, dtype)
+    at_points = jnp.asarray(_fit(settings.degree)[1], dtype=dtype)
 
     def gains(rho: Any) -> Array:
         r, factor = _strength(kind, rho, form.bound)
@@ -164,11 +193,25 @@ def filter_root(prior: SpatialPrior, graph: AreaGraph, dtype: str, *, every_mode
         r, factor = _strength(kind, rho, form.bound)
         return jnp.sqrt(factor) * polynomial(_series(coefficients, r), fine)
 
-    def middle(rho: Any) -> Array:
+    def rough_gains(rho: Any) -> Array:
         r, factor = _strength(kind, rho, form.bound)
-        return jnp.sqrt(factor) * _series(coefficients, r)[0]
+        return jnp.sqrt(factor) * (at_points @ _series(coefficients, r))
 
-    return FilterRoot(modes, jnp.asarray(form.scale, dtype=dtype), gains, rest, middle)
+    def total() -> Vector:
+        traces = chebyshev_traces(stretch, TRACE_DEGREE) - chebyshev.chebvander(stretched_values, TRACE_DEGREE).sum(0)
+        return _fit(TRACE_DEGREE)[0].T @ traces
+
+    left = None if polynomial is None else LeftToPolynomial(rough_gains, polynomial, _fit, total)
+    return FilterRoot(modes, jnp.asarray(form.scale, dtype=dtype), gains, rest, left)
+
+
+def _fit(degree: int) -> tuple[Vector, Vector]:
+    """Matrices from values at the Chebyshev points to coefficients of a series, and back."""
+    angles = np.pi * (np.arange(POINTS) + 0.5) / POINTS
+    back = np.cos(np.outer(angles, np.arange(degree + 1)))
+    there = 2.0 / POINTS * back.T
+    there[0] *= 0.5
+    return there, back
 
 
 def _all_modes(matrix: sp.csr_array) -> tuple[Vector, Vector]:
@@ -264,8 +307,12 @@ def _series(coefficients: Any, r: Any) -> Array:
     return coefficients[:, 0] + x * latest - later
 
 
-def _polynomial(matrix: sp.csr_array, cut: float, dtype: str) -> Callable[[Any, Any], Array]:
-    """Return ``(c, y) -> sum_k c_k T_k(M) y``, with M the matrix whose spectrum [-1, cut] is stretched to [-1, 1]."""
-    stretched = sp.csr_array((2.0 * matrix + (1.0 - cut) * sp.eye_array(matrix.shape[0])) * (1.0 / (1.0 + cut)))
+def _stretched(matrix: sp.csr_array, cut: float) -> sp.csr_array:
+    """M: the matrix with its spectrum [-1, cut] stretched to [-1, 1]."""
+    return sp.csr_array((2.0 * matrix + (1.0 - cut) * sp.eye_array(matrix.shape[0])) * (1.0 / (1.0 + cut)))
+
+
+def _polynomial(stretched: sp.csr_array, dtype: str) -> Callable[[Any, Any], Array]:
+    """Return ``(c, y) -> sum_k c_k T_k(M) y``."""
     series = chebyshev_sum(stretched, dtype)
     return lambda c, y: series(y[:, None], c[:, None])[:, 0]

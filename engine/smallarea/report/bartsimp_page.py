@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +11,9 @@ from smallarea._version import __version__
 from smallarea.report.bartsimp_figures import field_charts, fitted_chart, place_chart, range_unit
 from smallarea.report.cluster_model_words import LABELS
 from smallarea.report.formatting import count, fixed, level_percent, percent, plural, setting, significant
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from smallarea.workflows.bartsimp_result import FitBartsimpResult
 
 _MEANINGS = {
@@ -67,10 +64,11 @@ def render_bartsimp(result: FitBartsimpResult, *, written: datetime | None = Non
     prior = posterior.scales.field_prior
     charts = field_charts(prior, posterior.range.ravel(), posterior.sigma_m.ravel()) if has_field else None
     shown = {name: value for name, value in result.settings.items() if value not in (None, [], "")}
-    return _template().render(
+    return page_template("bartsimp").render(
         title=result.settings["outcome_field"],
+        source="",
         kicker=LABELS[result.settings["model"]],
-        written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        written=time_words(written),
         version=__version__,
         lead=_lead(result),
         tiles=_tiles(result),
@@ -165,17 +163,3 @@ def _comparison(result: FitBartsimpResult) -> dict[str, Any] | None:
         for row in result.comparison.table.to_dict("records")
     ]
     return {"rows": rows, "verdicts": result.comparison.verdicts, "notes": result.comparison.notes}
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("bartsimp.html")

@@ -75,7 +75,9 @@ def run_checks(result: FitResult, facts: ResponseFacts) -> list[Check]:
     return [check for check in checks if check is not None]
 
 
-def _degrees(result: FitResult, facts: ResponseFacts) -> Check:
+def _degrees(result: FitResult, facts: ResponseFacts) -> Check | None:
+    if result.model.get("method") == "trees":  # which have no coefficients; their prior keeps them from fitting noise
+        return None
     n, p = int(facts.has_direct.sum()), max(1, int((result.coefficients["response"] == facts.name).sum()))
     shown = f"{plural(n, 'direct estimate')}, {plural(p, 'coefficient')}"
     if n >= 5 * p:

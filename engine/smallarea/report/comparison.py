@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,12 +10,10 @@ import pandas as pd
 from smallarea.report.comparison_figures import difference_chart, pit_charts
 from smallarea.report.encoding import Picture
 from smallarea.report.formatting import as_number, count, fixed, listed, percent, plural, setting, significant
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 from smallarea.results.prediction.score_table import ALL
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from smallarea.results.compare_result import CompareResult
 
 TITLES = {
@@ -89,7 +86,7 @@ def render_comparison(result: CompareResult, *, written: datetime | None = None)
     context: dict[str, Any] = {
         "title": setting(direct),
         "source": str(result.areas.source) if result.areas is not None else "",
-        "written": written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        "written": time_words(written),
         "version": str(result.versions.get("smallarea", "")),
         "lead": _lead(result),
         "warnings": list(result.warnings),
@@ -102,7 +99,7 @@ def render_comparison(result: CompareResult, *, written: datetime | None = None)
         ],
         "call": [(str(k), setting(v)) for k, v in result.settings.items() if v is not None and v != [] and v != {}],
     }
-    return _template().render(context)
+    return page_template("comparison").render(context)
 
 
 def _lead(result: CompareResult) -> list[str]:
@@ -193,17 +190,3 @@ def _information(table: pd.DataFrame) -> dict[str, Any]:
             for row in table.to_dict("records")
         ],
     }
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +23,14 @@ from smallarea.report.formatting import (
 )
 from smallarea.report.learning import LITTLE_LEARNED, Learning, learn
 from smallarea.report.model_checks import model_checks
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 from smallarea.report.parameters import hyperparameter_groups
 from smallarea.report.references import references
 from smallarea.report.summary import summary, tiles
+from smallarea.report.tree_tables import tree_tables
 from smallarea.report.words import is_bayesian, is_spatial, model_in_words, responses_of
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from smallarea.results.fit_result import FitResult
 
 RANKED_LIMIT = 400
@@ -97,6 +95,7 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
         "model_words": model_in_words(result.model),
         "coefficients": tables.coefficient_groups(result),
         "hyperparameters": hyperparameter_groups(result),
+        "trees": tree_tables(result),
         "statistics": tables.statistic_rows(result),
         "bayes": is_bayesian(result.model),
         "spatial": is_spatial(result.model),
@@ -117,9 +116,10 @@ def render_report(result: FitResult, *, written: datetime | None = None) -> str:
             overlap=bool(learned),
         ),
         "version": str(result.versions.get("smallarea", "")),
-        "written": written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        "written": time_words(written),
+        "source": str(result.areas.source) if result.areas is not None else "",
     }
-    return _template().render(context)
+    return page_template("report").render(context)
 
 
 def _block(
@@ -293,17 +293,3 @@ def _colour(value: Any) -> str:
     """Return a colour that is safe inside an attribute, grey if it is not one."""
     text = str(value)
     return text if re.fullmatch(r"#[0-9a-fA-F]{6}", text) else "#8c8c8c"
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,14 +24,12 @@ from smallarea.report.imputation_figures import (
     rank_chart,
     truth_chart,
 )
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 from smallarea.survey.imputation.joint_structure import JointStructure, joint_structure
 from smallarea.survey.imputation.missing_patterns import missing_by_area, pattern_table
 from smallarea.survey.imputation.sensitivity import delta_table
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from smallarea.areas import Areas
     from smallarea.survey.imputation.impute import Imputed
     from smallarea.survey.imputation.overimputation import Overimputation
@@ -125,10 +122,10 @@ def render_imputation(
     joint = joint_structure(imputed)
     patterns = pattern_table(imputed.encoded.lost, [one.name for one in imputed.variables])
     shown = dict(settings if settings is not None else imputed.record)
-    return _template().render(
+    return page_template("imputation_diagnostics").render(
         title=title,
         source=str(areas.source) if areas is not None else "",
-        written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        written=time_words(written),
         version=__version__,
         lead=_lead(imputed),
         tiles=_tiles(imputed, joint),
@@ -307,17 +304,3 @@ def _deltas(imputed: Imputed) -> dict[str, Any] | None:
             for name, means in zip(wide.index, wide.to_numpy(), strict=True)
         ],
     }
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("imputation_diagnostics.html")

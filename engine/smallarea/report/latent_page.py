@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,12 +13,9 @@ from smallarea._version import __version__
 from smallarea.report.formatting import MISSING, count, fixed, level_percent, percent, plural, setting, significant
 from smallarea.report.imputation_figures import heat_chart
 from smallarea.report.latent_figures import area_chart, loading_chart, score_chart
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 from smallarea.survey.imputation.rubin import combine
 from smallarea.survey.latent.result import IMPUTATION, LatentIndicatorResult
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 # Residual correlations beyond this get the strongest colour.
 _STRONG = 0.2
@@ -71,9 +67,10 @@ def render_latent(result: LatentIndicatorResult, *, written: datetime | None = N
     loadings = _arrows(result, ("=~",))
     table = result.estimates.parameters
     measured = table[table["operator"] == "=~"]
-    return _template().render(
+    return page_template("latent").render(
         title=", ".join(model.latent),
-        written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        source="",
+        written=time_words(written),
         version=__version__,
         lead=_lead(result),
         tiles=[
@@ -212,17 +209,3 @@ def _mean(part: pd.DataFrame) -> tuple[float, float]:
     mean = float(np.average(y, weights=w))
     n = int((w > 0.0).sum())
     return mean, float(n / (n - 1) * np.sum((w * (y - mean)) ** 2) / w.sum() ** 2)
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("latent.html")

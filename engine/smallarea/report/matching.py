@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from smallarea.report.formatting import as_number, count, fixed, plural, setting
+from smallarea.report.page import page_template, time_words
 from smallarea.survey import matching as codes
 from smallarea.survey import points
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from smallarea.workflows.match_areas import MatchResult
 
 _MOST = 200
@@ -63,9 +61,9 @@ def render_matching(result: MatchResult, *, written: datetime | None = None) -> 
     found = result.matching
     rows_of_areas = found.codes[found.codes["area"] != ""].groupby("area", sort=False)["rows"].sum()
     context = {
-        "source": result.table.source,
-        "areas_source": str(result.settings.get("areas", "")),
-        "written": written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        "title": result.table.source,
+        "source": str(result.settings.get("areas", "")),
+        "written": time_words(written),
         "version": result.versions.get("smallarea", ""),
         "lead": _lead(result),
         "refusal": found.refusal,
@@ -82,7 +80,7 @@ def render_matching(result: MatchResult, *, written: datetime | None = None) -> 
         "call": [(name, setting(value)) for name, value in result.settings.items() if value not in (None, "", [], ())],
         "most": _MOST,
     }
-    return _template().render(context)
+    return page_template("matching").render(context)
 
 
 def matching_document(result: MatchResult) -> str:
@@ -159,17 +157,3 @@ def _section(of: pd.DataFrame, status: str) -> dict[str, Any]:
 def _metres(distance: Any) -> str:
     metres = as_number(distance)
     return f"{fixed(metres / 1000.0, 1)} km" if metres >= 1000.0 else f"{fixed(metres, 0)} m"
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("matching.html")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +14,9 @@ from smallarea.report.classes import classes_by_breaks
 from smallarea.report.drawing import cloud, diagonal, labels, square
 from smallarea.report.encoding import Picture, as_svg
 from smallarea.report.formatting import count, fixed, percent, plural, setting, significant
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from smallarea.workflows.direct_result import DirectEstimatesResult
 
 _MOST = 200
@@ -61,10 +58,10 @@ def render_missing_cost(result: DirectEstimatesResult, *, written: datetime | No
         HTML without scripts, network addresses or external files.
     """
     shapes = maps.prepare_shapes(result.areas) if result.areas is not None else None
-    return _template().render(
+    return page_template("missing_cost").render(
         title=", ".join(result.estimates.responses),
         source=str(result.areas.source) if result.areas is not None else "",
-        written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        written=time_words(written),
         version=__version__,
         tables=int(result.design["n_imputations"]),
         warnings=list(result.warnings),
@@ -165,17 +162,3 @@ def _errors(cost: pd.DataFrame) -> Picture:
     cloud(axes, without, whole)
     labels(axes, "Standard error if nothing were missing", "Standard error")
     return as_svg(figure)
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("missing_cost.html")

@@ -67,7 +67,9 @@ def _sampler(result: FitResult) -> Check | None:
             "Sampling of the hyperparameters",
             shown,
             LOOK,
-            "The chains disagree: do not use the intervals. Run longer, or use another form of the spatial effect."
+            "The chains disagree: do not use the intervals. Run longer (warmup, draws)."
+            if result.model.get("method") == "trees"
+            else "The chains disagree: do not use the intervals. Run longer, or use another form of the spatial effect."
             if chains
             else "Quarters of the sample disagree more than chance explains. Run again with another seed and a larger "
             "min_ess, and compare.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from smallarea.priors.prior import ARCHITECTURES, SpatialPrior
 from smallarea.report import maps
 from smallarea.report.encoding import Picture
 from smallarea.report.formatting import MISSING, count, fixed, p_value, percent, plural, seconds, setting, significant
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 from smallarea.report.prior_figures import (
     ERROR_BREAKS,
     RATIO_BREAKS,
@@ -33,8 +32,6 @@ from smallarea.report.prior_figures import (
 )
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from smallarea.areas import AreaGraph, Areas
 
 _HOW = {
@@ -121,10 +118,10 @@ def render_prior(
     shapes = maps.prepare_shapes(areas, graph) if areas is not None else None
     where = certificate.place_of(show.point)
     points = certificate.points
-    return _template().render(
+    return page_template("prior").render(
         title=_title(prior),
         source=str(areas.source) if areas is not None else "",
-        written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        written=time_words(written),
         version=certificate.version,
         passed=certificate.passed,
         failures=list(certificate.failures),
@@ -334,17 +331,3 @@ def _training(prior: SpatialPrior) -> list[tuple[str, str]]:
             text = significant(value, 4) if isinstance(value, float) else setting(value)
             rows.append((name.replace("_", " ").capitalize(), text))
     return rows
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("prior.html")

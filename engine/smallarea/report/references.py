@@ -71,9 +71,14 @@ _REFERENCES = {
     "measured with error. Biometrika 95, 919–931.",
     "slud-maiti": "Slud, E. V. and Maiti, T. (2006). Mean-squared error estimation in transformed Fay–Herriot models. "
     "Journal of the Royal Statistical Society B 68, 239–257.",
+    "chipman": "Chipman, H. A., George, E. I. and McCulloch, R. E. (2010). BART: Bayesian additive regression trees. "
+    "Annals of Applied Statistics 4, 266–298.",
+    "vehtari-loo": "Vehtari, A., Gelman, A. and Gabry, J. (2017). Practical Bayesian model evaluation using "
+    "leave-one-out cross-validation and WAIC. Statistics and Computing 27, 1413–1432.",
     "garrett-zeger": "Garrett, E. S. and Zeger, S. L. (2000). Latent class model diagnosis. Biometrics 56, 1055–1067.",
 }
 _BY_METHOD = {
+    "trees": ("chipman", "vehtari-r-hat", "vehtari-loo"),
     "bayes": ("cornuet", "vehtari"),
     "hmc": ("hoffman-gelman", "vehtari-r-hat"),
     "reml": ("prasad-rao", "datta-lahiri"),

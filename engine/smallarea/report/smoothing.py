@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smallarea._version import __version__
 from smallarea.report.formatting import MISSING, fixed, percent, plural, setting, significant
-from smallarea.report.page import write_page
+from smallarea.report.page import page_template, time_words, write_page
 from smallarea.report.smoothing_figures import raw_chart, residual_chart, size_chart
 from smallarea.survey.smoothed import OUTLYING, outliers
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from smallarea.survey.smoothed import SmoothedVariances
     from smallarea.survey.smoothing import SmoothedResponse
 
@@ -70,10 +67,10 @@ def render_smoothing(result: SmoothedVariances, *, written: datetime | None = No
         HTML without scripts, network addresses or external files.
     """
     shown = {name: value for name, value in result.settings.items() if value is not None and list(_items(value))}
-    return _template().render(
+    return page_template("smoothing").render(
         title=setting(result.settings["direct"]),
         source=str(result.areas.source) if result.areas is not None else "",
-        written=written.strftime("%d %B %Y, %H:%M").lstrip("0") if written is not None else "",
+        written=time_words(written),
         version=__version__,
         warnings=list(result.warnings),
         notes=list(result.notes),
@@ -148,17 +145,3 @@ def _lead(response: SmoothedResponse, bias_correction: str) -> list[str]:
 
 def _items(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("smallarea.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("smoothing.html")

@@ -14,6 +14,8 @@ METHODS = {
     "bayes": "exact Bayesian inference: the posterior of the hyperparameters is sampled with area effects and "
     "coefficients integrated out, which are then drawn exactly",
     "hmc": "Hamiltonian Monte Carlo (the no-U-turn sampler of NumPyro)",
+    "trees": "Markov chain Monte Carlo: trees are proposed with their leaf values and the area effects integrated out, "
+    "hyperparameters with the area effects integrated out, which are then drawn exactly",
     "reml": "restricted maximum likelihood (REML) with empirical best linear unbiased prediction",
     "ml": "maximum likelihood (ML) with empirical best linear unbiased prediction",
     "fh": "the Fay-Herriot method of moments with empirical best linear unbiased prediction",
@@ -71,6 +73,8 @@ STATISTICS = {
     "restricted_log_likelihood": "Restricted log-likelihood",
     "model_variance": "Model variance",
     "model_variance_se": "Standard error of the model variance",
+    "elpd_gain": "Log score of trees less that of the linear model, on areas left out",
+    "elpd_gain_se": "Standard error of that difference",
     "log_marginal_likelihood_se": "Monte Carlo error of the log marginal likelihood",
     "kic": "KIC",
     "log_marginal_likelihood": "Log marginal likelihood",
@@ -89,6 +93,7 @@ DIAGNOSTICS = {
     "depth_hits": "Steps cut short at the largest tree depth",
     "leapfrogs": "Gradients a step, on average",
     "chains": "Chains",
+    "leaves": "Leaves of a tree, on average",
     "pareto_k": "Pareto k of the importance weights",
     "evaluations": "Evaluations of the marginal likelihood",
     "iterations": "Iterations",
@@ -127,7 +132,7 @@ def model_in_words(model: Mapping[str, Any]) -> list[str]:
     sentences = [
         SAMPLING.get(likelihood, SAMPLING["normal"]),
         f"In the linking model, {LINEAR.get(likelihood, 'the logit of the true share')} is explained by "
-        + (f"{listed(covariates, 12)}, " if covariates else "a common mean, ")
+        + _covariates_in_words(model, covariates)
         + ("with coefficients for each response, " if several else "")
         + "plus what the area has of its own"
         + (f": {EFFECTS[effect]}" if effect in EFFECTS else "")
@@ -140,6 +145,12 @@ def model_in_words(model: Mapping[str, Any]) -> list[str]:
         "the direct estimate, the more the model counts."
     )
     return sentences + transformation_in_words(model) + _method_in_words(model)
+
+
+def _covariates_in_words(model: Mapping[str, Any], covariates: list[str]) -> str:
+    if model.get("method") == "trees":
+        return f"a sum of {model['trees']} regression trees of {listed(covariates, 12)}, "
+    return f"{listed(covariates, 12)}, " if covariates else "a common mean, "
 
 
 def _link_in_words(model: Mapping[str, Any]) -> list[str]:
@@ -213,7 +224,7 @@ def sampling_in_words(model: Mapping[str, Any]) -> tuple[str, bool]:
 
 def is_bayesian(model: Mapping[str, Any]) -> bool:
     """Whether the hyperparameters have a posterior."""
-    return str(model.get("method", "")) in {"bayes", "hmc"}
+    return str(model.get("method", "")) in {"bayes", "hmc", "trees"}
 
 
 def is_spatial(model: Mapping[str, Any]) -> bool:

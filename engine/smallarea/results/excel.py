@@ -60,6 +60,7 @@ def fit_sheets(result: FitResult) -> list[Sheet]:
         Sheet("Estimates", result.estimates),
         Sheet("Coefficients", result.coefficients),
         Sheet("Hyperparameters", result.hyperparameters),
+        *(Sheet(name, frame) for name, frame in result.more_sheets().items()),
         Sheet("Fit and diagnostics", settings_frame(statistics)),
         Sheet("Area diagnostics", result.area_diagnostics),
         Sheet("Left out", result.dropped),

@@ -102,6 +102,10 @@ class FitResult:
         """Return the fit as the report takes it: with a response for each map."""
         return self
 
+    def more_sheets(self) -> dict[str, pd.DataFrame]:
+        """Return tables that only this kind of fit has, by the name of their sheet."""
+        return {}
+
     def layer(self) -> gpd.GeoDataFrame:
         """Return the estimates joined to their polygons, in the layer's coordinate reference system.
 

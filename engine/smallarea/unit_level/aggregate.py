@@ -23,6 +23,7 @@ from smallarea.io.planar import as_crs
 from smallarea.io.raster_grid import Grid, Tile
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.unit_level.cell_shares import CellShares, Split
+from smallarea.unit_level.poststrata import Poststrata, RowSums
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -196,12 +197,25 @@ class AreaSums:
         Polygons, each level in one pass with the others.
     split : {'coverage', 'centre'}
         How cells on a border are shared out; see :class:`CellShares`.
+    strata : Poststrata, optional
+        Makes the weights meet totals of strata in the areas of the first level.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What :meth:`result` has to say of the strata.
     """
 
-    def __init__(self, grid: Grid, levels: Sequence[Level], split: Split = "coverage") -> None:
+    def __init__(
+        self, grid: Grid, levels: Sequence[Level], split: Split = "coverage", strata: Poststrata | None = None
+    ) -> None:
         self._levels = tuple(levels)
-        self._shares = [CellShares(grid, level.shapes, split) for level in levels]
-        counts = [len(level.ids) for level in levels]
+        self._strata = strata
+        self.notes: tuple[str, ...] = ()
+        self._pieces = [] if strata is None else [strata.pieces(level.shapes) for level in levels]
+        shapes = [level.shapes for level in levels] if strata is None else [piece.shapes for piece in self._pieces]
+        self._shares = [CellShares(grid, one, split) for one in shapes]
+        counts = [len(one) * (1 if strata is None else strata.width) for one in shapes]
         self._sums: list[Vector] = [np.zeros((0, count)) for count in counts]
         self._weight = [np.zeros(count) for count in counts]
         self._predicted = [np.zeros(count) for count in counts]
@@ -223,6 +237,8 @@ class AreaSums:
         self._tile = []
         for i, shares in enumerate(self._shares):
             share = shares.of_tile(tile)
+            if self._strata is not None:
+                share = self._strata.rows_of(share, tile, weight)
             weighted = share @ sp.diags_array(weight)
             self._weight[i] += weighted.sum(axis=1)
             self._predicted[i] += weighted @ predicted
@@ -242,12 +258,20 @@ class AreaSums:
         """
         for i, (weighted, touched) in enumerate(self._tile):
             if not len(self._sums[i]):
-                self._sums[i] = np.zeros((len(draws), len(self._levels[i].ids)))
+                self._sums[i] = np.zeros((len(draws), len(self._weight[i])))
             if len(touched):
                 self._sums[i][:, touched] += (weighted[:, cells] @ draws.T).T
 
     def result(self) -> dict[str, AreaDraws]:
-        """Draws of each level by its name."""
+        """Draws of each level by its name.
+
+        Raises
+        ------
+        TableProblem
+            If totals say nothing of a stratum in which there are people.
+        """
+        if self._strata is not None:
+            return self._stratified(self._strata)
         out = {}
         for i, level in enumerate(self._levels):
             weight, some = self._weight[i], self._predicted[i]
@@ -255,4 +279,15 @@ class AreaSums:
                 values = np.where(some > 0.0, self._sums[i] / some, np.nan)
                 share = np.where(weight > 0.0, some / weight, np.nan)
             out[level.name] = AreaDraws(level.name, level.ids, values, weight, share, self._cells[i])
+        return out
+
+    def _stratified(self, strata: Poststrata) -> dict[str, AreaDraws]:
+        rows = [RowSums(*parts) for parts in zip(self._sums, self._weight, self._predicted, self._cells, strict=True)]
+        factors, self.notes = strata.factors(rows[0])
+        out = {}
+        for level, pieces, sums in zip(self._levels, self._pieces, rows, strict=True):
+            found = strata.combine(pieces, len(level.ids), sums, factors)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values = np.where(found.weight > 0.0, found.draws / found.weight, np.nan)
+            out[level.name] = AreaDraws(level.name, level.ids, values, found.weight, found.predicted, found.cells)
         return out

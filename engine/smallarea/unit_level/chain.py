@@ -77,9 +77,7 @@ class Chain:
         bins = problem.cuts.bins(clusters.covariates)
         self._bench = make_bench(tree, bins, problem.scales.leaf, clusters.sizes, grid.rank)
         self._rules = make_rules(tree, problem.cuts.counts)
-        self._table = FieldTable(
-            np.log(grid.ranges), grid.log_weights, grid.vectors, grid.values, grid.rest, grid.totals
-        )
+        self._table = _table(grid)
         self._hyper = _start(problem, self._random)
         self._weights, self._base = np.zeros(grid.rank), np.zeros(1)
         uniforms, normals = tree_numbers(tree)
@@ -168,6 +166,16 @@ class Chain:
         edges = [*range(0, self.warmup, BLOCK), *range(self.warmup, self.total, BLOCK)]
         self._hypers = [part for part in np.split(kept, [e for e in edges if 0 < e < len(kept)]) if len(part)]
         self._traces = [ForestTrace.from_arrays(arrays)] if "forest_starts" in arrays else []
+
+
+def _table(grid: RangeGrid) -> FieldTable:
+    known = (np.log(grid.ranges), grid.log_weights, grid.vectors, grid.values, grid.rest, grid.totals)
+    if grid.on_mesh is None:
+        none = np.zeros((0, 0))
+        return FieldTable(*known, np.zeros((0, 0), np.int32), none, none, none, np.zeros(0))
+    m = grid.on_mesh
+    now = np.zeros((len(m.nodes), grid.rank))
+    return FieldTable(*known, m.nodes, m.shares, m.scales, now, np.zeros(m.mesh.n))
 
 
 def _start(problem: Problem, rng: np.random.Generator) -> Hyper:

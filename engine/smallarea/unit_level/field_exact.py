@@ -26,6 +26,7 @@ from scipy import linalg
 from smallarea.cores import available_cores
 from smallarea.errors import ModelProblem
 from smallarea.gmrf.matern import distances, matern_correlation
+from smallarea.gmrf.mesh import Mesh
 from smallarea.unit_level.pc_prior import PcPrior
 
 Vector = NDArray[np.float64]
@@ -34,6 +35,28 @@ Progress = Callable[[float, str], None]
 # Outside these, the prior leaves little, or the data cannot tell ranges apart.
 LOWER_TAIL, UPPER_TAIL, LONGEST = 0.001, 0.99, 30.0
 LARGEST_BYTES = 6 * 2**30
+
+
+@dataclass(frozen=True)
+class OnMesh:
+    """How a field on a mesh reaches the clusters, see :mod:`smallarea.unit_level.field_mesh`.
+
+    Attributes
+    ----------
+    mesh : Mesh
+        The mesh of m nodes.
+    nodes : ndarray of int32, shape (n, 3)
+        Corners of the triangle that holds each cluster.
+    shares : ndarray, shape (n, 3)
+        Their weights there, times the size of the cluster.
+    scales : ndarray, shape (G, k)
+        What columns of ``vectors`` are multiplied with; 0 where data say nothing.
+    """
+
+    mesh: Mesh
+    nodes: NDArray[np.int32]
+    shares: Vector
+    scales: Vector
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,8 @@ class RangeGrid:
         Column sums of V.
     mass_outside : float
         Prior probability of the ranges beyond the ends of the grid.
+    on_mesh : OnMesh, optional
+        If the field lives on a mesh; ``vectors``, shape (G, m, k), then belong to its nodes.
     """
 
     ranges: Vector
@@ -65,6 +90,7 @@ class RangeGrid:
     rest: Vector
     totals: Vector
     mass_outside: float
+    on_mesh: OnMesh | None = None
 
     @property
     def rank(self) -> int:
@@ -155,7 +181,7 @@ def make_range_grid(
     if points * n * k * 8 > LARGEST_BYTES:
         raise ModelProblem(
             f"Factors of {n} clusters for {points} ranges would take {points * n * k * 8 / 2**30:.1f} GiB. "
-            f"Ask for a lower rank or fewer ranges, or use a field on a mesh."
+            f"Put the field on a mesh (mesh_nodes), or ask for a lower rank."
         )
     between = distances(coordinates)
     root = np.sqrt(sizes)
@@ -176,16 +202,15 @@ def make_range_grid(
                 progress(100.0 * (done + 1) / points, "factoring the field")
     left = n - k
     rest = np.maximum(sizes.sum() - values.sum(axis=1), 0.0) / left if left else np.zeros(points)
+    weights, outside = weights_of(ranges, prior)
+    return RangeGrid(ranges, weights, vectors, values, rest, vectors.sum(axis=1), outside)
+
+
+def weights_of(ranges: Vector, prior: PcPrior) -> tuple[Vector, float]:
+    """Log prior of log range on a grid, up to a constant, and the prior probability beyond its ends."""
     edges = prior.range_rate / ranges[[0, -1]]
-    return RangeGrid(
-        ranges,
-        -np.log(ranges) - prior.range_rate / ranges,
-        vectors,
-        values,
-        rest,
-        vectors.sum(axis=1),
-        float(math.exp(-edges[0]) - math.expm1(-edges[1])),
-    )
+    outside = float(math.exp(-edges[0]) - math.expm1(-edges[1]))
+    return -np.log(ranges) - prior.range_rate / ranges, outside
 
 
 def no_field(sizes: Vector) -> RangeGrid:

@@ -26,7 +26,12 @@ ERROR, FIELD = 0, 1
 
 
 class FieldTable(NamedTuple):
-    """Arrays of a :class:`RangeGrid`."""
+    """Arrays of a :class:`RangeGrid`, and room for what follows from them at the present range.
+
+    Of a field on a mesh row i of V is the sum of the rows ``nodes[i]`` of ``vectors[g]`` with weights ``shares[i]``,
+    times ``scales[g]``; ``now`` (n, k) holds it for the present range, and ``gathered`` (m,) the residuals by node.
+    Without a mesh these are empty and V is ``vectors[g]``.
+    """
 
     log_ranges: Vector
     log_weights: Vector
@@ -34,6 +39,49 @@ class FieldTable(NamedTuple):
     values: Vector
     rest: Vector
     totals: Vector
+    nodes: NDArray[np.int32]
+    shares: Vector
+    scales: Vector
+    now: Vector
+    gathered: Vector
+
+
+@compiled
+def bring(table: FieldTable, g: int) -> None:
+    """Write V at a range into ``table.now``, if the field lives on a mesh."""
+    for i in range(len(table.nodes)):
+        row = table.now[i]
+        for c in range(len(row)):
+            row[c] = 0.0
+        for j in range(table.nodes.shape[1]):
+            add(row, table.vectors[g, table.nodes[i, j]], table.shares[i, j])
+        for c in range(len(row)):
+            row[c] *= table.scales[g, c]
+
+
+@compiled
+def project(table: FieldTable, g: int, residual: Vector, out: Vector) -> None:
+    """Write V' residual at a range into ``out``; on a mesh ``table.gathered`` must belong to the residual."""
+    for c in range(len(out)):
+        out[c] = 0.0
+    if len(table.nodes) == 0:
+        for i in range(len(residual)):
+            add(out, table.vectors[g, i], residual[i])
+        return
+    for m in range(len(table.gathered)):
+        add(out, table.vectors[g, m], table.gathered[m])
+    for c in range(len(out)):
+        out[c] *= table.scales[g, c]
+
+
+@compiled
+def gather(table: FieldTable, residual: Vector) -> None:
+    """Add the residuals up by node."""
+    for m in range(len(table.gathered)):
+        table.gathered[m] = 0.0
+    for i in range(len(table.nodes)):
+        for j in range(table.nodes.shape[1]):
+            table.gathered[table.nodes[i, j]] += table.shares[i, j] * residual[i]
 
 
 class Hyper(NamedTuple):
@@ -78,25 +126,34 @@ def log_density(
             determinant += np.log(product)
             product = 1.0
     determinant += np.log(product)
-    left = clusters - k
-    if left > 0:
+    if _has_complement(table, k, int(clusters)):
         scale = 1.0 + ratio * table.rest[g]
-        determinant += left * np.log(scale)
+        determinant += max(clusters - k, 0.0) * np.log(scale)
         quadratic += (squares - explained) / scale
     total += -clusters * log_error - 0.5 * determinant - quadratic / (2.0 * error)
     return total + log_sd - hyper.sd_rate[0] * np.exp(log_sd) + table.log_weights[g]
 
 
 @compiled
+def _has_complement(table: FieldTable, k: int, clusters: int) -> bool:
+    """Whether cluster means vary in directions that no column of V reaches; columns on a mesh may be zero."""
+    return k < clusters or len(table.nodes) > 0
+
+
+@compiled
 def make_spectrum(table: FieldTable, hyper: Hyper, spectrum_weights: Vector, base: Vector) -> Spectrum:
-    """Describe Lambda at the present hyperparameters; ``spectrum_weights`` (k,) and ``base`` (1,) are written."""
+    """Describe Lambda at the present hyperparameters; ``spectrum_weights`` (k,) and ``base`` (1,) are written.
+
+    On a mesh :func:`bring` must have been called for the present range.
+    """
     g = hyper.at[0]
     error, sd = np.exp(2.0 * hyper.logs[ERROR]), np.exp(2.0 * hyper.logs[FIELD])
     k = len(spectrum_weights)
-    base[0] = 1.0 / (sd * table.rest[g] + error) if k < len(hyper.sizes) else 0.0
+    base[0] = 1.0 / (sd * table.rest[g] + error) if _has_complement(table, k, len(hyper.sizes)) else 0.0
     for i in range(k):
         spectrum_weights[i] = 1.0 / (sd * table.values[g, i] + error) - base[0]
-    return Spectrum(table.vectors[g], spectrum_weights, base, hyper.sizes, table.totals[g])
+    vectors = table.vectors[g] if len(table.nodes) == 0 else table.now
+    return Spectrum(vectors, spectrum_weights, base, hyper.sizes, table.totals[g])
 
 
 @compiled
@@ -133,10 +190,7 @@ def _move_range(
     if new < 0 or new >= len(table.log_weights):
         return current
     log_sd = hyper.logs[FIELD] + hyper.steps[3] * (table.log_ranges[new] - table.log_ranges[g])
-    for i in range(len(q)):
-        hyper.q[i] = 0.0
-    for i in range(len(residual)):
-        add(hyper.q, table.vectors[new, i], residual[i])
+    project(table, new, residual, hyper.q)
     proposed = log_density(hyper.logs[ERROR], log_sd, new, table, hyper, hyper.q, squares)
     if u >= proposed - current:
         return current
@@ -159,6 +213,7 @@ def update_hyper(
     # Only differences count, so this is the density that q belongs to.
     current = log_density(hyper.logs[ERROR], hyper.logs[FIELD], hyper.at[0], table, hyper, q, squares)
     has_field = len(q) > 0
+    gather(table, residual)
     for turn in range(max(walks, ranges)):
         if turn < walks:
             current = _walk(ERROR, current, q, squares, table, hyper, stream)

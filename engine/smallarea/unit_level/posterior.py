@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from smallarea.convergence import convergence
 from smallarea.errors import ModelProblem
+from smallarea.gmrf.mesh import Mesh
 from smallarea.trees import Cuts, ForestTrace
 from smallarea.trees.specification import MOVES
 from smallarea.unit_level.clusters import Clusters
@@ -75,7 +76,7 @@ class Diagnostics:
         r_hat, ess = convergence(np.stack(list(named.values()), axis=2))
         n = posterior.clusters.n
         which = np.unique(np.linspace(0, n - 1, min(n, TEST_CLUSTERS)).round().astype(int))
-        surface = posterior.trees_at(posterior.clusters.covariates[which]) + posterior.field[:, which]
+        surface = posterior.trees_at(posterior.clusters.covariates[which]) + posterior.field_at_clusters(which)
         f_r_hat, f_ess = convergence(surface.reshape(*posterior.sigma_e.shape, len(which)))
         step = np.log(posterior.ranges[1] / posterior.ranges[0]) if has_field else 0.0
         ends = (posterior.range_at == 0) | (posterior.range_at == len(posterior.ranges) - 1)
@@ -133,10 +134,12 @@ class BartsimpPosterior:
         Standard deviations of error and field.
     range_at : ndarray of int, shape (C, S)
         Position of the range in the grid.
-    field : ndarray, shape (C * S, n)
-        Field at the clusters.
+    field : ndarray, shape (C * S, n) or (C * S, m)
+        Field at the clusters, or at the nodes of the mesh if there is one; shape (C * S, 0) without a field.
     diagnostics : Diagnostics
         How the chains went.
+    mesh : Mesh, optional
+        Where the field lives; None if it is known at the clusters.
     """
 
     clusters: Clusters
@@ -150,6 +153,7 @@ class BartsimpPosterior:
     range_at: Positions
     field: Vector
     diagnostics: Diagnostics
+    mesh: Mesh | None = None
 
     @property
     def draws(self) -> int:
@@ -180,6 +184,14 @@ class BartsimpPosterior:
         if not self.settings.trees.trees:
             return np.zeros((len(which), len(bins)))
         return self.forest.evaluate(bins, which)
+
+    def field_at_clusters(self, which: Positions) -> Vector:
+        """Field at some clusters, shape (C * S, clusters)."""
+        if len(self.ranges) == 1:
+            return np.zeros((self.draws, len(which)))
+        if self.mesh is None:
+            return self.field[:, which]
+        return np.asarray((self.mesh.projector(self.clusters.coordinates[which]) @ self.field.T).T)
 
     def thinned(self, count: int | None) -> Positions:
         """Pick at most ``count`` draws, evenly over all chains.
@@ -220,10 +232,9 @@ class BartsimpPosterior:
         -------
         Prediction
         """
-        from smallarea.unit_level.surface import FieldDraws
+        from smallarea.unit_level.surface import field_draws_of
 
         which = self.thinned(draws)
         trees = self.trees_at(covariates, which) + self.clusters.mean
-        if len(self.ranges) == 1:
-            return Prediction(trees, np.zeros(trees.shape))
-        return Prediction(trees, FieldDraws(self, points, which, seed).at(points))
+        field = field_draws_of(self, points, which, seed)
+        return Prediction(trees, np.zeros(trees.shape) if field is None else field.at(points))

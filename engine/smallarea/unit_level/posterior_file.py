@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import OutputProblem
+from smallarea.gmrf.mesh import Mesh
 from smallarea.io import atomic_path
 from smallarea.trees import Cuts, ForestTrace, TreePrior
 from smallarea.unit_level.clusters import Clusters
@@ -23,6 +24,7 @@ from smallarea.unit_level.settings import BartsimpSettings, Scales
 
 _FORMAT = 1
 _DRAWS = ("ranges", "sigma_e", "sigma_m", "range_at", "field")
+_MESH_ARRAYS = ("points", "triangles", "inner")
 _CLUSTER_ARRAYS = ("coordinates", "covariates", "sizes", "means", "within")
 Arrays = dict[str, NDArray[np.generic]]
 Taken = TypeVar("Taken")
@@ -65,6 +67,8 @@ def save_posterior(
     arrays |= {"cut_counts": posterior.cuts.counts, "cut_points": np.concatenate([*posterior.cuts.points, np.empty(0)])}
     if c.weights is not None:
         arrays["cluster_weights"] = c.weights
+    if posterior.mesh is not None:
+        arrays |= {f"mesh_{name}": getattr(posterior.mesh, name) for name in _MESH_ARRAYS}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
 
@@ -154,8 +158,18 @@ def _assembled(head: dict[str, Any], arrays: Arrays) -> BartsimpPosterior:
         sigma_m=_floats(arrays, "sigma_m"),
         range_at=np.asarray(arrays["range_at"], np.int64),
         field=_floats(arrays, "field"),
+        mesh=_mesh(arrays),
         diagnostics=Diagnostics(f_r_hat=_floats(arrays, "f_r_hat"), f_ess=_floats(arrays, "f_ess"), **looked),
     )
+
+
+def _mesh(arrays: Arrays) -> Mesh | None:
+    if "mesh_points" not in arrays:
+        return None
+    return Mesh(
+        _floats(arrays, "mesh_points"), np.asarray(arrays["mesh_triangles"], np.int64),
+        np.asarray(arrays["mesh_inner"], np.bool_),
+    )  # fmt: skip
 
 
 def _floats(arrays: Arrays, name: str) -> NDArray[np.float64]:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from smallarea.errors import JobProblem, RasterProblem
 from smallarea.io.atomic import AtomicOutputs
 from smallarea.io.planar import as_crs, project
-from smallarea.io.raster_grid import Tile
+from smallarea.io.raster_grid import Grid, Tile
 from smallarea.io.rasters import RasterStack
 from smallarea.io.surface_file import SurfaceFile, open_surface
 from smallarea.unit_level.aggregate import AreaDraws, AreaSums, Level
 from smallarea.unit_level.cell_shares import CellShares, Split
+from smallarea.unit_level.poststrata import Poststrata
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -121,6 +122,7 @@ def predict_surface(
     population: RasterStack | None = None,
     region: shapely.Geometry | None = None,
     split: Split = "coverage",
+    strata: Poststrata | None = None,
     memory_mb: float = 512.0,
     progress: Progress | None = None,
 ) -> SurfaceResult:
@@ -149,6 +151,8 @@ def predict_surface(
         Cells that overlap it are predicted, in the grid's reference system; all if left out.
     split : {'coverage', 'centre'}
         How cells on a border are shared out.
+    strata : Poststrata, optional
+        Open strata of the cells and their totals in the areas of the first level, which the weights then meet.
     memory_mb : float
         Megabytes for arrays of draws.
     progress : callable, optional
@@ -162,12 +166,16 @@ def predict_surface(
     Raises
     ------
     RasterProblem
-        If no cell can be predicted, or population and covariates lie on different grids.
+        If no cell can be predicted, or population, strata and covariates lie on different grids.
+    TableProblem
+        If totals say nothing of a stratum in which there are people.
     """
+    if strata is not None and strata.stack.grid != covariates.grid:
+        raise RasterProblem("Strata and covariates must be on the same grid.")
     if population is not None and population.grid != covariates.grid:
         raise RasterProblem("Population and covariates must be on the same grid.")
     pass_over = _Pass(draws, covariates, crs, population, region, memory_mb)
-    sums = AreaSums(covariates.grid, levels, split)
+    sums = AreaSums(covariates.grid, levels, split, strata)
     chosen = statistics or SurfaceStatistics()
     with ExitStack() as stack:
         surface: SurfaceFile | None = None
@@ -182,7 +190,7 @@ def predict_surface(
             )
     areas = sums.result()
     notes = [note for level in areas.values() for note in level.notes]
-    return SurfaceResult(areas, pass_over.predicted, pass_over.missing, (*pass_over.notes(), *notes))
+    return SurfaceResult(areas, pass_over.predicted, pass_over.missing, (*pass_over.notes(), *sums.notes, *notes))
 
 
 def _one_tile(
@@ -197,6 +205,41 @@ def _one_tile(
             summaries[cells] = statistics.of(drawn)
     if surface is not None and summaries is not None:
         surface.write(tile, summaries)
+
+
+def cell_weights(grid: Grid, tile: Tile, population: RasterStack | None) -> tuple[Vector, int]:
+    """Weights of a tile's cells: people, or their area relative to each other.
+
+    Parameters
+    ----------
+    grid : Grid
+        The cells.
+    tile : Tile
+        The tile.
+    population : RasterStack or None
+        One open band of people.
+
+    Returns
+    -------
+    weights : ndarray, shape (cells,)
+        Weights; 0 where the population has no value.
+    without : int
+        Cells where it has none.
+
+    Raises
+    ------
+    RasterProblem
+        If there are negative numbers of people.
+    """
+    if population is None:
+        return grid.relative_areas(tile), 0
+    people = population.read(tile)[:, 0]
+    below = people < 0.0
+    if below.any():
+        raise RasterProblem(
+            f"{int(below.sum())} cells of the population raster are negative. Give that value as its nodata."
+        )
+    return np.nan_to_num(people, nan=0.0), int(np.isnan(people).sum())
 
 
 class _Pass:
@@ -245,16 +288,9 @@ class _Pass:
 
     def weights_of(self, tile: Tile) -> Vector:
         """Weights of the cells: people, or their area relative to each other."""
-        if self._population is None:
-            return self._covariates.grid.relative_areas(tile)
-        people = self._population.read(tile)[:, 0]
-        below = people < 0.0
-        if below.any():
-            raise RasterProblem(
-                f"{int(below.sum())} cells of the population raster are negative. Give that value as its nodata."
-            )
-        self._unpeopled += int(np.isnan(people).sum())
-        return np.nan_to_num(people, nan=0.0)
+        weights, without = cell_weights(self._covariates.grid, tile, self._population)
+        self._unpeopled += without
+        return weights
 
     def draws_of(
         self, tile: Tile, values: Vector, usable: NDArray[np.bool_]

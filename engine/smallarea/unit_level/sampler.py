@@ -20,6 +20,7 @@ from smallarea.unit_level.checkpoint import Checkpoint
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.field_draws import draw_fields
 from smallarea.unit_level.field_exact import make_range_grid, no_field
+from smallarea.unit_level.field_mesh import make_mesh_grid
 from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
 from smallarea.unit_level.settings import BartsimpSettings, scales
 
@@ -123,6 +124,11 @@ def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress |
     cuts = Cuts.from_values(clusters.covariates, names=clusters.names, rule=settings.cut_rule, count=settings.cuts)
     if settings.field == "none":
         grid = no_field(clusters.sizes)
+    elif settings.field == "mesh":
+        grid = make_mesh_grid(
+            clusters.coordinates, clusters.sizes, found.field_prior, nodes=settings.mesh_nodes,
+            points=settings.range_points, bounds=settings.range_bounds, progress=progress,
+        )  # fmt: skip
     else:
         grid = make_range_grid(
             clusters.coordinates, clusters.sizes, found.field_prior, points=settings.range_points,
@@ -190,7 +196,8 @@ def _gather(problem: Problem, chains: list[Chain], seed: np.random.SeedSequence)
         sigma_e=np.exp(hyper[:, :, 0]),
         sigma_m=np.exp(hyper[:, :, 1]) if has_field else np.zeros(at.shape),
         range_at=at,
-        field=np.zeros((at.size, problem.clusters.n)),
+        field=np.zeros((at.size, 0)),
+        mesh=problem.grid.on_mesh.mesh if problem.grid.on_mesh is not None else None,
         diagnostics=Diagnostics.empty(),
     )
     if has_field:

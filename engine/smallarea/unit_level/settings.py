@@ -14,10 +14,10 @@ from smallarea.trees.cuts import CutRule
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.pc_prior import PcPrior, default_prior, paper_prior
 
-FieldRoute = Literal["exact", "reduced", "none"]
+FieldRoute = Literal["exact", "reduced", "mesh", "none"]
 
 # Proposals of a range in a sweep: as many as cost about as much as the trees.
-MOST_RANGE_MOVES, CLUSTERS_A_MOVE = 4, 1000
+MOST_RANGE_MOVES, CLUSTERS_A_MOVE = 8, 2000
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,16 @@ class BartsimpSettings:
     ----------
     trees : TreePrior
         Prior of the trees and how they are proposed; ``TreePrior(trees=0)`` leaves kriging.
-    field : {"exact", "reduced", "none"}
+    field : {"exact", "reduced", "mesh", "none"}
         ``exact``: a Matérn field with dense correlations of the clusters. ``reduced``: the same with ``rank``
-        eigenvectors, the other eigenvalues replaced by their mean. ``none``: plain BART.
+        eigenvectors, the other eigenvalues replaced by their mean. ``mesh``: the field on a mesh of ``mesh_nodes``
+        (SPDE), for thousands of clusters. ``none``: plain BART.
     field_prior : PcPrior, optional
         Prior of range and standard deviation; by default from the size of the region and the spread of the outcome.
     rank : int
         Eigenvectors of the reduced field.
+    mesh_nodes : int
+        Most nodes of the mesh.
     range_points : int
         Ranges of the grid.
     range_bounds : tuple of float, optional
@@ -54,14 +57,15 @@ class BartsimpSettings:
     walks : int
         Updates of both standard deviations in a sweep; each costs O(n).
     range_moves : int, optional
-        Proposals of another range in a sweep; each costs O(n^2), so the default is four for few clusters, one from
-        1,000 on.
+        Proposals of another range in a sweep; each costs O(n^2), so the default is eight for few clusters, one from
+        2,000 on.
     """
 
     trees: TreePrior = field(default_factory=TreePrior)
     field: FieldRoute = "exact"
     field_prior: PcPrior | None = None
     rank: int = 300
+    mesh_nodes: int = 1000
     range_points: int = 40
     range_bounds: tuple[float, float] | None = None
     cuts: int = 100

@@ -19,7 +19,7 @@ from smallarea.errors import ModelProblem
 from smallarea.gmrf.mesh import EDGES_PER_RANGE, Mesh, build_mesh, mesh_sizes
 from smallarea.gmrf.spde import MeshError, Spde, mesh_error
 from smallarea.unit_level.clusters import Clusters
-from smallarea.unit_level.importance import WeightedPoints, importance_sample
+from smallarea.unit_level.importance import importance_sample
 from smallarea.unit_level.pc_prior import PcPrior, default_prior, prior_from_fit
 from smallarea.unit_level.spde_collapsed import CollapsedField, check_design
 
@@ -253,9 +253,10 @@ def fit_spde(
     slopes = beta[:, 1:] / scale
     coefficients = np.column_stack([beta[:, 0] - slopes @ centre, slopes])
     sigma_e, spatial_range, sigma_m = np.exp(theta)
-    where = clusters.coordinates[np.unique(np.linspace(0, clusters.n - 1, _CHECKED_POINTS).astype(int))]
-    error = mesh_error(model.spde, where, float(np.median(spatial_range)))
-    notes = (*notes, *_notes(mesh, spatial_range, error, found))
+    error = error_at_clusters(model.spde, clusters, float(np.median(spatial_range)))
+    notes = (*notes, *mesh_notes(mesh, spatial_range, error))
+    if found.ess < 0.5 * ENOUGH:
+        notes = (*notes, f"The effective sample size of the hyperparameters is only {found.ess:.0f}.")
     return SpdePosterior(
         clusters, chosen, prior, mesh, sigma_e, spatial_range, sigma_m, coefficients, nodes, found.ess, error, notes
     )
@@ -317,7 +318,42 @@ def _starts(clusters: Clusters, prior: PcPrior) -> Vector:
     return np.array([(spread + error, r, spread + field) for error, field in shares for r in ranges]).T
 
 
-def _notes(mesh: Mesh, spatial_range: Vector, error: MeshError, found: WeightedPoints) -> tuple[str, ...]:
+def error_at_clusters(spde: Spde, clusters: Clusters, spatial_range: float) -> MeshError:
+    """Compare covariances of some of the clusters on the mesh with the exact ones.
+
+    Parameters
+    ----------
+    spde : Spde
+        The field on its mesh.
+    clusters : Clusters
+        The data.
+    spatial_range : float
+        Range.
+
+    Returns
+    -------
+    MeshError
+    """
+    some = np.unique(np.linspace(0, clusters.n - 1, _CHECKED_POINTS).astype(int))
+    return mesh_error(spde, clusters.coordinates[some], spatial_range)
+
+
+def mesh_notes(mesh: Mesh, spatial_range: Vector, error: MeshError) -> tuple[str, ...]:
+    """Say what a reader should know of a mesh.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        The mesh.
+    spatial_range : ndarray, shape (S,)
+        Draws of the range.
+    error : MeshError
+        Error at a typical range.
+
+    Returns
+    -------
+    tuple of str
+    """
     notes = []
     if error.covariance > LARGE_ERROR:
         notes.append(
@@ -332,6 +368,4 @@ def _notes(mesh: Mesh, spatial_range: Vector, error: MeshError, found: WeightedP
             f"In {coarse:.0%} of the draws the range is below three edges of the mesh ({edge:.4g}): the field may be "
             "rougher than the mesh can show. Use a finer one."
         )
-    if found.ess < 0.5 * ENOUGH:
-        notes.append(f"The effective sample size of the hyperparameters is only {found.ess:.0f}.")
     return tuple(notes)

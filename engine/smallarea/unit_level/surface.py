@@ -19,6 +19,7 @@ from scipy import linalg, sparse
 from smallarea.cores import available_cores
 from smallarea.errors import ModelProblem
 from smallarea.gmrf.matern import distances, matern_correlation
+from smallarea.gmrf.mesh import Mesh
 from smallarea.unit_level.posterior import BartsimpPosterior
 
 Vector = NDArray[np.float64]
@@ -140,6 +141,51 @@ class FieldDraws:
         return np.asarray(damped * smooth + missing * self._noise[g].standard_normal(smooth.shape))
 
 
+class MeshDraws:
+    """Draws of a field on a mesh wherever it is asked for: each is one function of place, linear in every triangle.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        The mesh.
+    nodes : ndarray, shape (S, m)
+        The field at its nodes.
+    """
+
+    def __init__(self, mesh: Mesh, nodes: Vector) -> None:
+        self._mesh, self._nodes = mesh, nodes
+
+    def at(self, points: Vector) -> Vector:
+        """Interpolate the draws.
+
+        Parameters
+        ----------
+        points : ndarray, shape (P, 2)
+            Where.
+
+        Returns
+        -------
+        ndarray, shape (S, P)
+
+        Raises
+        ------
+        GeometryProblem
+            If a point lies outside the mesh.
+        """
+        return np.asarray((self._mesh.projector(np.asarray(points, float)) @ self._nodes.T).T)
+
+
+def field_draws_of(
+    posterior: BartsimpPosterior, points: Vector, draws: Positions, seed: int, *, exact: bool | None = None
+) -> FieldDraws | MeshDraws | None:
+    """Choose how the field is drawn away from the clusters; None without a field. Parameters as of `FieldDraws`."""
+    if len(posterior.ranges) == 1:
+        return None
+    if posterior.mesh is not None:
+        return MeshDraws(posterior.mesh, posterior.field[draws])
+    return FieldDraws(posterior, points, draws, seed, exact)
+
+
 class SurfaceDraws:
     """Draws of trees plus field over a region, window by window.
 
@@ -167,8 +213,7 @@ class SurfaceDraws:
         self._which = posterior.thinned(draws)
         west, south, east, north = bounds
         corners = np.array([[west, south], [east, north]])
-        has_field = len(posterior.ranges) > 1
-        self._field = FieldDraws(posterior, corners, self._which, seed, exact=False) if has_field else None
+        self._field = field_draws_of(posterior, corners, self._which, seed, exact=False)
 
     def draw(self, points: Vector, covariates: Vector) -> Vector:
         """Draws at the points of a window.

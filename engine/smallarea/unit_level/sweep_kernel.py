@@ -13,7 +13,7 @@ from smallarea.trees.moves import Stream
 from smallarea.trees.structure import Rules, find_leaf
 from smallarea.trees.sweep import sweep_trees
 from smallarea.trees.trace import encode
-from smallarea.unit_level.hyper_kernel import FieldTable, Hyper, make_spectrum, update_hyper
+from smallarea.unit_level.hyper_kernel import FieldTable, Hyper, bring, make_spectrum, update_hyper
 
 Vector = NDArray[np.float64]
 
@@ -41,6 +41,7 @@ def renew(
         forest.residual[i] = means[i]
         for t in range(len(forest.nodes)):
             forest.residual[i] -= forest.values[t, find_leaf(forest.nodes[t], 0, bench.bins[i])]
+    bring(table, hyper.at[0])
     place_all(forest, bench, make_spectrum(table, hyper, weights, base))
 
 

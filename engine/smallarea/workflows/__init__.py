@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smallarea.workflows.aggregate_surface import aggregate_surface
     from smallarea.workflows.areas import build_adjacency, check_areas
     from smallarea.workflows.benchmark import benchmark
     from smallarea.workflows.calibrate_weights import calibrate_weights
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from smallarea.workflows.fit_bartsimp import fit_bartsimp
     from smallarea.workflows.fit_counts import fit_counts
     from smallarea.workflows.fit_space_time import fit_space_time
+    from smallarea.workflows.fit_trees import fit_trees
     from smallarea.workflows.impute import impute
     from smallarea.workflows.latent_indicator import latent_indicator
     from smallarea.workflows.list_priors import list_priors
     from smallarea.workflows.match_areas import match_areas
+    from smallarea.workflows.partial_dependence import partial_dependence
     from smallarea.workflows.predict_surface import predict_surface
     from smallarea.workflows.prepare_published import prepare_published
     from smallarea.workflows.show_prior import show_prior
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from smallarea.workflows.verify_prior import verify_prior
 
 __all__ = [
+    "aggregate_surface",
     "benchmark",
     "build_adjacency",
     "calibrate_weights",
@@ -47,10 +51,12 @@ __all__ = [
     "fit_bartsimp",
     "fit_counts",
     "fit_space_time",
+    "fit_trees",
     "impute",
     "latent_indicator",
     "list_priors",
     "match_areas",
+    "partial_dependence",
     "predict_surface",
     "prepare_published",
     "show_prior",
@@ -62,6 +68,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "aggregate_surface": "smallarea.workflows.aggregate_surface",
     "benchmark": "smallarea.workflows.benchmark",
     "build_adjacency": "smallarea.workflows.areas",
     "calibrate_weights": "smallarea.workflows.calibrate_weights",
@@ -73,7 +80,9 @@ _HOMES = {
     "fit_bartsimp": "smallarea.workflows.fit_bartsimp",
     "fit_counts": "smallarea.workflows.fit_counts",
     "fit_space_time": "smallarea.workflows.fit_space_time",
+    "fit_trees": "smallarea.workflows.fit_trees",
     "impute": "smallarea.workflows.impute",
+    "partial_dependence": "smallarea.workflows.partial_dependence",
     "predict_surface": "smallarea.workflows.predict_surface",
     "prepare_published": "smallarea.workflows.prepare_published",
     "latent_indicator": "smallarea.workflows.latent_indicator",

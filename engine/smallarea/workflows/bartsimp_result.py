@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from smallarea.gmrf.spde import Spde
 from smallarea.io.workbook import Sheet
 from smallarea.unit_level import BartsimpPosterior
+from smallarea.unit_level.spde_linear import error_at_clusters, mesh_notes
 from smallarea.workflows.bartsimp_comparison import ModelComparison
 from smallarea.workflows.bartsimp_input import ClusterData, describe
 
@@ -17,6 +20,8 @@ from smallarea.workflows.bartsimp_input import ClusterData, describe
 R_HAT_LIMIT, ESS_LIMIT = 1.05, 200.0
 # Share of draws at an end of the grid of ranges that is no accident.
 AT_BOUNDS_LIMIT = 0.05
+# Draws times clusters in memory.
+_AT_ONCE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class FitBartsimpResult:
         The call.
     versions : dict
         Of the engine and the libraries.
+    field_notes : tuple of str
+        How far the field on a mesh is from the exact one.
     """
 
     posterior: BartsimpPosterior
@@ -49,6 +56,7 @@ class FitBartsimpResult:
     comparison: ModelComparison | None
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    field_notes: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -73,15 +81,21 @@ class FitBartsimpResult:
     def notes(self) -> tuple[str, ...]:
         """What was read and left out, and what the comparison says."""
         compared = () if self.comparison is None else (*self.comparison.notes, *self.comparison.verdicts)
-        return (*self.data.notes, *compared)
+        return (*self.data.notes, *self.field_notes, *compared)
 
     def clusters(self) -> pd.DataFrame:
         """One row a cluster: ``cluster``, ``x``, ``y``, ``observations``, ``mean``, ``fitted``, ``se``, ``field``."""
         c = self.posterior.clusters
-        fitted = self.posterior.trees_at(c.covariates) + c.mean + self.posterior.field
+        fitted, se, field = np.empty((3, c.n))
+        # All draws at thousands of clusters need not be in memory at the same time.
+        for part in np.array_split(np.arange(c.n), -(-c.n * self.posterior.draws // _AT_ONCE)):
+            own = self.posterior.field_at_clusters(part)
+            whole = self.posterior.trees_at(c.covariates[part]) + own
+            fitted[part], field[part] = whole.mean(axis=0) + c.mean, own.mean(axis=0)
+            se[part] = whole.std(axis=0, ddof=1)
         columns: dict[str, Any] = {"cluster": c.ids, "x": c.coordinates[:, 0], "y": c.coordinates[:, 1]}
-        columns |= {"observations": c.sizes.astype(int), "mean": c.means, "fitted": fitted.mean(axis=0)}
-        return pd.DataFrame(columns | {"se": fitted.std(axis=0, ddof=1), "field": self.posterior.field.mean(axis=0)})
+        columns |= {"observations": c.sizes.astype(int), "mean": c.means, "fitted": fitted}
+        return pd.DataFrame(columns | {"se": se, "field": field})
 
     def sheets(self) -> list[Sheet]:
         """Return everything as sheets of a workbook."""
@@ -97,6 +111,29 @@ class FitBartsimpResult:
             found.append(Sheet("Read this", pd.DataFrame(said, columns=["kind", "text"])))
         rows = [(name, str(value)) for name, value in {**self.settings, **self.versions}.items() if value is not None]
         return [*found, Sheet("Settings", pd.DataFrame(rows, columns=["setting", "value"]))]
+
+
+def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
+    """Say how far the field on a mesh is from the exact one; nothing for other fields.
+
+    Parameters
+    ----------
+    posterior : BartsimpPosterior
+        The draws.
+
+    Returns
+    -------
+    tuple of str
+    """
+    if posterior.mesh is None:
+        return ()
+    middle = float(np.median(posterior.range))
+    error = error_at_clusters(Spde(posterior.mesh), posterior.clusters, middle)
+    said = (
+        f"The field lives on a mesh of {posterior.mesh.n} nodes. At the median range, {middle:.4g}, covariances of the "
+        f"clusters are wrong by at most {error.covariance:.1%} of the field's variance."
+    )
+    return (said, *mesh_notes(posterior.mesh, posterior.range.ravel(), error))
 
 
 def worst(posterior: BartsimpPosterior) -> tuple[float, float]:
@@ -142,7 +179,9 @@ def hyperparameter_table(posterior: BartsimpPosterior, level: float) -> pd.DataF
     return pd.DataFrame(rows, columns=["parameter", "mean", "sd", "median", "lower", "upper", "r_hat", "ess", "prior"])
 
 
-def covariate_table(posterior: BartsimpPosterior, level: float) -> pd.DataFrame:
+def covariate_table(
+    posterior: BartsimpPosterior, level: float, columns: Mapping[str, Sequence[int]] | None = None
+) -> pd.DataFrame:
     """Summarise how often trees split on each covariate; most frequent first.
 
     Parameters
@@ -151,14 +190,18 @@ def covariate_table(posterior: BartsimpPosterior, level: float) -> pd.DataFrame:
         The draws.
     level : float
         Coverage of the intervals.
+    columns : mapping of str to sequence of int, optional
+        Columns that belong together; each for itself if left out.
 
     Returns
     -------
     pandas.DataFrame
         See :class:`FitBartsimpResult`.
     """
-    names = posterior.clusters.names
-    counts = posterior.forest.rule_counts(len(names))
+    counts = posterior.forest.rule_counts(len(posterior.clusters.names))
+    names = list(posterior.clusters.names) if columns is None else list(columns)
+    if columns is not None:
+        counts = np.column_stack([counts[:, list(own)].sum(axis=1) for own in columns.values()])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     lower, upper = np.quantile(share, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
     table = pd.DataFrame({"covariate": names, "share": share.mean(axis=0), "lower": lower, "upper": upper})

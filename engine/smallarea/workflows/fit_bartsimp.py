@@ -18,7 +18,12 @@ from smallarea.unit_level.posterior_file import save_posterior
 from smallarea.unit_level.spde_linear import data_based_prior
 from smallarea.workflows.bartsimp_comparison import compare_with_baselines
 from smallarea.workflows.bartsimp_input import ClusterData, read_clusters
-from smallarea.workflows.bartsimp_result import FitBartsimpResult, covariate_table, hyperparameter_table
+from smallarea.workflows.bartsimp_result import (
+    FitBartsimpResult,
+    covariate_table,
+    field_notes,
+    hyperparameter_table,
+)
 from smallarea.workflows.record import silent, versions, within
 
 PathLike = str | os.PathLike[str]
@@ -65,6 +70,7 @@ def fit_bartsimp(
     trees: int = 20,
     leaf_spread: Literal["observations", "clusters"] = "observations",
     rank: int | None = None,
+    mesh_nodes: int | None = None,
     chains: int = 4,
     warmup: int = 2000,
     draws: int = 2000,
@@ -119,6 +125,8 @@ def fit_bartsimp(
         See :class:`smallarea.unit_level.BartsimpSettings`.
     rank : int, optional
         Eigenvectors of a reduced field.
+    mesh_nodes : int, optional
+        Nodes of a mesh on which the field lives, for thousands of clusters.
     chains, warmup, draws, seed : int
         See :func:`smallarea.unit_level.sample_bartsimp`.
     level : float
@@ -182,6 +190,7 @@ def fit_bartsimp(
         comparison,
         {"table": os.fspath(table) if isinstance(table, str | os.PathLike) else "a data frame", **call},
         versions(),
+        field_notes(drawn),
     )
     _write(result, call, tell)
     return result
@@ -197,9 +206,15 @@ def _check(call: Mapping[str, Any]) -> None:
         if call[name] not in choices:
             raise JobProblem(f"There is no {name} {call[name]!r}. Choose one of {named(choices)}.")
     if call["model"] == "bart":
-        of_field = [name for name, default in (("preset", "default"), ("rank", None)) if call[name] != default]
+        of_field = [
+            name
+            for name, default in (("preset", "default"), ("rank", None), ("mesh_nodes", None))
+            if call[name] != default
+        ]
         if of_field:
             raise JobProblem(f"{named(of_field)} belong to the field, and bart has none. Leave them out.")
+    if call["rank"] is not None and call["mesh_nodes"] is not None:
+        raise JobProblem("A field is reduced (rank) or on a mesh (mesh_nodes), not both. Leave one of them out.")
     if call["folds"] == 1 or call["folds"] < 0:
         raise JobProblem(f"A cross-validation needs two folds or more (0 for none), not {call['folds']}.")
     if call["folds"] == 0 and call["fold_kind"] != "clusters":
@@ -216,11 +231,13 @@ def _check(call: Mapping[str, Any]) -> None:
 def _settings(data: ClusterData, call: Mapping[str, Any], tell: Progress) -> BartsimpSettings:
     chosen = BartsimpSettings(
         trees=TreePrior(trees=call["trees"]),
-        field="none" if call["model"] == "bart" else "exact" if call["rank"] is None else "reduced",
+        field="none" if call["model"] == "bart" else "exact",
         leaf_spread=call["leaf_spread"],
     )
     if call["rank"] is not None:
-        chosen = replace(chosen, rank=call["rank"])
+        chosen = replace(chosen, field="reduced", rank=call["rank"])
+    if call["mesh_nodes"] is not None:
+        chosen = replace(chosen, field="mesh", mesh_nodes=call["mesh_nodes"])
     if call["preset"] == "paper":
         # The paper takes the medians from a fit of intercept and field.
         prior = data_based_prior(data.clusters, crs=data.crs, seed=call["seed"], progress=tell)

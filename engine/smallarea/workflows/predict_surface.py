@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
-import shapely
-from numpy.typing import NDArray
 
 from smallarea.areas import Areas, read_areas
-from smallarea.errors import JobProblem, OutputProblem, named
-from smallarea.io import AtomicOutputs, add_layer, check_suffix
-from smallarea.unit_level import BartsimpPosterior
+from smallarea.errors import JobProblem, named
+from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.unit_level.aggregate import AreaDraws, level_of
-from smallarea.unit_level.posterior_file import load_about, load_posterior
 from smallarea.unit_level.predict_surface import SurfaceResult, SurfaceStatistics
-from smallarea.unit_level.predict_surface import predict_surface as predict_cells
-from smallarea.unit_level.surface import SurfaceDraws
-from smallarea.workflows.bartsimp_covariates import CodedStack, Coding, choose_bands, pick_band
-from smallarea.workflows.bartsimp_result import convergence_warnings
 from smallarea.workflows.record import silent, within
-from smallarea.workflows.surface_input import ModelDraws, bounds_of_cells, people_on, prediction_grid
+from smallarea.workflows.surface_input import people_on
+from smallarea.workflows.surface_run import (
+    SurfaceRun,
+    area_table,
+    check_surface_call,
+    open_run,
+    save_area_draws,
+    write_areas,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float, str], None]
-Vector = NDArray[np.float64]
 
 LAYER = "areas"
 _SUFFIXES = {
@@ -40,8 +38,6 @@ _SUFFIXES = {
     "csv": ((".csv",), "CSV"),
     "area_draws": ((".nc",), "NetCDF"),
 }
-# Share of the cells beyond the clusters' values of a covariate that is worth a warning.
-_BEYOND_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
@@ -168,43 +164,25 @@ def predict_surface(
         If rasterio is not installed.
     """
     call = {name: value for name, value in locals().items() if name not in ("areas", "progress")}
-    paths = [rasters] if isinstance(rasters, str | os.PathLike) else list(rasters)
     _check(call, areas is not None)
     tell = progress or silent
     tell(0.0, "reading the posterior")
-    drawn, about = load_posterior(posterior), _about(posterior)
-    coding = Coding.read(about["coding"])
-    grid = prediction_grid(about, paths, cell)
+    run = open_run(posterior, rasters, cell)
     polygons = None if areas is None else read_areas(areas, layer=layer, id_field=id_field, crs=crs, repair=repair)
-    levels = [] if polygons is None else [level_of(LAYER, polygons.ids, polygons.frame, grid)]
-    region = None if not levels else shapely.union_all(levels[0].shapes)
+    levels = [] if polygons is None else [level_of(LAYER, polygons.ids, polygons.frame, run.grid)]
     statistics = SurfaceStatistics(((1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0), tuple(thresholds))
-    every = choose_bands(paths, (), tuple(coding.codes))
-    values = drawn.clusters.covariates
-    stack = CodedStack(
-        grid, [pick_band(every, name) for name in coding.names], coding, values.min(axis=0), values.max(axis=0)
-    )
-    with AtomicOutputs() as outputs, stack, people_on(grid, population, population_band) as people:
-        tell(5.0, "finding the cells")
-        bounds = bounds_of_cells(stack, about["crs"], region)
-        source = ModelDraws(SurfaceDraws(drawn, bounds, draws=draws, seed=seed), stack, about["transformation"])
-        found = predict_cells(
-            source, stack, crs=about["crs"], output=surface, outputs=outputs, statistics=statistics, levels=levels,
-            population=people if population is not None else None, region=region, split=split,
-            progress=within(tell, 10.0, 90.0),
+    with AtomicOutputs() as outputs, run.stack, people_on(run.grid, population, population_band) as people:
+        found = run.predict(
+            levels, people if population is not None else None, draws=draws, seed=seed, tell=within(tell, 5.0, 90.0),
+            output=surface, outputs=outputs, statistics=statistics, split=split,
         )  # fmt: skip
-        result = _result(found, drawn, about, polygons, call, statistics, stack)
+        result = _result(found, run, polygons, call, statistics)
         _write(result, outputs, call, tell)
     return result
 
 
 def _check(call: Mapping[str, Any], has_areas: bool) -> None:
-    if call["split"] not in ("coverage", "centre"):
-        raise JobProblem(f"There is no split {call['split']!r}. Choose coverage or centre.")
-    if call["population_band"] is not None and call["population"] is None:
-        raise JobProblem("'population_band' names a band of 'population', which is not given.")
-    if not 0.0 < call["level"] < 1.0:
-        raise JobProblem(f"level lies between 0 and 1; got {call['level']!r}.")
+    check_surface_call(call)
     if not has_areas:
         of_areas = [
             name
@@ -218,75 +196,32 @@ def _check(call: Mapping[str, Any], has_areas: bool) -> None:
             check_suffix(call[name], suffixes, what)
 
 
-def _about(posterior: PathLike) -> dict[str, Any]:
-    about = load_about(posterior)
-    if "coding" not in about:
-        raise OutputProblem(
-            f"{os.fspath(posterior)} does not say where its covariates came from. Write it with fit_bartsimp."
-        )
-    return about
-
-
 def _result(
     found: SurfaceResult,
-    posterior: BartsimpPosterior,
-    about: Mapping[str, Any],
+    run: SurfaceRun,
     polygons: Areas | None,
     call: Mapping[str, Any],
     statistics: SurfaceStatistics,
-    stack: CodedStack,
 ) -> PredictSurfaceResult:
-    outcome = str(about["outcome"])
     drawn = found.areas.get(LAYER)
     table = pd.DataFrame(columns=["area", "response", "estimate"])
     if drawn is not None:
-        table = drawn.table(call["level"])
-        table.insert(1, "response", outcome)
-        for threshold in call["thresholds"]:
-            above = np.where(np.isnan(drawn.values).any(axis=0), np.nan, (drawn.values > threshold).mean(axis=0))
-            table[f"p_above_{threshold:g}"] = above
-    beyond = {name: share for name, share in stack.shares_beyond().items() if share > _BEYOND_LIMIT}
-    warnings = convergence_warnings(posterior)
-    if beyond:
-        said = ", ".join(f"{name} ({share:.0%})" for name, share in beyond.items())
-        warnings += (
-            f"Many cells lie beyond the values at the clusters: {said}. Trees are flat there: look whether rasters and "
-            "fields of the fit have the same units, and trust these cells less.",
-        )
-    notes = found.notes
-    if about["transformation"] == "empirical_logit":
-        notes += (
-            f"{outcome!r} was modelled as empirical logits; what is mapped are shares, from each draw of a logit.",
-        )
+        table = area_table(drawn, run.outcome, call["level"], call["thresholds"])
     settings = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in call.items() if v is not None}
     return PredictSurfaceResult(
-        outcome, table, polygons, drawn, found.predicted, found.missing, statistics.names, warnings, notes, settings
-    )
+        run.outcome, table, polygons, drawn, found.predicted, found.missing, statistics.names, run.warnings(),
+        (*(polygons.repairs if polygons is not None else ()), *found.notes, *run.notes()), settings,
+    )  # fmt: skip
 
 
 def _write(result: PredictSurfaceResult, outputs: AtomicOutputs, call: Mapping[str, Any], tell: Progress) -> None:
     """Write the areas beside the surface, all files or none."""
     if call["output"] is not None and result.areas is not None:
-        from smallarea.io.styles import estimates_styles, store_styles
-        from smallarea.results.layers import joined_layer
-
         tell(92.0, "writing the map")
-        path, frame = outputs.path(call["output"]), joined_layer(result.table, result.areas)
-        renamed = add_layer(frame, path, LAYER)
-        styles = estimates_styles(frame.rename(columns=renamed), fields=renamed, title=result.outcome)
-        store_styles(path, LAYER, styles)
+        write_areas(result.table, result.areas, outputs.path(call["output"]), LAYER, result.outcome)
     if call["csv"] is not None:
         result.table.to_csv(outputs.path(call["csv"]), index=False)
     if call["area_draws"] is not None and result.draws is not None:
         tell(96.0, "writing the draws of the areas")
-        _estimated(result.draws).posterior(result.outcome).save(outputs.path(call["area_draws"]))
+        save_area_draws(result.draws, result.outcome, call["area_draws"], outputs)
     tell(100.0, "done")
-
-
-def _estimated(draws: AreaDraws) -> AreaDraws:
-    """Return the areas that have an estimate."""
-    keep = np.flatnonzero(~np.isnan(draws.values).any(axis=0))
-    return replace(
-        draws, ids=tuple(draws.ids[i] for i in keep), values=draws.values[:, keep], weight=draws.weight[keep],
-        predicted=draws.predicted[keep], cells=draws.cells[keep],
-    )  # fmt: skip

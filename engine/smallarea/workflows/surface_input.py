@@ -11,15 +11,20 @@ import shapely
 from numpy.typing import NDArray
 from scipy import special
 
-from smallarea.errors import JobProblem, RasterProblem, named
+from smallarea.errors import JobProblem, OutputProblem, RasterProblem, named
 from smallarea.io.planar import as_crs, project
 from smallarea.io.raster_grid import Grid
-from smallarea.io.rasters import Band, RasterStack, band_names, grid_of
+from smallarea.io.rasters import Band, Kind, RasterStack, band_names, grid_of
+from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.posterior_file import load_about
 from smallarea.unit_level.surface import SurfaceDraws
-from smallarea.workflows.bartsimp_covariates import CodedStack
+from smallarea.workflows.bartsimp_covariates import CodedStack, Coding, choose_bands, pick_band
 
 PathLike = str | os.PathLike[str]
 Vector = NDArray[np.float64]
+
+# Share of the cells beyond the clusters' values of a covariate that is worth a warning.
+BEYOND_LIMIT = 0.1
 
 
 class ModelDraws:
@@ -64,6 +69,59 @@ def prediction_grid(about: Mapping[str, Any], rasters: Sequence[PathLike], cell:
     return Grid(crs, tuple(transform), height, width)
 
 
+def about_posterior(posterior: PathLike) -> dict[str, Any]:
+    """Return what a posterior says of where its covariates came from.
+
+    Raises
+    ------
+    OutputProblem
+        If it cannot be read, or does not say so.
+    """
+    about = load_about(posterior)
+    if "coding" not in about:
+        raise OutputProblem(
+            f"{os.fspath(posterior)} does not say where its covariates came from. Write it with fit_bartsimp."
+        )
+    return about
+
+
+def covariates_on(grid: Grid, rasters: Sequence[PathLike], coding: Coding, clusters: Clusters) -> CodedStack:
+    """Return the model's columns on the grid, closed.
+
+    Raises
+    ------
+    RasterProblem
+        If the rasters lack a covariate, or several have its name.
+    """
+    every = choose_bands(rasters, (), tuple(coding.codes))
+    bands = [pick_band(every, name) for name in coding.names]
+    return CodedStack(grid, bands, coding, clusters.covariates.min(axis=0), clusters.covariates.max(axis=0))
+
+
+def beyond_warning(shares: Mapping[str, float], what: str) -> tuple[str, ...]:
+    """Warn of covariates that often lie beyond their values at the clusters.
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        Share beyond, by column.
+    what : str
+        What was counted, such as cells.
+
+    Returns
+    -------
+    tuple of str
+        One warning at most.
+    """
+    beyond = [f"{name} ({share:.0%})" for name, share in shares.items() if share > BEYOND_LIMIT]
+    if not beyond:
+        return ()
+    return (
+        f"Many {what} lie beyond the values at the clusters: {', '.join(beyond)}. Trees are flat there: look whether "
+        f"rasters and fields of the fit have the same units, and trust these {what} less.",
+    )
+
+
 def people_on(grid: Grid, path: PathLike | None, band: str | None) -> RasterStack:
     """Return the population on the grid; a stack of nothing where none is given.
 
@@ -74,17 +132,43 @@ def people_on(grid: Grid, path: PathLike | None, band: str | None) -> RasterStac
     RasterProblem
         If it has no band of that name.
     """
-    if path is None:
-        return RasterStack(grid, [])
+    return RasterStack(grid, []) if path is None else one_band(grid, path, band, "count", "population_band")
+
+
+def one_band(grid: Grid, path: PathLike, band: str | None, kind: Kind, parameter: str) -> RasterStack:
+    """Return a band of a raster on the grid, closed.
+
+    Parameters
+    ----------
+    grid : Grid
+        The cells.
+    path : path
+        The raster.
+    band : str or None
+        Name of the band; not needed where there is one.
+    kind : {'continuous', 'categorical', 'count'}
+        How it is brought to the grid.
+    parameter : str
+        What names the band, for messages.
+
+    Returns
+    -------
+    RasterStack
+
+    Raises
+    ------
+    JobProblem
+        If the raster has several bands and none is named.
+    RasterProblem
+        If it has no band of that name.
+    """
     names = band_names(path)
     if band is None and len(names) > 1:
-        raise JobProblem(
-            f"{os.fspath(path)} has {len(names)} bands: {named(names, 20)}. Say which one (population_band)."
-        )
+        raise JobProblem(f"{os.fspath(path)} has {len(names)} bands: {named(names, 20)}. Say which one ({parameter}).")
     wanted = names[0] if band is None else band
     if names.count(wanted) != 1:
         raise RasterProblem(f"{os.fspath(path)} has no band {wanted!r}, or several. It has {named(names, 20)}.")
-    return RasterStack(grid, [Band(wanted, path, names.index(wanted) + 1, "count")])
+    return RasterStack(grid, [Band(wanted, path, names.index(wanted) + 1, kind)])
 
 
 def bounds_of_cells(stack: RasterStack, crs: str, region: shapely.Geometry | None) -> tuple[float, float, float, float]:

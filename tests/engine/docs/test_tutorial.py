@@ -22,6 +22,7 @@ PAGES = [
     ("imputation.md", 12),
     ("latent-indicators.md", 8),
     ("bartsimp.md", 15),
+    ("area-trees.md", 15),
     ("published-estimates.md", 8),
     ("smoothing-variances.md", 12),
     ("counts.md", 6),

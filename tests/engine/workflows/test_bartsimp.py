@@ -307,3 +307,24 @@ def test_the_command_line_fits_and_predicts(country, tmp_path, monkeypatch):
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert len(pd.read_csv(tmp_path / "a.csv")) == 5
+
+
+def test_a_field_on_a_mesh(country, tmp_path):
+    """The same country with the field on a mesh: it says how good the mesh is, and predicts what the exact one does."""
+    folder, _, _ = country
+    arguments = {**call(folder), "warmup": 300, "draws": 300}
+    saved = [tmp_path / name for name in ("exact.npz", "mesh.npz")]
+    exact = smallarea.fit_bartsimp(folder / "clusters.csv", **arguments, posterior=saved[0])
+    meshed = smallarea.fit_bartsimp(folder / "clusters.csv", **arguments, posterior=saved[1], mesh_nodes=300)
+    assert any("mesh of" in note and "wrong by at most" in note for note in meshed.notes)
+    assert not any("mesh" in note for note in exact.notes)
+    tables = [
+        smallarea.predict_surface(
+            folder / "regions.gpkg", id_field="code", posterior=path, rasters=folder / "covariates.tif", draws=200
+        ).table
+        for path in saved
+    ]
+    gap = (tables[1]["estimate"] - tables[0]["estimate"]) / tables[0]["se"]
+    assert gap.abs().max() < 0.6
+    with pytest.raises(JobProblem, match="not both"):
+        smallarea.fit_bartsimp(folder / "clusters.csv", **arguments, rank=20, mesh_nodes=300)

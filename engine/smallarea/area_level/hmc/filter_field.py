@@ -8,8 +8,9 @@ has 1. So its white noise is made of the sampler's unknown u as ::
 
 with t the data's part along the mode. White noise itself as the unknown is a poor choice where data are plentiful: with
 every new sd_phi all of it has to move. A mode that a covariate could stand for is known to the data only as far as the
-covariates leave it, which shrinks its lambda. Large maps have a coordinate for each smooth mode and one factor for all
-that is left to the filter's polynomial.
+covariates leave it, which shrinks its lambda. Large maps have a coordinate for each smooth mode; on what is left to
+the filter's polynomial p(M), a is a polynomial as well, ``a(M)`` near ``(1 + lambda p(M)^2)^{-1/2}``. The determinant
+is that of the polynomial itself: the sum of log a over the eigenvalues, which traces of Chebyshev polynomials give.
 
 These are coordinates only: the density is that of the model at every point (``docs/methods/counts.md``).
 """
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from smallarea.area_level.hmc.whitening import Pull, evened
 from smallarea.areas.graph import AreaGraph
 from smallarea.priors.exact import field_nodes
-from smallarea.priors.filter_root import filter_root
+from smallarea.priors.filter_root import LeftToPolynomial, filter_root
 from smallarea.priors.prior import SpatialPrior
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ Vector = NDArray[np.float64]
 
 # Up to here all eigenvectors are taken: dense products cost more than the polynomial, but steps are longer.
 EVERY_MODE_UP_TO = 2_000
+# Degrees of a and of the centre, which may be any smooth functions: they choose coordinates only.
+DEGREE, DEGREE_OF_CENTRE = 12, 8
+# Above this many nodes traces take minutes, and a is one number.
+TRACED_UP_TO = 20_000
 
 
 class FilterField:
@@ -64,6 +69,12 @@ class FilterField:
         self._root = filter_root(prior, graph, "float64", every_mode=n <= EVERY_MODE_UP_TO)
         self._n, self._m = self._root.modes.shape
         self._left = self._n - self._m
+        left = self._root.left
+        if left is not None:
+            traced = n <= TRACED_UP_TO
+            self._fit, self._back = left.fit(DEGREE if traced else 0)
+            self._fit_of_centre = left.fit(DEGREE_OF_CENTRE if traced else 0)[0]
+            self._total = left.total() if traced else np.full(len(self._back), self._left / len(self._back))
         modes = np.asarray(self._root.modes) * np.asarray(self._root.scale)[:, None]
         self._share = np.column_stack(
             [
@@ -150,17 +161,29 @@ class FilterField:
         along = root.modes.T @ target
         coarse, log_derivative = _pulled(noise[: self._m], gains, information * self._share, along * self._share)
         psi = root.modes @ (gains * coarse)
-        if not self._left:
+        if root.left is None:
             return scale * psi, coarse, log_derivative
-        rest = jax.vmap(root.rest, in_axes=(0, 1), out_axes=1)
-        fine = noise[self._m :]
         # Along the modes the fine noise has no effect and stays white.
-        idle = root.modes @ (root.modes.T @ fine)
-        narrow = 1.0 / jnp.sqrt(1.0 + information * jax.vmap(root.middle)(rho) ** 2)
-        effective = narrow * (fine - idle) + narrow**2 * rest(rho, target - root.modes @ along)
-        psi = psi + rest(rho, effective)
-        log_derivative = log_derivative + self._left * jnp.sum(jnp.log(narrow))
-        return scale * psi, jnp.concatenate([coarse, effective + idle]), log_derivative
+        idle = root.modes @ (root.modes.T @ noise[self._m :])
+        fine, change = self._pulled_rest(
+            root.left, rho, noise[self._m :] - idle, information, target - root.modes @ along
+        )
+        psi = psi + jax.vmap(root.rest, in_axes=(0, 1), out_axes=1)(rho, fine)
+        return scale * psi, jnp.concatenate([coarse, fine + idle]), log_derivative + change
+
+    def _pulled_rest(
+        self, left: LeftToPolynomial, rho: Any, unknowns: Any, information: Any, target: Any
+    ) -> tuple[Array, Array]:
+        """White noise on what is left to the polynomial, shape (n, K), and the log determinant."""
+        import jax
+        import jax.numpy as jnp
+
+        gains = jax.vmap(left.gains, out_axes=1)(rho)
+        squares = 1.0 / (1.0 + information * gains**2)
+        series = jax.vmap(left.series, in_axes=(1, 1), out_axes=1)
+        narrow = self._fit @ jnp.sqrt(squares)
+        white = series(narrow, unknowns) + series(self._fit_of_centre @ (squares * gains), target)
+        return white, jnp.sum(self._total @ jnp.log(self._back @ narrow))
 
 
 def _on(pull: Pull, places: NDArray[np.int64]) -> Pull:

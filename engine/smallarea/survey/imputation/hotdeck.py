@@ -173,8 +173,9 @@ def _levels(encoded: EncodedTable) -> tuple[tuple[str, ...], tuple[Codes, ...]]:
         "halves of covariates": _binned(own, 2),
     }
     known = {name: cells for name, cells in parts.items() if cells.any()}
-    place = [name for name in known if name in ("area", "stratum")]
-    fine, coarse = ([name] if name in known else [] for name in ("covariates", "halves of covariates"))
+    place = [name for name in ("area", "stratum") if name in known]
+    fine = [name for name in ("covariates",) if name in known]
+    coarse = [name for name in ("halves of covariates",) if name in known]
     divisions = [place + fine, place + coarse, place, *([name] for name in [*place, *fine, *coarse]), []]
     levels: dict[str, Codes] = {}
     for division in divisions:

@@ -29,12 +29,18 @@ def at(rho: float, sd: float = 1.3, off: float = 0.4) -> Natural:
     return Natural(zero, sd * one, rho * one, (1.0 - rho) * one, zero, root, True, zero[1:], zero[1:], jnp.zeros(()))
 
 
-@pytest.fixture(params=[(name, every) for name in ("car", "leroux", "bym2", "icar") for every in (True, False)])
+FAMILIES = ("car", "leroux", "bym2", "icar")
+
+
+@pytest.fixture(params=[*((name, modes) for name in FAMILIES for modes in ("all", "smooth")), ("car", "smooth, one a")])
 def case(request, planar_graph, monkeypatch):
     """A field with all modes, or with smooth ones and the polynomial; its decoder; data; unknowns."""
-    name, every = request.param
+    name, modes = request.param
+    every = modes == "all"
     if not every:
         monkeypatch.setattr(filter_field, "EVERY_MODE_UP_TO", 0)
+    if modes == "smooth, one a":
+        monkeypatch.setattr(filter_field, "TRACED_UP_TO", 0)
     graph = planar_graph(N, islands=2)
     rng = np.random.default_rng(5)
     weights = rng.uniform(0.0, 4.0, (N, K)) * (rng.uniform(size=(N, K)) > 0.3)
@@ -77,8 +83,11 @@ def test_the_prior_is_that_of_the_decoder(case) -> None:
     np.testing.assert_allclose(root @ np.asarray(white).ravel(), np.asarray(psi).ravel(), atol=1e-9)
 
 
-def test_even_information_makes_the_unknowns_white(planar_graph) -> None:
+@pytest.mark.parametrize("every", [True, False])
+def test_even_information_makes_the_unknowns_white(planar_graph, monkeypatch, every) -> None:
     """Where areas have as much information as neighbours, the unknowns are the posterior's own white noise."""
+    if not every:
+        monkeypatch.setattr(filter_field, "EVERY_MODE_UP_TO", 0)
     graph = planar_graph(N)
     degrees = graph.degrees.astype(float)
     weights = 0.7 * np.repeat(degrees[:, None], K, axis=1)

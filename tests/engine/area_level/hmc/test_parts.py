@@ -72,6 +72,7 @@ def test_series_and_its_derivatives_on_processors_and_accelerators(compiled, pre
     by_x, by_c = jax.vmap(jax.grad(lambda a, b, h: (series(a, b) * h).sum(), argnums=(0, 1)))(x, c, g)
     np.testing.assert_allclose(by_x, np.einsum("bkc,kij,bjc->bic", c, terms, g), atol=1e-11)
     np.testing.assert_allclose(by_c, np.einsum("bic,kij,bjc->bkc", g, terms, x), atol=1e-11)
+    np.testing.assert_allclose(products.chebyshev_traces(matrix, 5), [np.trace(term) for term in terms], atol=1e-11)
 
 
 def test_determinant_from_the_table(precision, monkeypatch) -> None:
