@@ -173,10 +173,12 @@ def _levels(encoded: EncodedTable) -> tuple[tuple[str, ...], tuple[Codes, ...]]:
         "halves of covariates": _binned(own, 2),
     }
     known = {name: cells for name, cells in parts.items() if cells.any()}
-    place = [name for name in ("area", "stratum") if name in known]
-    fine = [name for name in ("covariates",) if name in known]
-    coarse = [name for name in ("halves of covariates",) if name in known]
-    divisions = [place + fine, place + coarse, place, *([name] for name in [*place, *fine, *coarse]), []]
+    place, fine, coarse = (
+        [name for name in some if name in known]
+        for some in (("area", "stratum"), ("covariates",), ("halves of covariates",))
+    )
+    single = [[name] for name in (*place, *fine, *coarse)]
+    divisions: list[list[str]] = [[*place, *fine], [*place, *coarse], [*place], *single, []]
     levels: dict[str, Codes] = {}
     for division in divisions:
         name = " x ".join(division) or "all"
