@@ -177,7 +177,7 @@ def _levels(encoded: EncodedTable) -> tuple[tuple[str, ...], tuple[Codes, ...]]:
         [name for name in some if name in known]
         for some in (("area", "stratum"), ("covariates",), ("halves of covariates",))
     )
-    single = [[name] for name in (*place, *fine, *coarse)]
+    single: list[list[str]] = [[name] for name in (*place, *fine, *coarse)]
     divisions: list[list[str]] = [[*place, *fine], [*place, *coarse], [*place], *single, []]
     levels: dict[str, Codes] = {}
     for division in divisions:
