@@ -67,6 +67,12 @@ class ParameterMaker:
         kinds = [QgsProcessing.SourceType.TypeVectorPoint]
         return self._finished(name, QgsProcessingParameterFeatureSource(key(name), label, kinds), own_help)
 
+    def polygon_layers(self, name: str, label: str, own_help: str) -> QgsProcessingParameterDefinition:
+        """Return any number of polygon layers, optional; their help is its own, since the schema speaks of paths."""
+        kind = QgsProcessing.SourceType.TypeVectorPolygon
+        definition = QgsProcessingParameterMultipleLayers(key(name), label, kind, optional=True)
+        return self._finished(name, definition, own_help)
+
     def rasters(self, name: str, label: str, *, optional: bool = True) -> QgsProcessingParameterDefinition:
         """Return any number of rasters."""
         kind = QgsProcessing.SourceType.TypeRaster

@@ -9,8 +9,8 @@ from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import AreasAlgorithm, without_private
 from .inputs import InputProblem, Parameters, check_geopackage, source_of
-from .parameters import ParameterMaker, parse_list
-from .raster_input import posterior_path, raster_path, raster_paths
+from .parameters import ParameterMaker
+from .raster_input import posterior_path, raster_path, raster_paths, thresholds_of
 from .result_layers import show_layer
 
 _OUTPUTS = ("SURFACE", "OUTPUT", "CSV", "AREA_DRAWS")
@@ -83,7 +83,7 @@ class PredictSurface(AreasAlgorithm):
         """Check the values."""
         posterior_path(self, parameters, context)
         raster_paths(self, parameters, "RASTERS", context)
-        self._thresholds(parameters, context)
+        thresholds_of(self, parameters, context)
         self.needs_one_of(parameters, _OUTPUTS, "Nothing would be written.")
         if parameters.get("AREAS"):
             super().check(parameters, context)
@@ -92,12 +92,6 @@ class PredictSurface(AreasAlgorithm):
         if given:
             raise InputProblem(f"{', '.join(given)}: this is about areas. Choose a polygon layer, or leave it empty.")
         check_geopackage(parameters.get("OUTPUT"), self.parameterDefinition("OUTPUT").description())
-
-    def _thresholds(self, parameters: Parameters, context: QgsProcessingContext) -> list[float]:
-        try:
-            return [float(part) for part in parse_list(self.parameterAsString(parameters, "THRESHOLDS", context))]
-        except ValueError as error:
-            raise InputProblem(f"Thresholds: numbers separated by semicolons are needed ({error}).") from None
 
     def job_parameters(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
@@ -114,7 +108,7 @@ class PredictSurface(AreasAlgorithm):
             "draws": self.parameterAsInt(parameters, "DRAWS", context),
             "seed": self.parameterAsInt(parameters, "SEED", context),
             "level": self.parameterAsDouble(parameters, "LEVEL", context),
-            "thresholds": self._thresholds(parameters, context),
+            "thresholds": thresholds_of(self, parameters, context),
         }
         if parameters.get("CELL") is not None:
             job["cell"] = self.parameterAsDouble(parameters, "CELL", context)

@@ -1,4 +1,4 @@
-"""Rasters of the project and posteriors, as the files that the engine reads."""
+"""What the algorithms over rasters share: rasters and posteriors as files, thresholds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from qgis.core import QgsMapLayer, QgsProcessingAlgorithm, QgsProcessingContext
 
 from .inputs import InputProblem, Parameters
+from .parameters import parse_list
 
 
 def raster_paths(
@@ -54,6 +55,22 @@ def posterior_path(algorithm: QgsProcessingAlgorithm, parameters: Parameters, co
     if not path.is_file():
         raise InputProblem("Posterior: there is no such file. 'Fit BARTSIMP' writes one.")
     return str(path.absolute())
+
+
+def thresholds_of(
+    algorithm: QgsProcessingAlgorithm, parameters: Parameters, context: QgsProcessingContext
+) -> list[float]:
+    """Return the numbers of the parameter THRESHOLDS.
+
+    Raises
+    ------
+    InputProblem
+        If one is no number.
+    """
+    try:
+        return [float(part) for part in parse_list(algorithm.parameterAsString(parameters, "THRESHOLDS", context))]
+    except ValueError as error:
+        raise InputProblem(f"Thresholds: numbers separated by semicolons are needed ({error}).") from None
 
 
 def _file_of(layer: QgsMapLayer) -> str:

@@ -70,3 +70,31 @@ def show_layer(context: QgsProcessingContext, outputs: dict[str, str], output: s
     processor = StoredStyle()
     _KEPT.append(processor)
     details.setPostProcessor(processor)
+
+
+def show_more_layers(
+    context: QgsProcessingContext, outputs: dict[str, str], output: str, names: dict[str, str]
+) -> None:
+    """Load further layers of a file whose first layer Processing will load, named and styled.
+
+    Parameters
+    ----------
+    context : QgsProcessingContext
+        Of the run.
+    outputs : dict
+        Files by the name of the output.
+    output : str
+        Name of the output.
+    names : dict
+        Layer in the file to its name in the project.
+    """
+    destination = outputs.get(output, "")
+    if not destination or not context.willLoadLayerOnCompletion(destination):
+        return
+    for layer, name in names.items():
+        details = QgsProcessingContext.LayerDetails(name, context.project(), output)
+        details.forceName = True
+        processor = StoredStyle()
+        _KEPT.append(processor)
+        details.setPostProcessor(processor)
+        context.addLayerToLoadOnCompletion(f"{destination}|layername={layer}", details)

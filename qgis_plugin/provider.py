@@ -31,6 +31,7 @@ class SmallareaProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add the algorithms."""
+        from ..processing_algorithms.aggregate_surface import AggregateSurface
         from ..processing_algorithms.benchmark_estimates import BenchmarkEstimates
         from ..processing_algorithms.build_adjacency import BuildAdjacency
         from ..processing_algorithms.calibrate_weights import CalibrateWeights
@@ -70,6 +71,7 @@ class SmallareaProvider(QgsProcessingProvider):
             FitTrees,
             FitBartsimp,
             PredictSurface,
+            AggregateSurface,
             PartialDependence,
             CompareModels,
             ExceedanceAndRanks,

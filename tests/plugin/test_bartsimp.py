@@ -57,6 +57,7 @@ def test_fit_and_predict(country, feedback, tmp_path):
     assert surface.bandCount() == 6
     layer = QgsVectorLayer(done["OUTPUT"])
     assert {"estimate", "se", "cv", "lower", "upper"} <= set(layer.fields().names())
+    _aggregates(folder, files["POSTERIOR"], tmp_path, feedback)
     effects = processing.run(
         "smallarea:partialdependence",
         {"POSTERIOR": files["POSTERIOR"], "DRAWS": 20, "REPORT": str(tmp_path / "e.html"),
@@ -68,6 +69,40 @@ def test_fit_and_predict(country, feedback, tmp_path):
     curves = QgsVectorLayer(effects["OUTPUT"])
     assert {"covariate", "effect", "value", "estimate", "lower", "upper", "share"} <= set(curves.fields().names())
     assert Path(effects["REPORT"]).stat().st_size > 1000
+
+
+def _aggregates(folder, posterior, tmp_path, feedback):
+    """Run two levels and strata; the second level is the whole country."""
+    import processing
+    from qgis.core import QgsFeature, QgsGeometry, QgsVectorLayer
+
+    whole = QgsVectorLayer("MultiPolygon?crs=EPSG:32736&field=land:string", "whole/country", "memory")
+    regions = QgsVectorLayer(str(folder / "regions.gpkg"))
+    whole.startEditing()
+    feature = QgsFeature(whole.fields())
+    feature.setGeometry(QgsGeometry.unaryUnion([one.geometry() for one in regions.getFeatures()]))
+    feature["land"] = "all"
+    whole.addFeature(feature)
+    whole.commitChanges()
+    census = tmp_path / "census.csv"
+    rows = [
+        f"{code},{land},{people}" for code in ("nw", "ne", "sw", "se") for land, people in ((1, 50), (2, 30), (3, 9))
+    ]
+    census.write_text("\n".join(["code,stratum,total", *rows]))
+    values = {
+        "POSTERIOR": posterior, "RASTERS": [str(folder / "covariates.tif")], "DRAWS": 20, "AREAS": regions,
+        "ID_FIELD": "code", "MORE_AREAS": [whole], "MORE_ID_FIELDS": "land", "NAMES": "regions; country",
+        "POPULATION": str(folder / "people.tif"), "STRATA_RASTER": str(folder / "covariates.tif"),
+        "STRATA_BAND": "land", "TOTALS": str(census), "OUTPUT": str(tmp_path / "levels.gpkg"),
+    }  # fmt: skip
+    done = processing.run("smallarea:aggregatesurface", values, feedback=feedback)
+    assert (done["N_AREAS"], done["N_ESTIMATED"]) == (6, 5)
+    country = QgsVectorLayer(f"{done['OUTPUT']}|layername=country")
+    regions = QgsVectorLayer(f"{done['OUTPUT']}|layername=regions")
+    found = {one["code"]: one["estimate"] for one in regions.getFeatures()}
+    assert next(country.getFeatures())["land"] == "all"
+    mean = sum(found[code] for code in ("nw", "ne", "sw", "se")) / 4.0
+    assert abs(next(country.getFeatures())["estimate"] - mean) < 1e-9
 
 
 @pytest.mark.parametrize(
@@ -132,6 +167,36 @@ def test_checks_before_effects(country, tmp_path, change, said):
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("smallarea:partialdependence")
     (tmp_path / "p.npz").write_bytes(b"x")
     values = {"POSTERIOR": str(tmp_path / "p.npz"), "REPORT": str(tmp_path / "r.html")}
+    assert algorithm.checkParameterValues(values, QgsProcessingContext()) == (True, "")
+    ok, message = algorithm.checkParameterValues({**values, **change}, QgsProcessingContext())
+    assert not ok
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"POSTERIOR": "nothing.npz"}, "no such file"),
+        ({"MORE_AREAS": "regions", "MORE_ID_FIELDS": "a; b"}, "2 are given, and 1 are needed"),
+        ({"MORE_AREAS": "regions", "MORE_ID_FIELDS": "zone"}, "no field 'zone'"),
+        ({"NAMES": "a; b"}, "2 are given, and 1 are needed"),
+        ({"STRATA_RASTER": "people"}, "belong together"),
+        ({"THRESHOLDS": "much"}, "numbers separated"),
+        ({"OUTPUT": None}, "Nothing would be written"),
+    ],
+)
+def test_checks_before_areas(country, tmp_path, change, said):
+    from qgis.core import QgsApplication, QgsProcessingContext
+
+    folder, _ = country
+    files = {"regions": [str(folder / "regions.gpkg")], "people": str(folder / "people.tif")}
+    change = {name: files.get(value, value) for name, value in change.items()}
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("smallarea:aggregatesurface")
+    (tmp_path / "p.npz").write_bytes(b"x")
+    values = {
+        "POSTERIOR": str(tmp_path / "p.npz"), "RASTERS": [str(folder / "covariates.tif")],
+        "AREAS": str(folder / "regions.gpkg"), "ID_FIELD": "code", "OUTPUT": str(tmp_path / "a.gpkg"),
+    }  # fmt: skip
     assert algorithm.checkParameterValues(values, QgsProcessingContext()) == (True, "")
     ok, message = algorithm.checkParameterValues({**values, **change}, QgsProcessingContext())
     assert not ok

@@ -10,6 +10,7 @@ import pytest
 
 REQUIRED = os.environ.get("CI", "").lower() == "true" or bool(os.environ.get("SMALLAREA_REQUIRE_QGIS"))
 ALGORITHMS = {
+    "aggregatesurface",
     "calibratesurveyweights",
     "checkareas",
     "buildadjacency",

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 TASKS = {
+    "aggregatesurface": "aggregate_surface",
     "benchmarkestimates": "benchmark",
     "buildadjacency": "build_adjacency",
     "calibratesurveyweights": "calibrate_weights",
@@ -34,7 +35,15 @@ ONLY_HERE = {
     "file_area_field", "file_weight", "file_strata", "file_psu", "means", "file_variables", "file_covariates",
 }  # fmt: skip
 # A source is a file and a layer in it.
-PART_OF_A_SOURCE = {"layer", "table_layer", "benchmark_layer", "estimates_layer", "targets_layer", "totals_layer"}
+PART_OF_A_SOURCE = {
+    "layer",
+    "table_layer",
+    "benchmark_layer",
+    "estimates_layer",
+    "targets_layer",
+    "totals_layer",
+    "more_layers",
+}
 # Clusters are a point layer here; a table with coordinates becomes one in QGIS.
 OF_A_FILE = {"fitbartsimp": {"encoding", "decimal", "thousands", "longitude_field", "latitude_field"}}
 # A dialog needs a layer to offer the fields of, so the table has to be chosen; it may be the polygon layer itself.
@@ -42,7 +51,7 @@ REQUIRED_HERE = {"table", "output"}
 LIKE_A_FIT = ("fitfayherriot", "comparemodels", "preparepublished", "smoothvariances")
 # Layers are chosen here, not named by their path.
 OWN_HELP = {"areas", "table", "table_id_field", "estimates", "targets", "totals", "indicators"}
-OWN_HELP |= {"longitude_field", "latitude_field", "crosswalk"}
+OWN_HELP |= {"longitude_field", "latitude_field", "crosswalk", "more_areas"}
 # What has twins for a file, or another way to say it: the algorithm checks that one of them is there.
 ONE_OF_TWO = {"table", "area_field", "indicators", "variables"}
 # How a list is put into order, and a text into a list, is a matter of the dialog.

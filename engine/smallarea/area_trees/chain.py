@@ -148,7 +148,8 @@ class Chain:
             self._tune()
         else:
             self._hypers.append(self._record.hyper[:count].copy())
-            self._traces.append(_kept(self._record, count))
+            r = self._record
+            self._traces.append(ForestTrace.of_block(r.variables, r.cuts, r.values, r.sizes[:count], r.ends))
         self.done += count
 
     def _tune(self) -> None:
@@ -177,16 +178,4 @@ def _start(problem: Problem, rng: np.random.Generator) -> EffectState:
         np.array([0.4, *np.maximum(1.0, counts / 8.0)]),
         np.zeros((3, 2), np.int64),
         np.zeros(len(problem.y)),
-    )
-
-
-def _kept(record: Record, count: int) -> ForestTrace:
-    nodes, leaves = int(record.ends[0]), int(record.ends[1])
-    starts = np.concatenate([[0], np.cumsum(record.sizes[:count].ravel())]).astype(np.int64)
-    return ForestTrace(
-        record.sizes.shape[1],
-        record.variables[:nodes].copy(),
-        record.cuts[:nodes].copy(),
-        starts,
-        record.values[:leaves].copy(),
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.area_trees.compiling import compiled
+from smallarea.trees.compiling import compiled
 from smallarea.trees.kernel import Bench, Forest, place_all
 from smallarea.trees.leaves import Spectrum, add
 from smallarea.trees.moves import Stream, normal, uniform, whole

@@ -39,7 +39,7 @@ class AggregateSurface(ReadingPolygons):
     )
     names: FieldNames = Field(
         default_factory=list,
-        description="What the levels are called, the first one first; as their layers or files if not given.",
+        description="What the levels are called, the first one first; as their layers if not given.",
         json_schema_extra={"metavar": "TEXT"},
     )
     population: str | None = Field(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from smallarea.report.drawing import BLUE, MUTED, RED, style
+from smallarea.report.drawing import BLUE, INK, MANY, MUTED, RED, plain_ticks, style
 from smallarea.report.encoding import Picture, as_svg, new_figure
 from smallarea.report.formatting import significant
 
@@ -106,4 +106,49 @@ def code_chart(
     )
     axes.set_xlim(-0.6, len(codes) - 0.4)
     axes.set_ylim(*limits)
+    return as_svg(figure)
+
+
+def joint_chart(values: FloatArray, other: FloatArray, estimate: FloatArray, places: FloatArray) -> Picture:
+    """Draw the joint effect of two covariates, and where the data are.
+
+    Values of the grid are equally far apart, so that each step of an axis holds as many rows as the next, however
+    skewed the covariate is.
+
+    Parameters
+    ----------
+    values, other : ndarray, shapes (K,) and (L,)
+        Values along the horizontal and the vertical axis, increasing.
+    estimate : ndarray, shape (K, L)
+        Expected outcome.
+    places : ndarray, shape (n, 2)
+        The rows.
+
+    Returns
+    -------
+    Picture
+    """
+    figure = new_figure(_WIDTH, 3.7)
+    axes = figure.add_axes((0.145, 0.225, 0.83, 0.74))
+    style(axes)
+    axes.grid(visible=False)
+    mesh = axes.pcolormesh(
+        np.arange(len(values)), np.arange(len(other)), estimate.T, cmap="viridis", shading="nearest", rasterized=True
+    )
+    shown = np.column_stack([
+        np.interp(places[:, column], grid, np.arange(len(grid))) for column, grid in enumerate((values, other))
+    ])  # fmt: skip
+    many = len(places) > MANY
+    axes.scatter(shown[:, 0], shown[:, 1], s=2 if many else 7, c="white", edgecolors=INK, linewidths=0.4, alpha=0.85,
+                 rasterized=many)  # fmt: skip
+    for axis, grid in ((axes.xaxis, values), (axes.yaxis, other)):
+        ticks = np.unique(np.linspace(0, len(grid) - 1, min(len(grid), 5)).round().astype(int))
+        axis.set_ticks(ticks, [significant(grid[tick], 2) for tick in ticks])
+    axes.set_xlim(-0.5, len(values) - 0.5)
+    axes.set_ylim(-0.5, len(other) - 0.5)
+    place = figure.add_axes((0.145, 0.085, 0.83, 0.03))
+    bar = figure.colorbar(mesh, cax=place, orientation="horizontal")
+    bar.outline.set_visible(False)
+    place.tick_params(labelsize=8, colors=MUTED, length=2)
+    plain_ticks(place.xaxis)
     return as_svg(figure)

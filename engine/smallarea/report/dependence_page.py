@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smallarea._version import __version__
-from smallarea.report.dependence_figures import code_chart, curve_chart
+from smallarea.report.dependence_figures import code_chart, curve_chart, joint_chart
 from smallarea.report.encoding import Picture
 from smallarea.report.formatting import count, fixed, level_percent, percent, plural, setting, significant
 from smallarea.report.page import page_template, time_words, write_page
@@ -76,6 +76,10 @@ def render_dependence(result: PartialDependenceResult, *, written: datetime | No
         dependence=_charts(result, "partial_dependence"),
         accumulated=_charts(result, "accumulated"),
         interactions=_interactions(result),
+        joint=[
+            (one.covariate, one.other, joint_chart(one.values, one.other_values, one.estimate, one.places))
+            for one in result.joint
+        ],
         n_pairs=len(result.interactions),
         call=[(name, setting(value)) for name, value in result.settings.items()],
     )

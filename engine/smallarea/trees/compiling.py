@@ -12,10 +12,10 @@ from typing import Any
 
 from smallarea.gmrf import kernels
 
-_TREES, _UNIT_LEVEL = Path(__file__).parent, Path(__file__).parent.parent / "unit_level"
+_TREES = Path(__file__).parent
 _LOOPS = (
     *(_TREES / f"{name}.py" for name in ("kernel", "leaves", "moves", "structure", "sweep", "trace")),
-    *sorted(_UNIT_LEVEL.glob("*_kernel.py")),
+    *(file for room in ("unit_level", "area_trees") for file in sorted((_TREES.parent / room).glob("*_kernel.py"))),
 )
 
 

@@ -80,6 +80,27 @@ class ForestTrace:
         return flat.reshape(self.draws, p)
 
     @classmethod
+    def of_block(cls, variables: Short, cuts: Short, values: Vector, sizes: Positions, ends: Positions) -> ForestTrace:
+        """Copy what :func:`encode` wrote during some sweeps.
+
+        Parameters
+        ----------
+        variables, cuts, values : ndarray
+            Room that it wrote to.
+        sizes : ndarray of int64, shape (sweeps, trees)
+            Nodes of each tree.
+        ends : ndarray of int64, shape (2,)
+            How far it came with nodes and leaves.
+
+        Returns
+        -------
+        ForestTrace
+        """
+        nodes, leaves = int(ends[0]), int(ends[1])
+        starts = np.concatenate([[0], np.cumsum(sizes.ravel())]).astype(np.int64)
+        return cls(sizes.shape[1], variables[:nodes].copy(), cuts[:nodes].copy(), starts, values[:leaves].copy())
+
+    @classmethod
     def joined(cls, parts: list[ForestTrace]) -> ForestTrace:
         """Draws of several traces one after another."""
         shifts = np.cumsum([0, *(len(part.variables) for part in parts[:-1])])

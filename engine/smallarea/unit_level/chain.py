@@ -114,7 +114,8 @@ class Chain:
         if self.done < self.warmup:
             self._tune()
         else:
-            self._traces.append(_kept(self._record, count))
+            r = self._record
+            self._traces.append(ForestTrace.of_block(r.variables, r.cuts, r.values, r.sizes[:count], r.ends))
         self.done += count
 
     def _tune(self) -> None:
@@ -200,16 +201,4 @@ def _start(problem: Problem, rng: np.random.Generator) -> Hyper:
         np.array([prior.sd_rate]),
         clusters.sizes,
         np.zeros(grid.rank),
-    )
-
-
-def _kept(record: Record, count: int) -> ForestTrace:
-    nodes, leaves = int(record.ends[0]), int(record.ends[1])
-    starts = np.concatenate([[0], np.cumsum(record.sizes[:count].ravel())]).astype(np.int64)
-    return ForestTrace(
-        record.sizes.shape[1],
-        record.variables[:nodes].copy(),
-        record.cuts[:nodes].copy(),
-        starts,
-        record.values[:leaves].copy(),
     )

@@ -13,89 +13,22 @@ is a function of place, not of covariates.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.errors import JobProblem, ModelProblem, named
+from smallarea.errors import JobProblem, ModelProblem
 from smallarea.unit_level.dependence_loops import add_dependence
 from smallarea.unit_level.posterior import BartsimpPosterior
+from smallarea.unit_level.tree_covariates import Covariate
 
 Vector = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
 # Slack of cumulative weights, so that a quantile does not move on by rounding.
 _ROUNDING = 1e-12
-
-
-@dataclass(frozen=True)
-class Covariate:
-    """A covariate of the trees, which may have several columns.
-
-    Attributes
-    ----------
-    name : str
-        What it is called.
-    columns : tuple of int
-        Its columns in the model.
-    codes : tuple of float
-        Of a categorical covariate: first the code that has no column, then those of the columns. Empty for numbers.
-    """
-
-    name: str
-    columns: tuple[int, ...]
-    codes: tuple[float, ...] = ()
-
-    def values(self, covariates: Vector) -> Vector:
-        """Return its values in the model's columns (n, p): numbers, or codes; shape (n,)."""
-        if not self.codes:
-            return covariates[:, self.columns[0]]
-        shown = covariates[:, list(self.columns)]
-        return np.where(shown.any(axis=1), np.array(self.codes)[1 + shown.argmax(axis=1)], self.codes[0])
-
-    def put(self, covariates: Vector, values: Vector) -> Vector:
-        """Return a copy of the model's columns (n, p) in which it has other values (n,)."""
-        out = covariates.copy()
-        if self.codes:
-            out[:, list(self.columns)] = np.asarray(values)[:, None] == np.array(self.codes[1:])
-        else:
-            out[:, self.columns[0]] = values
-        return out
-
-
-def covariates_of(
-    names: Sequence[str], codes: Mapping[str, Sequence[float]], columns: Sequence[str]
-) -> list[Covariate]:
-    """Find the columns of covariates.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Covariates in the order of their columns.
-    codes : mapping of str to sequence of float
-        Codes of those that are categorical; all but the first have a column.
-    columns : sequence of str
-        Names of the model's columns.
-
-    Returns
-    -------
-    list of Covariate
-
-    Raises
-    ------
-    ModelProblem
-        If they are not as many as the columns.
-    """
-    found, start = [], 0
-    for name in names:
-        count = len(codes[name]) - 1 if name in codes else 1
-        found.append(Covariate(name, tuple(range(start, start + count)), tuple(codes.get(name, ()))))
-        start += count
-    if start != len(columns):
-        raise ModelProblem(f"The posterior has {len(columns)} columns, but {named(names)} have {start}. Fit anew.")
-    return found
 
 
 @dataclass(frozen=True)
@@ -218,6 +151,26 @@ class TreeEffects:
         first = np.repeat(self._rows[:1], len(values), axis=0)
         at = self._posterior.cuts.bins(covariate.put(first, np.asarray(values, float)))
         return self._dependence(at, (covariate,)) + self._posterior.clusters.mean
+
+    def joint(self, first: Covariate, second: Covariate, values: tuple[Vector, Vector]) -> Vector:
+        """Mean over the rows of the expected outcome, were all to have values of two covariates.
+
+        Parameters
+        ----------
+        first, second : Covariate
+            Two covariates.
+        values : tuple of ndarray, shapes (K,) and (L,)
+            Their values.
+
+        Returns
+        -------
+        ndarray, shape (S, K, L)
+            Trees plus the outcome's mean, of each draw.
+        """
+        across, up = (part.ravel() for part in np.meshgrid(*values, indexing="ij"))
+        rows = second.put(first.put(np.repeat(self._rows[:1], len(across), axis=0), across), up)
+        found = self._dependence(self._posterior.cuts.bins(rows), (first, second)) + self._posterior.clusters.mean
+        return found.reshape(-1, *(len(part) for part in values))
 
     def accumulated(self, covariate: Covariate, values: Vector) -> Vector:
         """Accumulated local effects: differences between rows that are alike, added up.

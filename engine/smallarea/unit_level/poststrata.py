@@ -19,7 +19,7 @@ import scipy.sparse as sp
 import shapely
 from numpy.typing import NDArray
 
-from smallarea.errors import TableProblem, named
+from smallarea.errors import GeometryProblem, TableProblem, named
 from smallarea.io.raster_grid import Tile
 from smallarea.io.rasters import RasterStack
 from smallarea.unit_level.cell_shares import Shapes
@@ -29,6 +29,8 @@ Positions = NDArray[np.int64]
 
 # Slivers along borders that should coincide, as a share of the area.
 _SLIVER = 1e-9
+# Overlaps up to this share of the smaller area are taken for carelessly drawn borders.
+_OVERLAP = 0.01
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,15 @@ class Poststrata:
         Their polygons in the grid's reference system.
     totals : StratumTotals
         What their strata add up to.
+
+    Raises
+    ------
+    GeometryProblem
+        If areas of the control overlap: cells would count in both.
     """
 
     def __init__(self, stack: RasterStack, ids: Sequence[str], shapes: Shapes, totals: StratumTotals) -> None:
+        _check_apart(ids, shapes)
         self.stack = stack
         self._ids, self._shapes, self._totals = tuple(ids), shapes, totals
         order = np.argsort(totals.codes)
@@ -259,6 +267,20 @@ class Poststrata:
             add.T @ sums.predicted,
             predicted,
             np.bincount(area, np.where(factor > 0.0, sums.cells, 0.0), minlength=areas).astype(np.float64),
+        )
+
+
+def _check_apart(ids: Sequence[str], shapes: Shapes) -> None:
+    one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    common = shapely.area(shapely.intersection(shapes[one], shapes[other]))
+    areas = shapely.area(shapes)
+    found = np.flatnonzero(common > _OVERLAP * np.minimum(areas[one], areas[other]))
+    if len(found):
+        pairs = [f"{ids[one[i]]} and {ids[other[i]]}" for i in found]
+        raise GeometryProblem(
+            f"Areas with totals of their strata overlap, so cells would count twice: {named(pairs)}. Cut the polygons, "
+            "or take another layer first."
         )
 
 

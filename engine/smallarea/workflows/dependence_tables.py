@@ -14,8 +14,9 @@ from scipy import stats
 
 from smallarea.io.workbook import Sheet
 from smallarea.unit_level import BartsimpPosterior
-from smallarea.unit_level.dependence import Covariate, TreeEffects
+from smallarea.unit_level.dependence import TreeEffects
 from smallarea.unit_level.prior_inclusion import prior_inclusion
+from smallarea.unit_level.tree_covariates import Covariate
 from smallarea.workflows.bartsimp_result import covariate_table
 from smallarea.workflows.dependence_rows import Rows
 
@@ -26,7 +27,32 @@ Progress = Callable[[float, str], None]
 DEPENDENCE, ACCUMULATED = "partial_dependence", "accumulated"
 # From this rank correlation on, partial dependence averages over much that never occurs.
 TOGETHER = 0.7
+MOST_JOINT = 3
 _DECILES = np.arange(1, 10) / 10.0
+
+
+@dataclass(frozen=True)
+class JointEffect:
+    """Joint partial dependence on a pair of covariates that are numbers.
+
+    Attributes
+    ----------
+    covariate, other : str
+        The pair.
+    values, other_values : ndarray, shapes (K,) and (L,)
+        Their values.
+    estimate : ndarray, shape (K, L)
+        Mean of the draws.
+    places : ndarray, shape (n, 2)
+        Where the rows are: elsewhere nothing is known.
+    """
+
+    covariate: str
+    other: str
+    values: Vector
+    other_values: Vector
+    estimate: Vector
+    places: Vector
 
 
 @dataclass(frozen=True)
@@ -53,6 +79,8 @@ class PartialDependenceResult:
         what is no sum of two functions; median of the draws) and ``h`` (Friedman and Popescu's H), each with ``_lower``
         and ``_upper``, ``h_of_mean`` (H of the mean of the draws), ``together`` (share of the draws in which they
         interact at all).
+    joint : tuple of JointEffect
+        Of the strongest pairs of numbers, three at most.
     codes : dict of str to tuple of float
         Codes of the categorical covariates, the most frequent first.
     deciles : dict of str to tuple of float
@@ -70,6 +98,7 @@ class PartialDependenceResult:
     curves: pd.DataFrame
     covariates: pd.DataFrame
     interactions: pd.DataFrame
+    joint: tuple[JointEffect, ...]
     codes: Mapping[str, tuple[float, ...]]
     deciles: Mapping[str, tuple[float, ...]]
     warnings: tuple[str, ...]
@@ -225,6 +254,41 @@ def interaction_table(
         rows.append([one.name, other.name, *numbers, found.h_of_mean, found.together])
     table = pd.DataFrame(rows, columns=[*columns, "h_of_mean", "together"])
     return table.sort_values(["strength", "strength_upper"], ascending=False, kind="stable", ignore_index=True)
+
+
+def joint_effects(
+    effects: TreeEffects, rows: Rows, covariates: Sequence[Covariate], pairs: pd.DataFrame, points: int
+) -> tuple[JointEffect, ...]:
+    """Joint partial dependence of the pairs that interact most, if they are numbers and interact in most draws.
+
+    Parameters
+    ----------
+    effects : TreeEffects
+        The draws.
+    rows : Rows
+        What they are averaged over.
+    covariates : sequence of Covariate
+        Among which the pairs are.
+    pairs : pandas.DataFrame
+        By :func:`interaction_table`.
+    points : int
+        Intervals of a grid.
+
+    Returns
+    -------
+    tuple of JointEffect
+        Three at most.
+    """
+    known = {one.name: one for one in covariates if not one.codes}
+    shown = pairs[pairs["covariate"].isin(known) & pairs["other"].isin(known) & (pairs["together"] > 0.5)]
+    found = []
+    for name, other in shown[["covariate", "other"]].head(MOST_JOINT).itertuples(index=False):
+        pair = known[name], known[other]
+        values = effects.grid(pair[0], points), effects.grid(pair[1], points)
+        estimate = effects.joint(*pair, values).mean(axis=0)
+        places = np.column_stack([one.values(rows.covariates) for one in pair])
+        found.append(JointEffect(name, other, *values, estimate, places))
+    return tuple(found)
 
 
 def deciles(effects: TreeEffects, covariates: Sequence[Covariate]) -> dict[str, tuple[float, ...]]:

@@ -11,8 +11,9 @@ from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.io.table_output import check_table_output, write_table
 from smallarea.io.workbook import write_workbook
 from smallarea.unit_level import BartsimpPosterior
-from smallarea.unit_level.dependence import Covariate, TreeEffects, covariates_of
+from smallarea.unit_level.dependence import TreeEffects
 from smallarea.unit_level.posterior_file import load_about, load_posterior
+from smallarea.unit_level.tree_covariates import Covariate, covariates_of
 from smallarea.workflows.bartsimp_result import convergence_warnings
 from smallarea.workflows.dependence_rows import Rows, rows_of_cells, rows_of_clusters
 from smallarea.workflows.dependence_tables import (
@@ -21,6 +22,7 @@ from smallarea.workflows.dependence_tables import (
     deciles,
     importance_table,
     interaction_table,
+    joint_effects,
     notes_on_rows,
 )
 from smallarea.workflows.record import silent, versions, within
@@ -122,10 +124,11 @@ def partial_dependence(
         curves,
         matter,
         pairs,
+        joint_effects(effects, rows, chosen, pairs, grid),
         {one.name: one.codes for one in chosen if one.codes},
         deciles(effects, chosen),
         (*convergence_warnings(drawn), *beyond_warning(rows.beyond, rows.name)),
-        (*notes_on_rows(rows, chosen), *_said(outcome, is_logit), *left_out),
+        (*notes_on_rows(rows, chosen), *_said(outcome, is_logit, len(drawn.ranges) > 1), *left_out),
         {name: value for name, value in call.items() if value not in (None, [])},
         versions(),
     )
@@ -191,13 +194,16 @@ def _rows(posterior: BartsimpPosterior, about: Mapping[str, Any], call: Mapping[
     )
 
 
-def _said(outcome: str, is_logit: bool) -> tuple[str, ...]:
-    what = "Effects are those of the sum of trees. What neighbouring places have in common beyond the covariates is in "
-    said = (what + "the field, and not here.",)
-    if not is_logit:
-        return said
-    scale = f"{outcome!r} was modelled as empirical logits, and effects are on that scale: sums of trees, not shares."
-    return (*said, scale)
+def _said(outcome: str, is_logit: bool, has_field: bool) -> tuple[str, ...]:
+    said: tuple[str, ...] = ()
+    if has_field:
+        said += (
+            "Effects are those of the sum of trees. What neighbouring places have in common beyond the covariates is "
+            "in the field, and not here; the level of the trees is uncertain because the field may take it over.",
+        )
+    if is_logit:
+        said += (f"{outcome!r} was modelled as empirical logits, and effects are on that scale: they are not shares.",)
+    return said
 
 
 def _write(result: PartialDependenceResult, call: Mapping[str, Any], tell: Progress) -> None:

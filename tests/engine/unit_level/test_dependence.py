@@ -8,8 +8,9 @@ import pytest
 from small_forests import posterior_of, random_draws
 from smallarea.errors import JobProblem, ModelProblem, TableProblem
 from smallarea.trees import TreePrior
-from smallarea.unit_level.dependence import Covariate, TreeEffects, covariates_of
+from smallarea.unit_level.dependence import TreeEffects
 from smallarea.unit_level.prior_inclusion import prior_inclusion
+from smallarea.unit_level.tree_covariates import Covariate, covariates_of
 
 CODES = {"land": (1.0, 2.0, 5.0)}
 
@@ -46,6 +47,21 @@ def set_to(covariate, x, value):
             x[:, column] = value == code
     else:
         x[:, covariate.columns[0]] = value
+
+
+def test_joint_dependence_is_the_mean_over_rows_with_both_replaced(example):
+    posterior, effects, covariates = example
+    first, second = covariates[0], covariates[2]
+    values = effects.grid(first, 4), effects.grid(second, 4)
+    found = effects.joint(first, second, values)
+    assert found.shape == (posterior.draws, 5, 3)
+    for k, value in enumerate(values[0]):
+        for m, code in enumerate(values[1]):
+            x = posterior.clusters.covariates.copy()
+            set_to(first, x, value)
+            set_to(second, x, code)
+            mine = by_hand(posterior, lambda _, x=x: x, posterior.clusters.sizes) + posterior.clusters.mean
+            np.testing.assert_allclose(found[:, k, m], mine, rtol=0.0, atol=1e-10)
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

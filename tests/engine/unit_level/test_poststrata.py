@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import shapely
-from smallarea.errors import TableProblem
+from smallarea.errors import GeometryProblem, TableProblem
 from smallarea.io.raster_grid import Grid
 from smallarea.unit_level.aggregate import AreaSums, Level
 from smallarea.unit_level.poststrata import Poststrata, StratumTotals
@@ -169,6 +169,13 @@ def test_areas_beyond_the_control_are_pointed_out():
     found, _ = collect([*levels, wide], draws, weight, predicted, strata)
     assert found["wide"].predicted[0] == pytest.approx(60.0 / 140.0)
     np.testing.assert_allclose(found["wide"].values[:, 0], (80 * np.array([4.0, 0.75]) + 8 * np.array([5.0, 3.0])) / 88)
+
+
+def test_overlapping_areas_cannot_have_totals():
+    levels, _, _, _, codes = hand()
+    shapes = np.array([levels[0].shapes[0].buffer(0.2), levels[0].shapes[1]], dtype=object)
+    with pytest.raises(GeometryProblem, match="'w and e'"):
+        Poststrata(Codes(codes), ("w", "e"), shapes, StratumTotals(np.array([1.0]), np.ones((2, 1))))
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,20 @@ def test_covariates_that_go_together_are_pointed_out(tmp_path):
         smallarea.partial_dependence(tmp_path / "p.npz", rasters="x.tif")
 
 
+def test_pairs_that_act_together_are_drawn(tmp_path):
+    random = np.random.default_rng(1)
+    tree = (0, 40, (1, 40, 0.0, 1.0), (1, 40, 1.0, 5.0))
+    save_posterior(posterior_of([[tree]] * 12, random.normal(size=(80, 3))), tmp_path / "p.npz")
+    found = smallarea.partial_dependence(tmp_path / "p.npz", grid=8, report=tmp_path / "r.html")
+    assert [(one.covariate, one.other) for one in found.joint] == [("x1", "x2")]
+    assert found.interactions["together"].tolist() == [1.0, 0.0, 0.0]
+    # Of these three covariates only two do something, alone and together.
+    assert sorted(np.unique(found.joint[0].estimate.round(9))) == [3.0, 4.0, 8.0]
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").count("<img") == 7
+    none = smallarea.partial_dependence(tmp_path / "p.npz", grid=8, interactions=False)
+    assert none.joint == ()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
