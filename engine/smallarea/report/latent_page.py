@@ -207,4 +207,5 @@ def _area_means(result: LatentIndicatorResult, factor: str) -> pd.DataFrame | No
 def _mean(part: pd.DataFrame) -> tuple[float, float]:
     w, y = part["w"].to_numpy(), part.iloc[:, 2].to_numpy(dtype=float)
     mean = float(np.average(y, weights=w))
-    return mean, float(np.sum((w * (y - mean)) ** 2) / w.sum() ** 2)
+    n = int((w > 0.0).sum())
+    return mean, float(n / (n - 1) * np.sum((w * (y - mean)) ** 2) / w.sum() ** 2)

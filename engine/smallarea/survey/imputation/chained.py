@@ -217,7 +217,9 @@ def _linear_chain() -> type[MICEData]:
             return self.data[vname].to_numpy()[rows], self._design(vname, rows), {}, {}
 
         def get_split_data(self, vname: str) -> tuple[Vector, Vector, Vector, dict, dict]:
-            seen, lost = self.ix_obs[vname], self.ix_miss[vname]
+            # Donors from a bootstrap sample: predictions of donors and of gaps move together with the coefficients, so
+            # that without it the error of a regression on one column would cancel (Rubin and Schenker 1986).
+            lost, seen = self.ix_miss[vname], self.rng.choice(self.ix_obs[vname], len(self.ix_obs[vname]))
             answers = self.data[vname].to_numpy()[seen]
             return answers[:, None], self._design(vname, seen), self._design(vname, lost), {}, {}
 

@@ -39,6 +39,8 @@ class Context:
         level of text but the first, the logarithm of the weights, strata (up to 30).
     names : tuple of str, length q
         What they are called.
+    of_design : tuple of bool, length q
+        Whether they come from the weights or strata.
     notes : tuple of str
         What was left out.
     """
@@ -49,6 +51,7 @@ class Context:
     weights: Vector
     covariates: Vector
     names: tuple[str, ...]
+    of_design: tuple[bool, ...]
     notes: tuple[str, ...]
 
     def rows(self, which: Codes) -> Context:
@@ -116,11 +119,13 @@ def make_context(
                 f"{strata!r} has {len(levels)} strata, too many for a column each: the model does not know them. "
                 "Give a coarser column as a covariate if answers differ between strata."
             )
+    design = {name for part in parts[len(covariates) :] for name in part}
     columns = {name: values for part in parts for name, values in part.items()}
     matrix, names, dropped = _independent(columns, n)
     if dropped:
         notes.append(f"Left out, since other covariates say the same: {named(dropped)}.")
-    return Context(code.astype(np.int64), areas, stratum.astype(np.int64), weights, matrix, names, tuple(notes))
+    made = tuple(name in design for name in names)
+    return Context(code.astype(np.int64), areas, stratum.astype(np.int64), weights, matrix, names, made, tuple(notes))
 
 
 def area_effects(values: Vector, context: Context) -> Vector:

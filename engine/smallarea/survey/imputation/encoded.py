@@ -20,7 +20,7 @@ from smallarea.survey.imputation.margins import (
     threshold_margin,
 )
 from smallarea.survey.imputation.rules import Rules
-from smallarea.survey.imputation.skips import Skips, keep_skips, structural_cells, work_out
+from smallarea.survey.imputation.skips import Skips, structural_cells, work_out
 from smallarea.survey.imputation.variables import Variable, answers_of, numbered
 
 Vector = NDArray[np.float64]
@@ -130,27 +130,19 @@ class EncodedTable:
             return np.empty((len(self.values), 0)), np.empty((len(self.values), 0))
         return np.column_stack([low for low, _ in pairs]), np.column_stack([high for _, high in pairs])
 
-    def decode(self, working: Vector, rng: np.random.Generator) -> Vector:
-        """Return a completed table in numbers.
+    def to_numbers(self, working: Vector) -> Vector:
+        """Return a completed table in numbers, whether or not it obeys the skip patterns.
 
         Parameters
         ----------
         working : ndarray, shape (n, p)
             Completed on the working scale; only the cells to impute are read.
-        rng : numpy.random.Generator
-            For answers that skip patterns force to change.
 
         Returns
         -------
         ndarray, shape (n, V)
             Observed answers as they were, imputed ones on the scale of `numbers`; NaN where a question was not put.
         """
-        completed = self.to_numbers(working)
-        keep_skips(self.skips, completed, self.lost, rng)
-        return completed
-
-    def to_numbers(self, working: Vector) -> Vector:
-        """Return a completed table in numbers as `decode` does, whether or not it obeys the skip patterns."""
         completed = self.numbers.copy()
         for place, variable in enumerate(self.variables):
             rows = np.flatnonzero(self.lost[:, place])

@@ -137,8 +137,9 @@ class FittedHotDeck:
 class HotDeck:
     """Random hot deck within cells of area, stratum and covariates.
 
-    Cells are the finest division with enough donors: by area, stratum and quarters of the covariates; by area and
-    stratum; by area; by stratum; by covariates; all rows. A row takes all its missing answers from one donor, so that
+    Cells are the finest division with enough donors: by area, stratum and quarters of the covariates (the weight is one
+    of them); by area, stratum and halves of the covariates that were named; by area and stratum; by area; by stratum;
+    by quarters, by halves of covariates; all rows. A row takes all its missing answers from one donor, so that
     they fit together; rows with rare combinations of gaps take them one by one.
 
     Attributes
@@ -164,13 +165,20 @@ class HotDeck:
 def _levels(encoded: EncodedTable) -> tuple[tuple[str, ...], tuple[Codes, ...]]:
     context = encoded.context
     n = len(encoded.values)
-    bins = np.zeros(n, dtype=np.int64)
-    for column in context.covariates.T:
-        edges = np.quantile(column, np.arange(1, _BINS) / _BINS)
-        bins = _cross(bins, np.searchsorted(edges, column, side="left"))
-    parts = {"area": context.area, "stratum": context.stratum, "covariates": bins}
+    own = context.covariates[:, ~np.array(context.of_design, dtype=bool)]
+    parts = {
+        "area": context.area,
+        "stratum": context.stratum,
+        "covariates": _binned(context.covariates, _BINS),
+        "halves of covariates": _binned(own, 2),
+    }
     known = {name: cells for name, cells in parts.items() if cells.any()}
-    divisions = [list(known), [name for name in known if name != "covariates"], *([name] for name in known), []]
+    place, fine, coarse = (
+        [name for name in some if name in known]
+        for some in (("area", "stratum"), ("covariates",), ("halves of covariates",))
+    )
+    single: list[list[str]] = [[name] for name in (*place, *fine, *coarse)]
+    divisions: list[list[str]] = [[*place, *fine], [*place, *coarse], [*place], *single, []]
     levels: dict[str, Codes] = {}
     for division in divisions:
         name = " x ".join(division) or "all"
@@ -179,6 +187,15 @@ def _levels(encoded: EncodedTable) -> tuple[tuple[str, ...], tuple[Codes, ...]]:
             cells = _cross(cells, known[part])
         levels.setdefault(name, cells)
     return tuple(levels), tuple(levels.values())
+
+
+def _binned(columns: Vector, pieces: int) -> Codes:
+    """Return cells of equal parts of each column."""
+    cells = np.zeros(len(columns), dtype=np.int64)
+    for column in columns.T:
+        edges = np.quantile(column, np.arange(1, pieces) / pieces)
+        cells = _cross(cells, np.searchsorted(edges, column, side="left"))
+    return cells
 
 
 def _cross(one: Codes, two: NDArray[Any]) -> Codes:

@@ -180,7 +180,7 @@ def impute_table(
 def _on_normal_scores(method: str, encoded: EncodedTable) -> list[str]:
     """Say which columns are imputed as if their relations were straight on normal scores."""
     skewed = [one.name for k, one in enumerate(encoded.variables) if one.kind == "skewed" and encoded.lost[:, k].any()]
-    if method in ("mvn", "hotdeck") or not skewed:
+    if not method.startswith("vae") or not skewed:
         return []
     return [
         f"Skewed answers ({named(skewed)}) are imputed on normal scores. Where they are sums of other answers, their "

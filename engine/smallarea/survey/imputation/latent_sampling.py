@@ -9,6 +9,11 @@ that a poor one costs steps, not correctness. A sweep
 3. proposes ``sqrt(1 - b^2) z + b e`` with e ~ N(0, I), a preconditioned Crank-Nicolson step (Cotter, Roberts, Stuart
    and White 2013, Statistical Science 28), with missing cells integrated out and b drawn anew from 0.05 to 1 on the
    logarithmic scale.
+
+Such steps seldom cross from one mode to another, as from x to -x where y = x^2 is all that is known. So a chain begins
+with rounds of iterated sampling and importance resampling (Andrieu, Lee and Vihola 2018, Bernoulli 24, 842-872): the
+state is one of several candidates, the others come from far and wide (missing cells standard normal, z from the encoder
+or from the prior), and one is chosen by the ratio of target and proposal. That leaves the target as it is, too.
 """
 
 from __future__ import annotations
@@ -33,6 +38,9 @@ CHUNK = 16_384
 SMALLEST_STEP = 0.05
 # A chain ends after so many accepted proposals of the encoder, the mean over the rows of a chunk: each makes z new.
 ENOUGH, FEWEST_SWEEPS = 8.0, 10
+# Importance resampling at the start: new candidates in each round; rounds end when the mean row took one so often, and
+# after so many in any case.
+CANDIDATES, RENEWED, MOST_ROUNDS = 16, 4.0, 16
 
 
 class LatentModel(Protocol):
@@ -132,6 +140,10 @@ class _Chain:
         mean, log_variance = self.model.encode(self.values, self.observed)
         self.z = mean + (0.5 * log_variance).exp() * self._noise(mean)
         self.decoded = self.model.decode(self.z)
+        renewed, rounds = 0.0, 0
+        while renewed < RENEWED and rounds < MOST_ROUNDS:
+            renewed += self._choose_among_many(self._cells())
+            rounds += 1
         # Accepted proposals a row; categories are redrawn within their intervals, one more thing to be forgotten.
         enough = ENOUGH if self.limits is None else 2.0 * ENOUGH
         accepted, done = 0.0, 0
@@ -152,6 +164,46 @@ class _Chain:
         sd = (0.5 * log_variance).exp()
         known = self.values if self.limits is None else self.limits.draw(self.values, mean, sd)
         return torch.where(self.missing, mean + sd * self._noise(mean), known)
+
+    def _choose_among_many(self, x: Tensor) -> float:
+        """Take one of the state and new candidates by their weights, and return how many rows took a new one.
+
+        The largest of log weight + Gumbel noise is a draw in proportion to the weights.
+        """
+        torch = need_torch()
+        renewed = torch.zeros(len(x), dtype=torch.bool)
+        best = self._log_weight(x, self.z, self.decoded, self.model.encode(x, self.observed)) + self._gumbel(x)
+        for _ in range(CANDIDATES):
+            guess = torch.where(self.missing, self._noise(x), x)
+            mean, log_variance = self.model.encode(guess, self.observed)
+            by_encoder = torch.rand((len(x), 1), generator=self.generator) < 0.5
+            noise = self._noise(mean)
+            z = torch.where(by_encoder, mean + (0.5 * log_variance).exp() * noise, noise)
+            decoded = self.model.decode(z)
+            value = self._log_weight(guess, z, decoded, (mean, log_variance)) + self._gumbel(x)
+            taken = (value > best)[:, None]
+            best = torch.maximum(value, best)
+            renewed |= taken[:, 0]
+            self._take(taken, z, decoded)
+        return float(renewed.float().mean())
+
+    def _log_weight(
+        self, x: Tensor, z: Tensor, decoded: tuple[Tensor, Tensor], encoded: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Log of target over proposal, without their constants."""
+        torch = need_torch()
+        mean, log_variance = encoded
+        prior = -0.5 * (z**2).sum(dim=1)
+        encoder = -0.5 * ((z - mean) ** 2 * (-log_variance).exp() + log_variance).sum(dim=1)
+        weight = _log_normal(x, decoded, self.counted) + prior - torch.logaddexp(prior, encoder)
+        if self.model.needs_complete_rows:
+            weight = weight + 0.5 * (x**2 * self.missing).sum(dim=1)
+        return weight
+
+    def _gumbel(self, like: Tensor) -> Tensor:
+        torch = need_torch()
+        uniform = torch.rand(len(like), generator=self.generator, dtype=torch.float64)
+        return -torch.log(-torch.log(uniform.clamp(1e-300, 1.0 - 1e-16)))
 
     def _propose_by_encoder(self, x: Tensor) -> float:
         mean, log_variance = self.model.encode(x, self.observed)
@@ -176,12 +228,17 @@ class _Chain:
         """Take proposals with probability min(1, exp(gain)), and return the share that was taken."""
         torch = need_torch()
         taken = (torch.rand(len(gain), generator=self.generator).log() < gain)[:, None]
-        self.z = torch.where(taken, proposed, self.z)
+        self._take(taken, proposed, decoded)
+        return float(taken.float().mean())
+
+    def _take(self, taken: Tensor, z: Tensor, decoded: tuple[Tensor, Tensor]) -> None:
+        """Replace the state of some rows."""
+        torch = need_torch()
+        self.z = torch.where(taken, z, self.z)
         self.decoded = (
             torch.where(taken, decoded[0], self.decoded[0]),
             torch.where(taken, decoded[1], self.decoded[1]),
         )
-        return float(taken.float().mean())
 
 
 class _Limits:

@@ -79,7 +79,7 @@ def complete_table(encoded: EncodedTable, sampler: Sampler, rng: np.random.Gener
     Returns
     -------
     ndarray, shape (n, V)
-        In numbers, as `EncodedTable.decode` gives them.
+        In numbers, as `EncodedTable.to_numbers` gives them, but with NaN where a question was not put.
     """
     numbers = encoded.to_numbers(sampler(None))
     blocks = open_blocks(encoded)

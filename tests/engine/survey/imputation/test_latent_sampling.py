@@ -121,3 +121,38 @@ def test_a_complete_table_stays_as_it_is(model):
     found = draw_missing(model(True), NetworkTable.of_numbers(values), sweeps=5, rng=np.random.default_rng(1))
     assert np.array_equal(found.values, values)
     assert np.isnan(found.acceptance)
+
+
+@dataclass(frozen=True)
+class Parabola:
+    """x_1 = z, x_2 = z^2, x_3 = z / 5, each with noise; the encoder believes the cell of x_1, drawn or not."""
+
+    needs_complete_rows: bool = True
+    latent: int = 1
+    variance: float = 0.04
+
+    def decode(self, z):
+        mean = torch.column_stack([z, z**2, 0.2 * z])
+        return mean, torch.tensor([0.01, self.variance, 0.25]).log().expand(len(z), -1)
+
+    def encode(self, x, observed):
+        return x[:, :1], torch.full((len(x), 1), -4.0)
+
+
+def test_chains_cross_between_modes():
+    """x_2 says that z is near 1.5 or -1.5, and x_3 says how likely each is; both by quadrature."""
+    rows, row = 6_000, np.array([0.0, 2.25, 0.3])
+    values = np.tile(row, (rows, 1))
+    values[:, 0] = np.nan
+    drawn = draw_missing(Parabola(), NetworkTable.of_numbers(values), sweeps=50, rng=np.random.default_rng(1)).values
+    z = np.linspace(-4.0, 4.0, 80_001)
+    density = norm.pdf(z) * norm.pdf(row[1], z**2, 0.2) * norm.pdf(row[2], 0.2 * z, 0.5)
+    density /= density.sum()
+    positive, mean = density[z > 0].sum(), (density * z).sum()
+    sd = np.sqrt((density * z**2).sum() - mean**2 + 0.01)
+    assert 0.66 < positive < 0.68  # both modes count, one twice as much as the other
+    # Chains are finite, and a candidate in twenty is of use here: one per cent is left. Without candidates every
+    # chain stays where it began, half of them on either side.
+    assert abs((drawn[:, 0] > 0).mean() - positive) < 0.03
+    assert abs(drawn[:, 0].mean() - mean) < 0.09
+    assert drawn[:, 0].std() == pytest.approx(sd, rel=0.04)
