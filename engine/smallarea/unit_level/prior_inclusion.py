@@ -43,12 +43,12 @@ def prior_inclusion(
     ndarray, shape (p,)
         They sum to one, unless no column can be split on: zeros then.
     """
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     counts = np.zeros(len(n_cuts), dtype=np.int64)
     accepted = 0
     # The tree without a rule is never refused.
     while accepted < trees:
-        rules = _rules(random, prior, n_cuts, bins, sizes)
+        rules = _rules(rng, prior, n_cuts, bins, sizes)
         if rules is not None:
             accepted += 1
             np.add.at(counts, rules, 1)
@@ -56,7 +56,7 @@ def prior_inclusion(
 
 
 def _rules(
-    random: np.random.Generator, prior: TreePrior, n_cuts: NDArray[np.int32], bins: NDArray[np.int32], sizes: Vector
+    rng: np.random.Generator, prior: TreePrior, n_cuts: NDArray[np.int32], bins: NDArray[np.int32], sizes: Vector
 ) -> list[int] | None:
     """Columns of the rules of one tree; None if it is not allowed."""
     split = prior.split_probability()
@@ -67,10 +67,10 @@ def _rules(
         if sizes[rows].sum() < prior.min_leaf or len(rules) >= prior.max_leaves:
             return None
         choices = np.flatnonzero(high > low)
-        if not len(choices) or random.random() >= split[depth]:
+        if not len(choices) or rng.random() >= split[depth]:
             continue
-        column = int(random.choice(choices))
-        cut = int(random.integers(low[column], high[column]))
+        column = int(rng.choice(choices))
+        cut = int(rng.integers(low[column], high[column]))
         rules.append(column)
         left = bins[rows, column] <= cut
         below, above = high.copy(), low.copy()
