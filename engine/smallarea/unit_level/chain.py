@@ -77,7 +77,7 @@ class Chain:
         bins = problem.cuts.bins(clusters.covariates)
         self._bench = make_bench(tree, bins, problem.scales.leaf, clusters.sizes, grid.rank)
         self._rules = make_rules(tree, problem.cuts.counts)
-        self._table = _table(grid)
+        self._table = field_table(grid)
         self._hyper = _start(problem, self._random)
         self._weights, self._base = np.zeros(grid.rank), np.zeros(1)
         uniforms, normals = tree_numbers(tree)
@@ -169,7 +169,8 @@ class Chain:
         self._traces = [ForestTrace.from_arrays(arrays)] if "forest_starts" in arrays else []
 
 
-def _table(grid: RangeGrid) -> FieldTable:
+def field_table(grid: RangeGrid) -> FieldTable:
+    """Arrange a grid of ranges for the compiled loops, with room of its own for one chain."""
     known = (np.log(grid.ranges), grid.log_weights, grid.vectors, grid.values, grid.rest, grid.totals)
     if grid.on_mesh is None:
         none = np.zeros((0, 0))

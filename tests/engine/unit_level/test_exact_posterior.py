@@ -8,9 +8,10 @@ import pytest
 from smallarea.gmrf.matern import distances, matern_correlation
 from smallarea.trees import TreePrior
 from smallarea.unit_level import BartsimpSettings, Clusters, paper_settings, sample_bartsimp
+from smallarea.unit_level.chain import field_table
 from smallarea.unit_level.field_draws import draw_fields
 from smallarea.unit_level.field_exact import make_range_grid
-from smallarea.unit_level.hyper_kernel import FieldTable, Hyper, log_density
+from smallarea.unit_level.hyper_kernel import Hyper, log_density
 from smallarea.unit_level.pc_prior import PcPrior
 from smallarea.unit_level.sampler import prepare
 from smallarea.unit_level.surface import FieldDraws
@@ -169,7 +170,7 @@ def range_moments(clusters, points):
     """Posterior mean and standard deviation of log range without trees, the others integrated on a lattice."""
     prior = PcPrior(0.5, 0.5, 1.0, 0.5)
     grid = make_range_grid(clusters.coordinates, clusters.sizes, prior, points=points, bounds=(0.02, 400.0))
-    table = FieldTable(np.log(grid.ranges), grid.log_weights, grid.vectors, grid.values, grid.rest, grid.totals)
+    table = field_table(grid)
     fixed = np.array([clusters.observations, clusters.n, clusters.within.sum(), 0.3, 3.0])
     hyper = Hyper(
         np.zeros(2), np.zeros(1, np.int64), np.zeros(4), np.zeros((3, 2), np.int64), fixed, np.array([prior.sd_rate]),
