@@ -23,16 +23,15 @@ from scipy import linalg
 
 from smallarea.cores import available_cores
 from smallarea.errors import ModelProblem
-from smallarea.gmrf.mesh import Mesh, MeshSizes, build_mesh, mesh_sizes
+from smallarea.gmrf.mesh import Mesh, MeshSizes, build_mesh
 from smallarea.gmrf.spde import Spde
 from smallarea.unit_level.field_exact import LARGEST_BYTES, OnMesh, RangeGrid, range_points, weights_of
+from smallarea.unit_level.mesh_choice import sizes_for
 from smallarea.unit_level.pc_prior import PcPrior
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
-# Prior probabilities of the ranges between which the mesh is made to serve.
-SHORT, LONG = 0.05, 0.75
 FEWEST_NODES = 50
 # A mesh is accepted with so many nodes more than were asked for, after so many tries.
 SLACK, TRIES = 1.05, 12
@@ -63,7 +62,7 @@ def mesh_of(coordinates: Vector, prior: PcPrior, nodes: int) -> Mesh:
     """
     if nodes < FEWEST_NODES:
         raise ModelProblem(f"A mesh needs {FEWEST_NODES} nodes or more, not {nodes}.")
-    sizes = mesh_sizes(coordinates, prior.range_quantile(SHORT), prior.range_quantile(LONG))
+    sizes = sizes_for(coordinates, prior)
     for _ in range(TRIES):
         mesh = build_mesh(coordinates, sizes)
         if mesh.n <= SLACK * nodes:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from smallarea.errors import ModelProblem
-from smallarea.gmrf.mesh import EDGES_PER_RANGE, Mesh, build_mesh, mesh_sizes
-from smallarea.gmrf.spde import MeshError, Spde, mesh_error
+from smallarea.gmrf.mesh import Mesh, build_mesh
+from smallarea.gmrf.spde import MeshError, Spde
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.importance import importance_sample
+from smallarea.unit_level.mesh_choice import error_at_clusters, mesh_notes, sizes_for
 from smallarea.unit_level.pc_prior import PcPrior, default_prior, prior_from_fit
 from smallarea.unit_level.spde_collapsed import CollapsedField, check_design
 
@@ -28,11 +29,6 @@ Progress = Callable[[float, str], None]
 
 # Points of a round of importance sampling, and the effective sample size that is enough.
 POINTS, ENOUGH = 600, 250.0
-# Prior probabilities of the ranges between which the mesh is made to serve.
-SHORT, LONG = 0.05, 0.75
-_CHECKED_POINTS = 60
-# Error of the mesh that is pointed out, as a share of the field's variance.
-LARGE_ERROR = 0.1
 
 
 @dataclass(frozen=True)
@@ -240,8 +236,7 @@ def fit_spde(
     notes: tuple[str, ...] = ()
     if mesh is None:
         say(0.0, "Making the mesh")
-        ranges = prior.range_quantile(SHORT), prior.range_quantile(LONG)
-        sizes = mesh_sizes(clusters.coordinates, *ranges, region=region)
+        sizes = sizes_for(clusters.coordinates, prior, region)
         mesh, notes = build_mesh(clusters.coordinates, sizes, crs=crs, region=region), sizes.notes
     model, centre, scale = _model(clusters, chosen, prior, Spde(mesh))
     rng = np.random.default_rng(seed)
@@ -316,56 +311,3 @@ def _starts(clusters: Clusters, prior: PcPrior) -> Vector:
     shares = [(-0.05, -1.5), (-0.2, -0.7), (-0.7, -0.3)]
     ranges = [float(np.log(prior.range_quantile(q))) for q in (0.05, 0.25, 0.5, 0.75)]
     return np.array([(spread + error, r, spread + field) for error, field in shares for r in ranges]).T
-
-
-def error_at_clusters(spde: Spde, clusters: Clusters, spatial_range: float) -> MeshError:
-    """Compare covariances of some of the clusters on the mesh with the exact ones.
-
-    Parameters
-    ----------
-    spde : Spde
-        The field on its mesh.
-    clusters : Clusters
-        The data.
-    spatial_range : float
-        Range.
-
-    Returns
-    -------
-    MeshError
-    """
-    some = np.unique(np.linspace(0, clusters.n - 1, _CHECKED_POINTS).astype(int))
-    return mesh_error(spde, clusters.coordinates[some], spatial_range)
-
-
-def mesh_notes(mesh: Mesh, spatial_range: Vector, error: MeshError) -> tuple[str, ...]:
-    """Say what a reader should know of a mesh.
-
-    Parameters
-    ----------
-    mesh : Mesh
-        The mesh.
-    spatial_range : ndarray, shape (S,)
-        Draws of the range.
-    error : MeshError
-        Error at a typical range.
-
-    Returns
-    -------
-    tuple of str
-    """
-    notes = []
-    if error.covariance > LARGE_ERROR:
-        notes.append(
-            f"At the median range, {error.spatial_range:.4g}, covariances on the mesh are wrong by up to "
-            f"{error.covariance:.0%} of the field's variance. Predictions inside the data bear it; for range and "
-            "sigma_m give a mesh that is finer, or extended by that range."
-        )
-    edge = mesh.quality.longest_inner_edge
-    coarse = float(np.mean(spatial_range < 0.5 * EDGES_PER_RANGE * edge))
-    if coarse > 0.05:
-        notes.append(
-            f"In {coarse:.0%} of the draws the range is below three edges of the mesh ({edge:.4g}): the field may be "
-            "rougher than the mesh can show. Use a finer one."
-        )
-    return tuple(notes)

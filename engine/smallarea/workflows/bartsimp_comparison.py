@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 
 from smallarea.errors import ModelProblem
-from smallarea.gmrf.mesh import build_mesh, mesh_sizes
+from smallarea.gmrf.mesh import build_mesh
 from smallarea.report.cluster_model_words import LABELS
 from smallarea.unit_level import BartsimpSettings, Clusters, sample_bartsimp
 from smallarea.unit_level.cross_validation import ClusterPosterior, cross_validate
 from smallarea.unit_level.folds import block_folds, cluster_folds
+from smallarea.unit_level.mesh_choice import sizes_for
 from smallarea.unit_level.pc_prior import default_prior
 from smallarea.unit_level.spde_collapsed import check_design
-from smallarea.unit_level.spde_linear import LONG, SHORT, SpdeSettings, fit_spde
+from smallarea.unit_level.spde_linear import SpdeSettings, fit_spde
 
 Progress = Callable[[float, str], None]
 Fitter = Callable[[Clusters, int], ClusterPosterior]
@@ -103,7 +104,7 @@ def compare_with_baselines(
 def _linear(clusters: Clusters, crs: str) -> tuple[dict[str, Fitter], tuple[str, ...]]:
     """Return linear baselines on a mesh of all clusters, without one that cannot be fitted, and why."""
     prior = default_prior(clusters.coordinates, clusters.spread)
-    sizes = mesh_sizes(clusters.coordinates, prior.range_quantile(SHORT), prior.range_quantile(LONG))
+    sizes = sizes_for(clusters.coordinates, prior)
     mesh = build_mesh(clusters.coordinates, sizes, crs=crs)
 
     def linear(chosen: SpdeSettings) -> Fitter:

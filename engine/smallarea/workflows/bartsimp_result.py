@@ -12,7 +12,7 @@ import pandas as pd
 from smallarea.gmrf.spde import Spde
 from smallarea.io.workbook import Sheet
 from smallarea.unit_level import BartsimpPosterior
-from smallarea.unit_level.spde_linear import error_at_clusters, mesh_notes
+from smallarea.unit_level.mesh_choice import error_at_clusters, mesh_notes
 from smallarea.workflows.bartsimp_comparison import ModelComparison
 from smallarea.workflows.bartsimp_input import ClusterData, describe
 

@@ -24,7 +24,7 @@ from smallarea.errors import (
     TableProblem,
 )
 from smallarea.results.posterior import PosteriorDraws
-from smallarea.unit_level import spde_linear
+from smallarea.unit_level import mesh_choice, spde_linear
 from smallarea.unit_level.posterior_file import load_posterior
 from smallarea.unit_level.surface import SurfaceDraws
 from smallarea.workflows import bartsimp_comparison
@@ -174,7 +174,7 @@ def test_trees_alone_and_the_papers_prior(country, monkeypatch):
     folder, _, _ = country
     alone = smallarea.fit_bartsimp(folder / "clusters.csv", **call(folder, model="bart"))
     assert alone.hyperparameters["parameter"].tolist() == ["sigma_e"]
-    monkeypatch.setattr(spde_linear, "SHORT", 0.6)
+    monkeypatch.setattr(mesh_choice, "SHORT", 0.6)
     monkeypatch.setattr(spde_linear, "POINTS", 400)
     monkeypatch.setattr(spde_linear, "ENOUGH", 60.0)
     paper = smallarea.fit_bartsimp(folder / "clusters.csv", **call(folder, preset="paper"))
