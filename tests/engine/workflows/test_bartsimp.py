@@ -27,7 +27,6 @@ from smallarea.results.posterior import PosteriorDraws
 from smallarea.unit_level import mesh_choice, spde_linear
 from smallarea.unit_level.posterior_file import load_posterior
 from smallarea.unit_level.surface import SurfaceDraws
-from smallarea.workflows import bartsimp_comparison
 from smallarea.workflows.bartsimp_covariates import Coding
 
 
@@ -158,7 +157,7 @@ def test_counts_become_shares(country, tmp_path):
 def test_cross_validation_says_whether_trees_pay(country, monkeypatch):
     folder, _, _ = country
     # A coarse mesh and few points of the linear baselines: what is tested here is that their scores arrive.
-    monkeypatch.setattr(bartsimp_comparison, "SHORT", 0.6)
+    monkeypatch.setattr(mesh_choice, "SHORT", 0.6)
     monkeypatch.setattr(spde_linear, "POINTS", 400)
     monkeypatch.setattr(spde_linear, "ENOUGH", 60.0)
     settings = call(folder, folds=2, stratum_field="zone", cluster_field="cluster", chains=2, warmup=30, draws=30)
