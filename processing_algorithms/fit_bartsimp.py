@@ -48,8 +48,8 @@ class FitBartsimp(AreasAlgorithm):
         "projected reference system.\n\n"
         "Ask for folds to learn whether flexible covariates pay: the report then compares the model with trees alone "
         "and with linear models.\n\n"
-        "DHS displaces the places of its clusters: say so under Advanced. Covariates are then read at candidate places, "
-        "and the fit learns which of them are likely."
+        "DHS displaces the places of its clusters: say so under Advanced. Covariates are then read at candidate "
+        "places, and the fit learns which of them are likely."
     )
     FILE_OUTPUTS = ("posterior", "report", "csv", "excel", "positions", "checkpoint")
     LAYER_INPUTS = ("TABLE", "STAY_WITHIN")
