@@ -25,6 +25,8 @@ Missing = Literal["error", "drop", "nearest"]
 
 # Points that stand for the displacement of a cluster, before they are gathered by the cells that they fall into.
 POINTS = 500
+# Points that say how likely a displacement from a candidate stays in the cluster's polygon.
+STAYING_POINTS = 100
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def find_places(
     sources = [np.random.default_rng([seed, *place.view(np.uint32).tolist()]) for place in published.places.copy()]
     moved = np.stack([m.spiral(POINTS, source) for m, source in zip(published.moves, sources, strict=True)])
     points = published.places[:, None, :] + moved
-    inside = np.ones((n, POINTS), dtype=bool) if polygons is None else _inside(published, points, *polygons, missing)
+    homes = None if polygons is None else _Polygons.of(published, *polygons, missing)
+    inside = np.ones((n, POINTS), bool) if homes is None else homes.hold(points, published.crs, np.arange(n))
     cluster, places, row, column, weights = _gather(points, inside, stack.grid, published.crs)
     values, crowd = _read(stack, row, column), _read(people, row, column)
     gone: Mask = np.asarray(np.isnan(values).any(axis=1))
@@ -135,6 +138,8 @@ def find_places(
             kept[own] = thin(mass / mass.sum(), candidates, source)
     chosen = kept > 0.0
     found = (cluster[chosen], places[chosen], values[chosen], kept[chosen])
+    if homes is not None:
+        found = (*found[:3], _shared(found[3] / _staying(published, homes, found[0], found[1]), found[0]))
     lacking = np.setdiff1d(np.arange(n), found[0])
     notes = _lost(inside, gone, weights, crowd.shape[1] > 0)
     if len(lacking):
@@ -165,29 +170,59 @@ def _read(stack: RasterStack, rows: Index, columns: Index) -> Vector:
     return stack.read_cells(cells[:, 0], cells[:, 1])[back.ravel()]
 
 
-def _inside(published: Published, points: Vector, shapes: NDArray[np.object_], crs: object, missing: Missing) -> Mask:
-    """Say which points lie in a polygon that their published place lies in, shape (n, POINTS)."""
-    n, count = points.shape[:2]
-    homes = shapely.points(project(published.places, published.crs, crs))
-    tree = shapely.STRtree(shapes)
-    cluster, polygon = tree.query(homes, predicate="intersects")
-    outside = np.setdiff1d(np.arange(n), cluster)
-    if len(outside) and missing == "error":
-        raise GeometryProblem(
-            f"{len(outside)} of {n} clusters lie outside all polygons that displaced clusters stay in: "
-            f"{named([published.ids[i] for i in outside])}. Give polygons that cover them, leave them out (missing "
-            "'drop'), or take the nearest polygon (missing 'nearest')."
-        )
-    if len(outside) and missing == "nearest":
-        cluster = np.concatenate([cluster, outside])
-        polygon = np.concatenate([polygon, tree.nearest(homes[outside])])
-    moved = project(points.reshape(-1, 2), published.crs, crs).reshape(n, count, 2)
-    found = np.zeros((n, count), dtype=bool)
-    for one in np.unique(polygon):
-        shape, own = shapes[one], cluster[polygon == one]
-        shapely.prepare(shape)
-        found[own] |= shapely.intersects_xy(shape, moved[own, :, 0], moved[own, :, 1])
-    return found
+@dataclass(frozen=True)
+class _Polygons:
+    """Polygons of clusters: cluster ``cluster[j]`` is in polygon ``polygon[j]``; it may be in several or in none."""
+
+    shapes: NDArray[np.object_]
+    crs: object
+    cluster: Index
+    polygon: Index
+
+    @classmethod
+    def of(cls, published: Published, shapes: NDArray[np.object_], crs: object, missing: Missing) -> _Polygons:
+        """Find the polygons that published places lie in; others are refused, or get the nearest one if asked."""
+        n = len(published.ids)
+        homes = shapely.points(project(published.places, published.crs, crs))
+        tree = shapely.STRtree(shapes)
+        cluster, polygon = tree.query(homes, predicate="intersects")
+        outside = np.setdiff1d(np.arange(n), cluster)
+        if len(outside) and missing == "error":
+            raise GeometryProblem(
+                f"{len(outside)} of {n} clusters lie outside all polygons that displaced clusters stay in: "
+                f"{named([published.ids[i] for i in outside])}. Give polygons that cover them, leave them out (missing "
+                "'drop'), or take the nearest polygon (missing 'nearest')."
+            )
+        if len(outside) and missing == "nearest":
+            cluster = np.concatenate([cluster, outside])
+            polygon = np.concatenate([polygon, tree.nearest(homes[outside])])
+        return cls(shapes, crs, cluster, polygon)
+
+    def hold(self, points: Vector, crs: str, cluster: Index) -> Mask:
+        """Say which points, shape (k, m, 2), lie in a polygon of their cluster, shape (k,)."""
+        k, count = points.shape[:2]
+        moved = project(points.reshape(-1, 2), crs, self.crs).reshape(k, count, 2)
+        found = np.zeros((k, count), dtype=bool)
+        for one in np.unique(self.polygon):
+            own = np.flatnonzero(np.isin(cluster, self.cluster[self.polygon == one]))
+            shapely.prepare(self.shapes[one])
+            found[own] |= shapely.intersects_xy(self.shapes[one], moved[own, :, 0], moved[own, :, 1])
+        return found
+
+
+def _staying(published: Published, polygons: _Polygons, cluster: Index, places: Vector) -> Vector:
+    """Probability that a displacement from each candidate stays in its cluster's polygons, shape (candidates,).
+
+    A displacement that leaves is drawn anew, so those that stay are the more likely, the fewer of them there are.
+    """
+    steps = [move.spiral(STAYING_POINTS, np.random.default_rng(0)) for move in published.moves]
+    points = places[:, None, :] + np.stack(steps)[cluster]
+    return np.asarray(np.maximum(polygons.hold(points, published.crs, cluster).sum(axis=1), 1) / STAYING_POINTS)
+
+
+def _shared(weights: Vector, cluster: Index) -> Vector:
+    """Divide weights by their sums in each cluster."""
+    return np.asarray(weights / np.bincount(cluster, weights)[cluster])
 
 
 def _lost(inside: Mask, gone: Mask, weights: Vector, with_people: bool) -> list[str]:

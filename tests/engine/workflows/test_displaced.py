@@ -12,7 +12,10 @@ from openpyxl import load_workbook
 from shapely.geometry import Point, box
 from smallarea.cli import cli
 from smallarea.errors import GeometryProblem, JobProblem, RasterProblem, SmallareaError, TableProblem
+from smallarea.io.rasters import Band, RasterStack, grid_of
+from smallarea.unit_level.displacement import Displacement
 from smallarea.unit_level.posterior_file import load_posterior
+from smallarea.workflows.displaced_places import Published, find_places
 
 CELL = SIDE / CELLS
 
@@ -103,6 +106,37 @@ def test_people_polygons_and_few_candidates(country, tmp_path):
         posterior=outputs["posterior"], rasters=folder / "covariates.tif", draws=10, surface=tmp_path / "s.tif"
     )
     assert surface.summary["n_cells"] == CELLS**2
+
+
+def test_places_near_a_border_by_simulating_displacements(tmp_path):
+    # True places anywhere in a polygon, displacements that are drawn anew until they stay in it, and of all clusters
+    # those whose published place is nearly the one in question, a kilometre from the border.
+    random = np.random.default_rng(12)
+    cell, n = 1000.0, 3_000_000
+    raster(tmp_path / "fine.tif", ["x"], np.arange(10_000.0).reshape(1, 100, 100))
+    edge, middle = WEST + 50_000.0, NORTH - 50_500.0
+    true = np.column_stack([edge + random.uniform(0.0, 4000.0, n), middle + random.uniform(-3000.0, 3000.0, n)])
+    told, open_ones = np.full((n, 2), np.nan), np.arange(n)
+    while len(open_ones):
+        distance, angle = 2000.0 * random.random(len(open_ones)), 2 * np.pi * random.random(len(open_ones))
+        moved = true[open_ones] + distance[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+        stays = moved[:, 0] >= edge
+        told[open_ones[stays]] = moved[stays]
+        open_ones = open_ones[~stays]
+    place = np.array([edge + 400.0, middle])
+    near = true[np.hypot(*(told - place).T) < 60.0]
+    published = Published(["a"], place[None], CRS, [Displacement(2000.0)])
+    grid = grid_of(tmp_path / "fine.tif")
+    shapes = np.array([box(edge, NORTH - SIDE, WEST + SIDE, NORTH)], dtype=object)
+    with RasterStack(grid, [Band("x", tmp_path / "fine.tif")]) as stack, RasterStack(grid, []) as nobody:
+        found = find_places(published, stack, nobody, (shapes, CRS), candidates=100, missing="error", seed=1)
+    cells = np.floor((found.places - [WEST, NORTH]) / cell) @ [1000.0, 1.0]
+    drawn = np.floor((near - [WEST, NORTH]) / cell) @ [1000.0, 1.0]
+    shares = np.array([np.mean(drawn == one) for one in cells])
+    error = np.sqrt(shares * (1 - shares) / len(near))
+    assert len(near) > 1000
+    assert np.abs((found.weights - shares) / np.maximum(error, 0.002)).max() < 4.0
+    np.testing.assert_allclose(found.weights.sum(), 1.0)
 
 
 def test_candidates_do_not_depend_on_the_other_clusters_or_the_order(country):
