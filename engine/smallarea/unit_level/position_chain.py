@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
-from smallarea.trees.state import fill_stream, make_stream
+from smallarea.trees.state import UNIFORMS_OF_PROPOSAL, fill_stream, make_stream
+from smallarea.unit_level.candidate_kernel import Places
 from smallarea.unit_level.chain import BLOCK, Arrays, Chain, Problem
-from smallarea.unit_level.position_kernel import Places, run_displaced_sweeps
+from smallarea.unit_level.position_kernel import run_displaced_sweeps
 
 
 class PositionChain(Chain):
@@ -39,14 +40,16 @@ class PositionChain(Chain):
             raise ModelProblem("These clusters have no candidate places. Sample them without.")
         # Its own source of random numbers, so that certain places give the draws of a plain chain.
         self._own_random = np.random.default_rng(seed.spawn(1)[0])
-        most = int(found.counts.max())
+        most, m, trees = int(found.counts.max()), len(found.weights), self._settings.trees.trees
         self._places = Places(
             found.starts, np.ascontiguousarray(problem.cuts.bins(found.covariates)), np.log(found.weights),
-            found.drawn(self._own_random, 1)[0], np.zeros((BLOCK, n), np.int16), np.zeros(n), np.zeros(rank),
-            np.zeros(n), np.zeros(most), np.zeros(most),
+            found.drawn(self._own_random, 1)[0], np.zeros((BLOCK, n), np.int16), np.zeros(n),
+            np.zeros((trees, m), np.int32), np.zeros(m), np.zeros(rank), np.zeros(n), np.zeros(most),
+            np.zeros(n, np.int64), np.zeros(m, np.int32), np.zeros(m),
         )  # fmt: skip
         self._bench.bins[:] = self._places.bins[self._places.chosen]
-        self._own_stream = make_stream(BLOCK * n, BLOCK * (n + rank))
+        shifts = trees * (UNIFORMS_OF_PROPOSAL + n)
+        self._own_stream = make_stream(BLOCK * (n + shifts), BLOCK * (n + rank))
         self._kept: list[NDArray[np.int16]] = []
 
     def _sweep(self, count: int) -> None:

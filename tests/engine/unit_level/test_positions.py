@@ -12,11 +12,12 @@ from smallarea.errors import Cancelled
 from smallarea.gmrf.matern import distances, matern_correlation
 from smallarea.trees import TreePrior
 from smallarea.unit_level import Clusters, paper_settings, sample_bartsimp
+from smallarea.unit_level.candidate_kernel import evaluate_candidates, weigh_allowed
 from smallarea.unit_level.candidates import Candidates
 from smallarea.unit_level.cross_validation import cross_validate
 from smallarea.unit_level.hyper_kernel import bring, make_spectrum
 from smallarea.unit_level.position_chain import PositionChain
-from smallarea.unit_level.position_kernel import draw_field, weigh_candidates
+from smallarea.unit_level.position_kernel import draw_field
 from smallarea.unit_level.posterior_file import load_posterior, save_posterior
 from smallarea.unit_level.sampler import prepare
 from smallarea.unit_level.sweep_kernel import renew
@@ -48,18 +49,18 @@ def quick(clusters, settings=QUICK, **more):
 
 
 def tiny():
-    """Six clusters, of which four may be on either side of the only cut; leaves can become too small."""
+    """Six clusters, of which four may be on other sides of the two cuts; leaves can become too small."""
     random = np.random.default_rng(5)
-    sizes = np.array([3, 2, 4, 2, 3, 2])
+    sizes = np.array([3, 2, 4, 2, 3, 3])
     place = random.random((6, 2))
-    x = np.array([0.0, 0.0, 1.0, 1.0, 0.0, 1.0])
+    x = np.array([0.0, 0.0, 1.0, 2.0, 1.0, 2.0])
     cluster = np.repeat(np.arange(6), sizes)
-    y = 1.2 * x[cluster] + 0.8 * random.standard_normal(len(cluster))
+    y = 0.8 * x[cluster] + 0.8 * random.standard_normal(len(cluster))
     clusters = Clusters.from_rows(y, cluster, place[cluster], x[cluster][:, None])
     places, values, weights, starts = [], [], [], [0]
     for i in range(6):
         certain = clusters.ids[i] in ("0", "5")
-        own = [clusters.covariates[i, 0]] if certain else [0.0, 1.0]
+        own = [clusters.covariates[i, 0]] if certain else [[0.0, 1.0], [0.0, 2.0], [1.0, 2.0]][i % 3]
         values += own
         weights += [1.0] if certain else [[0.3, 0.7], [0.6, 0.4]][i % 2]
         places += [clusters.coordinates[i]] * len(own)
@@ -69,7 +70,7 @@ def tiny():
 
 
 def enumerated(problem, error, sd):
-    """Posterior over (split, configuration of candidates): weights (2, C), configurations (C, n), moments of error."""
+    """Posterior of tree and configuration, weights (T, C); trees, configurations (C, n), and that of the error."""
     c, settings, grid = problem.clusters, problem.settings, problem.grid
     found, nu, tau, prior = c.candidates, settings.error_df, problem.scales.leaf, problem.scales.field_prior
     y = c.means - c.mean
@@ -81,9 +82,9 @@ def enumerated(problem, error, sd):
     shared = shared + (np.log(s) - prior.sd_rate * s if field else 0.0 * s)
     between = distances(c.coordinates)
     ranges = plain.full_ranges(problem.cuts.counts)
-    trees = [None, (0, 0, None, None)]
+    trees = plain.all_trees(ranges)
     densities = [np.log(plain.density(tree, ranges, settings.trees)) for tree in trees]
-    log = np.full((2, len(configurations), len(error)), -np.inf)
+    log = np.full((len(trees), len(configurations), len(error)), -np.inf)
 
     @cache
     def by_error(parts):
@@ -110,7 +111,7 @@ def enumerated(problem, error, sd):
             log[t, k] = densities[t] + own + by_error(tuple(tuple(r) for r in parts))
     weights = np.exp(log - log.max())
     weights /= weights.sum()
-    return weights.sum(axis=2), configurations, weights.sum(axis=(0, 1))
+    return weights.sum(axis=2), trees, configurations, weights.sum(axis=(0, 1))
 
 
 @pytest.mark.parametrize("field", ["exact", "none"])
@@ -121,23 +122,27 @@ def test_joint_posterior_of_tree_and_places_by_enumeration(field):
     )  # fmt: skip
     clusters = tiny()
     problem = prepare(clusters, settings)
-    assert problem.cuts.counts.tolist() == [1]
+    assert problem.cuts.counts.tolist() == [2]
     error = np.exp(np.linspace(np.log(0.3), np.log(2.6), 30))
     sd = np.exp(np.linspace(np.log(1e-4), np.log(8.0), 50)) if field == "exact" else np.ones(1)
-    weights, configurations, by_error = enumerated(problem, error, sd)
+    weights, trees, configurations, by_error = enumerated(problem, error, sd)
     # The truncation by leaf sizes must matter for this to test it.
-    assert np.any(weights[1] == 0.0)
+    assert 0.1 < np.mean(weights[1:] == 0.0) < 0.9
+    assert weights[1:3].sum() > 0.1
     draws = 60_000
     drawn = sample_bartsimp(clusters, settings, chains=2, warmup=500, draws=draws, seed=7)
-    split = drawn.forest.leaf_counts().ravel() == 2
+    # A tree of one covariate with two cuts is known by its leaves and the cut of its root.
+    leaves, cut = drawn.forest.leaf_counts().ravel(), drawn.forest.cuts[drawn.forest.starts[:-1]]
     code = drawn.positions @ (2 ** np.arange(clusters.n))
     own = configurations @ (2 ** np.arange(clusters.n))
-    seen = [np.log(drawn.sigma_e).ravel(), split]
-    truth = [by_error @ np.log(error), weights[1].sum()]
-    for k in range(len(configurations)):
-        for tree in (0, 1):
-            seen.append((code == own[k]) & (split == tree))
-            truth.append(weights[tree, k])
+    seen, truth = [np.log(drawn.sigma_e).ravel()], [by_error @ np.log(error)]
+    for t, tree in enumerate(trees):
+        here = (leaves == len(plain.rules_in(tree)) + 1) & ((tree is None) | (cut == (tree or (0, 0))[1]))
+        seen.append(here)
+        truth.append(weights[t].sum())
+        for k in range(len(configurations)):
+            seen.append((code == own[k]) & here)
+            truth.append(weights[t, k])
     stacked = np.stack(seen, axis=1).astype(float)
     possible = np.array(truth) != 0.0
     assert not stacked[:, ~possible].any()
@@ -182,8 +187,9 @@ def test_probabilities_of_candidates_by_brute_force():
     forest, places, found = chain._forest, chain._places, uncertain()[0].candidates
     error = np.exp(chain._hyper.logs[0])
     refused = 0
+    evaluate_candidates(forest, places)
     for i in range(40):
-        weigh_candidates(i, chain._means[i] - places.field[i], forest, chain._bench, chain._hyper, places)
+        weigh_allowed(i, chain._means[i] - places.field[i], forest, chain._bench, chain._hyper, places)
         mine = np.exp(places.logs[:4] - places.logs[:4].max())
         log = np.full(4, -np.inf)
         for k in range(4):
