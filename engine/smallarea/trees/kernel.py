@@ -88,33 +88,32 @@ class Bench(NamedTuple):
 
 @compiled
 def place_all(forest: Forest, bench: Bench, spectrum: Spectrum) -> None:
-    """Compute leaves, sizes, sums, residual's q anew from nodes, values and residual.
+    """Compute leaves, sizes, sums, residual's q anew from nodes, values and residual."""
+    for t in range(len(forest.nodes)):
+        for j in range(forest.sizes.shape[1]):
+            forest.sizes[t, j] = 0.0
+        for i in range(len(spectrum.sizes)):
+            j = find_leaf(forest.nodes[t], 0, bench.bins[i])
+            forest.place[t, i] = j
+            forest.sizes[t, j] += spectrum.sizes[i]
+    sum_all(forest, bench, spectrum)
+
+
+@compiled
+def sum_all(forest: Forest, bench: Bench, spectrum: Spectrum) -> None:
+    """Compute sums of V and the residual's q anew; enough when V is another but every cluster is where it was.
 
     The sums of the largest leaf of each tree are what the other leaves leave of the total.
     """
     n, k = spectrum.vectors.shape
+    if k == 0:
+        return
     for t in range(len(forest.nodes)):
         count = list_leaves(forest.nodes[t], 0, bench.leaves, bench.stack)
+        large = _largest(forest.place[t], bench.leaves, count, bench.sizes)
         for i in range(count):
-            forest.sizes[t, bench.leaves[i]] = 0.0
             for c in range(k):
                 forest.sums[t, bench.leaves[i], c] = 0.0
-        for i in range(n):
-            j = find_leaf(forest.nodes[t], 0, bench.bins[i])
-            forest.place[t, i] = j
-            forest.sizes[t, j] += spectrum.sizes[i]
-        if k == 0:
-            continue
-        large = bench.leaves[0]
-        most = 0
-        for i in range(count):
-            rows = 0
-            for m in range(n):
-                if forest.place[t, m] == bench.leaves[i]:
-                    rows += 1
-            if rows > most:
-                most = rows
-                large = bench.leaves[i]
         for i in range(n):
             if forest.place[t, i] != large:
                 add(forest.sums[t, forest.place[t, i]], spectrum.vectors[i], 1.0)
@@ -126,6 +125,20 @@ def place_all(forest: Forest, bench: Bench, spectrum: Spectrum) -> None:
         forest.q[c] = 0.0
     for i in range(n):
         add(forest.q, spectrum.vectors[i], forest.residual[i])
+
+
+@compiled
+def _largest(place: Integers, leaves: Integers, count: int, rows: Vector) -> int:
+    """Leaf with most clusters among the first ``count`` of ``leaves``; ``rows`` is room and keeps how many each has."""
+    for i in range(count):
+        rows[leaves[i]] = 0.0
+    for i in range(len(place)):
+        rows[place[i]] += 1.0
+    large = leaves[0]
+    for i in range(1, count):
+        if rows[leaves[i]] > rows[large]:
+            large = leaves[i]
+    return large
 
 
 @compiled
@@ -190,14 +203,46 @@ def _sum_new_leaves(
         for c in range(sums.shape[1]):
             bench.sums[large, c] = sums[target, c] - bench.sums[small, c]
         return
+    _sum_shifted_leaves(forest, t, count, bench, spectrum)
+
+
+@compiled
+def _sum_shifted_leaves(forest: Forest, t: int, count: int, bench: Bench, spectrum: Spectrum) -> None:
+    """Write the sums of V over leaves that exchange clusters: of those that move, or anew for all but the largest."""
+    sums = forest.sums[t]
+    rows = bench.new_gram.linear  # free until the proposal's A and h are written
+    large = _largest(bench.place, bench.touched, count, rows)
+    anew = 0.0
     for i in range(count):
-        j = bench.touched[i]
-        for c in range(sums.shape[1]):
-            bench.sums[j, c] = sums[j, c]
+        if bench.touched[i] != large:
+            anew += rows[bench.touched[i]]
+    moved = 0
     for i in range(len(bench.place)):
         if bench.place[i] != forest.place[t, i]:
-            add(bench.sums[bench.place[i]], spectrum.vectors[i], 1.0)
-            add(bench.sums[forest.place[t, i]], spectrum.vectors[i], -1.0)
+            moved += 1
+    if 2.0 * moved <= anew:
+        for i in range(count):
+            j = bench.touched[i]
+            for c in range(sums.shape[1]):
+                bench.sums[j, c] = sums[j, c]
+        for i in range(len(bench.place)):
+            if bench.place[i] != forest.place[t, i]:
+                add(bench.sums[bench.place[i]], spectrum.vectors[i], 1.0)
+                add(bench.sums[forest.place[t, i]], spectrum.vectors[i], -1.0)
+        return
+    for i in range(count):
+        for c in range(sums.shape[1]):
+            bench.sums[bench.touched[i], c] = 0.0
+    for i in range(len(bench.place)):
+        before, after = forest.place[t, i], bench.place[i]
+        # Leaves above or beside the changed node hold the same clusters as before.
+        if after != large and bench.is_touched[before]:
+            add(bench.sums[after], spectrum.vectors[i], 1.0)
+    for i in range(count):
+        j = bench.touched[i]
+        add(bench.sums[large], sums[j], 1.0)
+        if j != large:
+            add(bench.sums[large], bench.sums[j], -1.0)
 
 
 @compiled

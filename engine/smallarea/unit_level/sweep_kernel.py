@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import Bench, Forest, place_all
+from smallarea.trees.kernel import Bench, Forest, place_all, sum_all
 from smallarea.trees.moves import Stream
 from smallarea.trees.structure import Rules, find_leaf
 from smallarea.trees.sweep import sweep_trees
@@ -66,4 +66,5 @@ def run_sweeps(
             bench.stack,
         )  # fmt: skip
         if hyper.at[0] != before and s + 1 < count:
-            renew(forest, means, bench, table, hyper, weights, base)
+            bring(table, hyper.at[0])
+            sum_all(forest, bench, make_spectrum(table, hyper, weights, base))
