@@ -47,6 +47,9 @@ class Group(NamedTuple):
 
     ``order`` (trees,) is for drawing them; ``tree`` and ``leaf`` (others,) list their leaves; ``at`` (trees, slots)
     finds a leaf in that list; ``cross`` and ``new_cross`` (slots, others): C' Lambda C between the tree and them.
+
+    Clusters that share a leaf in every partner are a cell, ``cells`` (1,) in number: ``cell`` (n,) says which, ``digits`` (cells, partners) lists
+    its leaves, and ``pooled`` (2, cells) and ``joint`` (slots, cells) are room for sums by cell.
     """
 
     order: Integers
@@ -55,6 +58,11 @@ class Group(NamedTuple):
     at: Integers
     cross: Vector
     new_cross: Vector
+    cells: Integers
+    cell: Integers
+    digits: Integers
+    pooled: Vector
+    joint: Vector
 
 
 class Bench(NamedTuple):
@@ -280,14 +288,38 @@ def _fill_new_gram(
         for m in range(others):
             cross[a, m] = dot(bench.weighted, forest.sums[bench.group.tree[m], bench.group.leaf[m]])
     if spectrum.base[0] != 0.0:
-        for i in range(len(bench.place)):
-            a = bench.place[i]
-            if bench.is_touched[a]:
-                share = spectrum.base[0] * spectrum.sizes[i]
-                new.linear[a] += share * forest.residual[i]
+        add_diagonal(
+            bench.place, bench.touched, changed, bench.is_touched, partners, forest.residual, new, cross, bench, spectrum
+        )
+
+
+@compiled
+def add_diagonal(
+    place: Integers, leaves: Integers, count: int, wanted: NDArray[np.bool_], partners: int, residual: Vector,
+    gram: Gram, cross: Vector, bench: Bench, spectrum: Spectrum,
+) -> None:  # fmt: skip
+    """Add what the diagonal part of Lambda contributes to h and ``cross`` of the first ``count`` of ``leaves``.
+
+    ``wanted`` (slots,) says the same of them as ``leaves`` does.
+    """
+    group = bench.group
+    cells = group.cells[0]
+    for i in range(count):
+        for c in range(cells):
+            group.joint[leaves[i], c] = 0.0
+    for i in range(len(place)):
+        a = place[i]
+        if wanted[a]:
+            share = spectrum.base[0] * spectrum.sizes[i]
+            gram.linear[a] += share * residual[i]
+            group.joint[a, group.cell[i]] += share
+    for i in range(count):
+        a = leaves[i]
+        for c in range(cells):
+            share = group.joint[a, c]
+            if share != 0.0:
                 for m in range(partners):
-                    u = bench.group.order[m]
-                    cross[a, bench.group.at[u, forest.place[u, i]]] += share
+                    cross[a, group.digits[c, m]] += share
 
 
 @compiled

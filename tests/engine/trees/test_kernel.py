@@ -108,7 +108,7 @@ def test_every_move_has_the_ratio_of_enumeration_and_brute_force(partners):
         bench = make_bench(prior, bins, tau, sizes, vectors.shape[1])
         place_all(forest, bench, spectrum)
         bench.group.order[:2] = [2, 1]
-        _, others, current = start_tree(forest, 0, partners, bench, rules, spectrum)
+        partners, _, others, current = start_tree(forest, 0, partners, bench, rules, spectrum)
         fill_stream(stream, random)
         for kind, name in enumerate(MOVES):
             offered = plain.proposals(name, tree, counts)
