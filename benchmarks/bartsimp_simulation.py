@@ -109,8 +109,9 @@ def study(omega: float, datasets: int, sweeps: int, first: int, oracle: bool) ->
     most_rmse, most_ratio, most_interval = BARS[omega]
     print(
         f"omega {omega}: RMSE {rmse:.3f} +- {of_rmse:.3f} (at most {most_rmse}), ratio to BART {ratio:.3f} "
-        f"({most_ratio}), coverage {coverage:.3f}, interval score {interval:.3f} +- {of_interval:.3f} ({most_interval}), "
-        f"{np.mean([s.seconds for s in scores]):.1f} s a fit; BART covers {np.mean([s.coverage for s in plain]):.3f}",
+        f"({most_ratio}), coverage {coverage:.3f}, interval score {interval:.3f} +- {of_interval:.3f} "
+        f"({most_interval}), {np.mean([s.seconds for s in scores]):.1f} s a fit; "
+        f"BART covers {np.mean([s.coverage for s in plain]):.3f}",
         flush=True,
     )
     if oracle:

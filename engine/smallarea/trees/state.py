@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
-from smallarea.trees.kernel import Bench, Forest, Group
+from smallarea.trees.arrays import Bench, Forest, Group
 from smallarea.trees.leaves import Gram, Solver, Spectrum
 from smallarea.trees.moves import Stream
 from smallarea.trees.specification import TreePrior

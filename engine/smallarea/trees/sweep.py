@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import Bench, Forest, accept, add_diagonal, log_ratio, shift_residual
+from smallarea.trees.kernel import accept, add_diagonal, log_ratio
 from smallarea.trees.leaves import Spectrum, dot, draw_leaves, evidence, fill_gram, weigh
 from smallarea.trees.moves import Stream, normal, uniform, whole
 from smallarea.trees.structure import Rules, list_leaves, log_prior
+from smallarea.trees.sums import shift_residual
 
 
 @compiled
@@ -105,7 +107,7 @@ def factor_partners(forest: Forest, partners: int, others: int, bench: Bench, sp
 
 @compiled
 def find_cells(forest: Forest, partners: int, others: int, bench: Bench) -> None:
-    """Number the cells, write which cluster is in which, and the leaves of each."""
+    """Write how many cells there are, which cluster is in which, and the leaves of each."""
     group = bench.group
     for i in range(len(group.cell)):
         group.cell[i] = 0

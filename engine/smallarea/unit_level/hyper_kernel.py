@@ -47,7 +47,7 @@ class FieldTable(NamedTuple):
     scales: Vector
     now: Vector
     gathered: Vector
-    far_vectors: Vector
+    far_vectors: NDArray[np.float32]
     far_values: Vector
 
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import Bench, Forest, place_all, sum_all
 from smallarea.trees.moves import Stream, uniform
 from smallarea.trees.structure import Integers, Rules, find_leaf
+from smallarea.trees.sums import place_all, sum_all
 from smallarea.trees.sweep import sweep_tree, sweep_trees
 from smallarea.trees.trace import encode
 from smallarea.unit_level.far_kernel import log_correction

@@ -7,7 +7,7 @@ from scipy import stats
 from smallarea.convergence import convergence
 from smallarea.trees import Cuts, ForestTrace, TreePrior
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import log_ratio, place_all
+from smallarea.trees.kernel import log_ratio
 from smallarea.trees.specification import MOVES
 from smallarea.trees.state import (
     fill_stream,
@@ -19,6 +19,7 @@ from smallarea.trees.state import (
     make_stream,
     tree_numbers,
 )
+from smallarea.trees.sums import place_all
 from smallarea.trees.sweep import start_tree, sweep_trees
 from smallarea.trees.trace import encode
 
