@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import Bench, Forest
 from smallarea.trees.leaves import Spectrum, add
 from smallarea.trees.moves import SHIFT, Stream, propose, uniform
 from smallarea.trees.structure import LEAF, VARIABLE, Rules, find_leaf, log_prior
@@ -28,7 +28,8 @@ class Places(NamedTuple):
     ``starts`` (n + 1,), ``bins`` (m, p), ``log_weights`` (m,) of the candidates; ``chosen`` (n,), the row of each
     cluster's candidate; ``kept`` (sweeps, n), its number in its cluster after each sweep of a block. ``field`` (n,) at
     the clusters; ``leaf`` (trees, m) and ``sums`` (m,), leaves and sums of the trees at all candidates. Room:
-    ``zeta`` (k,), ``left`` (n,), ``logs`` (most candidates,), ``proposed`` (n,), ``new_leaf`` and ``new_sums`` (m,).
+    ``zeta`` (k,), ``far`` (f,), ``left`` (n,), ``logs`` (most candidates,), ``proposed`` (n,), ``new_leaf`` and
+    ``new_sums`` (m,).
     """
 
     starts: NDArray[np.int64]
@@ -40,6 +41,7 @@ class Places(NamedTuple):
     leaf: NDArray[np.int32]
     sums: Vector
     zeta: Vector
+    far: Vector
     left: Vector
     logs: Vector
     proposed: NDArray[np.int64]

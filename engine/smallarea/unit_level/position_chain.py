@@ -41,10 +41,11 @@ class PositionChain(Chain):
         # Its own source of random numbers, so that certain places give the draws of a plain chain.
         self._own_random = np.random.default_rng(seed.spawn(1)[0])
         most, m, trees = int(found.counts.max()), len(found.weights), self._settings.trees.trees
+        far = self._table.far_values.shape[1]
         self._places = Places(
             found.starts, np.ascontiguousarray(problem.cuts.bins(found.covariates)), np.log(found.weights),
             found.drawn(self._own_random, 1)[0], np.zeros((BLOCK, n), np.int16), np.zeros(n),
-            np.zeros((trees, m), np.int32), np.zeros(m), np.zeros(rank), np.zeros(n), np.zeros(most),
+            np.zeros((trees, m), np.int32), np.zeros(m), np.zeros(rank), np.zeros(far), np.zeros(n), np.zeros(most),
             np.zeros(n, np.int64), np.zeros(m, np.int32), np.zeros(m),
         )  # fmt: skip
         self._bench.bins[:] = self._places.bins[self._places.chosen]
@@ -58,7 +59,7 @@ class PositionChain(Chain):
         run_displaced_sweeps(
             count, settings.trees.attempts, settings.trees.group, settings.walks, self._range_moves,
             self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
-            self._stream, self._record, self._places, self._own_stream,
+            self._before, self._stream, self._record, self._places, self._own_stream,
         )  # fmt: skip
         if self.done >= self.warmup:
             self._kept.append(self._places.kept[:count].copy())

@@ -9,16 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import Bench, Forest
 from smallarea.trees.leaves import Spectrum, add, dot
 from smallarea.trees.moves import Stream, normal
 from smallarea.trees.structure import Rules
-from smallarea.trees.sweep import sweep_trees
-from smallarea.trees.trace import encode
 from smallarea.unit_level.candidate_kernel import Places, evaluate_candidates, move_clusters, shift_cuts
-from smallarea.unit_level.hyper_kernel import ERROR, FIELD, FieldTable, Hyper, make_spectrum, update_hyper
-from smallarea.unit_level.sweep_kernel import Record, renew
+from smallarea.unit_level.far_kernel import log_correction
+from smallarea.unit_level.hyper_kernel import ERROR, FIELD, FieldTable, Hyper, make_spectrum
+from smallarea.unit_level.sweep_kernel import Before, Record, keep_state, renew, sweep_once
 
 Vector = NDArray[np.float64]
 
@@ -31,7 +30,7 @@ def draw_field(
 
     Columns of V belong to independent coordinates zeta of ``N^1/2 field``, on a mesh too, where ``zeta = sd d^1/2 eta``
     and columns without data are zero. What a reduced field leaves out has the variance ``rest`` in all directions that
-    no column of V reaches.
+    no column of V reaches; far directions of an exact field have their own.
     """
     g = hyper.at[0]
     error, sd = np.exp(2.0 * hyper.logs[ERROR]), np.exp(2.0 * hyper.logs[FIELD])
@@ -44,7 +43,9 @@ def draw_field(
         places.zeta[c] = share * forest.q[c] + np.sqrt(share * error) * normal(stream)
     places.left[:] = 0.0
     rest = sd * table.rest[g]
-    if rest > 0.0:
+    if table.far_values.shape[1] > 0:
+        _draw_far(forest.residual, spectrum.sizes, table, hyper, places, stream)
+    elif rest > 0.0:
         share = rest / (rest + error)
         for i in range(n):
             root = np.sqrt(spectrum.sizes[i])
@@ -56,10 +57,26 @@ def draw_field(
 
 
 @compiled
+def _draw_far(residual: Vector, sizes: Vector, table: FieldTable, hyper: Hyper, places: Places, stream: Stream) -> None:
+    """Write what the far directions of an exact field contribute to ``N^1/2 field`` into ``left``."""
+    g = hyper.at[0]
+    error, sd = np.exp(2.0 * hyper.logs[ERROR]), np.exp(2.0 * hyper.logs[FIELD])
+    far = places.far
+    far[:] = 0.0
+    for i in range(len(residual)):
+        add(far, table.far_vectors[g, i], residual[i])
+    for c in range(len(far)):
+        share = sd * table.far_values[g, c] / (sd * table.far_values[g, c] + error)
+        far[c] = share * far[c] + np.sqrt(share * error) * normal(stream)
+    for i in range(len(residual)):
+        places.left[i] = dot(table.far_vectors[g, i], far) / np.sqrt(sizes[i])
+
+
+@compiled
 def run_displaced_sweeps(
     count: int, attempts: int, partners: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench,
-    rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, stream: Stream, record: Record,
-    places: Places, own_stream: Stream,
+    rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, before: Before, stream: Stream,
+    record: Record, places: Places, own_stream: Stream,
 ) -> None:  # fmt: skip
     """Sweep ``count`` times and record every state; as :func:`run_sweeps`, with field and candidates at the end.
 
@@ -68,27 +85,22 @@ def run_displaced_sweeps(
     """
     renew(forest, means, bench, table, hyper, weights, base)
     record.ends[:] = 0
-    uncertain = len(places.bins) > len(means)
+    uncertain, leaves_out = len(places.bins) > len(means), len(before.q) > 0
+    correction = log_correction(forest.residual, table, hyper, before.q) if leaves_out else 0.0
     for s in range(count):
-        spectrum = make_spectrum(table, hyper, weights, base)
-        sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
-        before = hyper.at[0]
-        update_hyper(forest.residual, forest.q, walks, ranges, table, hyper, stream)
-        if hyper.at[0] != before:
-            renew(forest, means, bench, table, hyper, weights, base)
-        spectrum = make_spectrum(table, hyper, weights, base)
+        correction = sweep_once(
+            correction, attempts, partners, walks, ranges, means, forest, bench, rules, table, hyper, weights, base,
+            before, stream,
+        )  # fmt: skip
         if uncertain:
+            spectrum = make_spectrum(table, hyper, weights, base)
             draw_field(forest, spectrum, table, hyper, places, own_stream)
             evaluate_candidates(forest, places)
             shift_cuts(means, forest, bench, rules, spectrum, hyper, places, own_stream)
             move_clusters(means, forest, bench, spectrum, hyper, places, own_stream)
-        record.hyper[s, 0] = hyper.logs[0]
-        record.hyper[s, 1] = hyper.logs[1]
-        record.hyper[s, 2] = hyper.at[0]
-        encode(
-            forest.nodes, forest.values, record.variables, record.cuts, record.values, record.sizes[s], record.ends,
-            bench.stack,
-        )  # fmt: skip
+            if leaves_out:
+                correction = log_correction(forest.residual, table, hyper, before.q)
+        keep_state(s, forest, bench, hyper, record)
         for i in range(len(means)):
             places.kept[s, i] = places.chosen[i] - places.starts[i]
 

@@ -17,7 +17,7 @@ from smallarea.unit_level.pc_prior import PcPrior, default_prior, paper_prior
 FieldRoute = Literal["exact", "reduced", "mesh", "none"]
 
 # Proposals of a range in a sweep: as many as cost about as much as the trees.
-MOST_RANGE_MOVES, CLUSTERS_A_MOVE = 8, 2000
+MOST_RANGE_MOVES, DIRECTIONS_A_MOVE = 8, 2600
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class BartsimpSettings:
     walks : int
         Updates of both standard deviations in a sweep; each costs O(n).
     range_moves : int, optional
-        Proposals of another range in a sweep; each costs O(n^2), so the default is eight for few clusters, one from
-        2,000 on.
+        Proposals of another range in a sweep; each costs O(n) for each direction that it looks at, so the default is
+        eight for up to 325 directions and fewer for more.
     """
 
     trees: TreePrior = field(default_factory=TreePrior)
@@ -87,9 +87,9 @@ class BartsimpSettings:
         if self.walks < 1 or (self.range_moves or 1) < 1 or self.rank < 1:
             raise ModelProblem("walks, range_moves and rank must be at least 1.")
 
-    def range_moves_of(self, n: int) -> int:
-        """Proposals of another range in a sweep over n clusters."""
-        return self.range_moves or max(1, min(MOST_RANGE_MOVES, CLUSTERS_A_MOVE // n))
+    def range_moves_of(self, directions: int) -> int:
+        """Proposals of another range in a sweep that looks at so many directions of the field."""
+        return self.range_moves or max(1, min(MOST_RANGE_MOVES, DIRECTIONS_A_MOVE // max(1, directions)))
 
 
 def paper_settings(

@@ -11,7 +11,7 @@ from smallarea.convergence import convergence
 from smallarea.errors import Cancelled
 from smallarea.gmrf.matern import distances, matern_correlation
 from smallarea.trees import TreePrior
-from smallarea.unit_level import Clusters, paper_settings, sample_bartsimp
+from smallarea.unit_level import Clusters, paper_settings, sample_bartsimp, sampler
 from smallarea.unit_level.candidate_kernel import evaluate_candidates, weigh_allowed
 from smallarea.unit_level.candidates import Candidates
 from smallarea.unit_level.cross_validation import cross_validate
@@ -114,17 +114,27 @@ def enumerated(problem, error, sd):
     return weights.sum(axis=2), trees, configurations, weights.sum(axis=(0, 1))
 
 
-@pytest.mark.parametrize("field", ["exact", "none"])
-def test_joint_posterior_of_tree_and_places_by_enumeration(field):
+@pytest.fixture
+def few_near(field, monkeypatch):
+    """Few of the exact field's directions near, and the others to set it right, if the field asked for is 'far'."""
+    if field != "far":
+        return field
+    monkeypatch.setattr(sampler, "FROM_CLUSTERS", 1)
+    monkeypatch.setattr(sampler, "near_directions", lambda clusters, factors: clusters.n // 3)
+    return "exact"
+
+
+@pytest.mark.parametrize("field", ["exact", "none", "far"])
+def test_joint_posterior_of_tree_and_places_by_enumeration(few_near, field):
     settings = replace(
-        paper_settings(1.0, 0.8, field=field), trees=TreePrior(trees=1, min_leaf=5), range_points=3,
+        paper_settings(1.0, 0.8, field=few_near), trees=TreePrior(trees=1, min_leaf=5), range_points=3,
         range_bounds=(0.2, 3.0), walks=2, range_moves=2,
     )  # fmt: skip
     clusters = tiny()
     problem = prepare(clusters, settings)
     assert problem.cuts.counts.tolist() == [2]
     error = np.exp(np.linspace(np.log(0.3), np.log(2.6), 30))
-    sd = np.exp(np.linspace(np.log(1e-4), np.log(8.0), 50)) if field == "exact" else np.ones(1)
+    sd = np.exp(np.linspace(np.log(1e-4), np.log(8.0), 50)) if field != "none" else np.ones(1)
     weights, trees, configurations, by_error = enumerated(problem, error, sd)
     # The truncation by leaf sizes must matter for this to test it.
     assert 0.1 < np.mean(weights[1:] == 0.0) < 0.9
@@ -183,12 +193,13 @@ def test_moves_of_clusters_keep_the_forest_up_to_date():
 
 
 def test_probabilities_of_candidates_by_brute_force():
-    chain, _, _ = ready(QUICK)
-    forest, places, found = chain._forest, chain._places, uncertain()[0].candidates
+    # Few clusters, so that leaves are about as small as they may be.
+    chain, _, _ = ready(QUICK, n=12)
+    forest, places, found = chain._forest, chain._places, uncertain(n=12)[0].candidates
     error = np.exp(chain._hyper.logs[0])
     refused = 0
     evaluate_candidates(forest, places)
-    for i in range(40):
+    for i in range(12):
         weigh_allowed(i, chain._means[i] - places.field[i], forest, chain._bench, chain._hyper, places)
         mine = np.exp(places.logs[:4] - places.logs[:4].max())
         log = np.full(4, -np.inf)
@@ -215,15 +226,21 @@ def _leaf(nodes, bins):
     return j
 
 
-@pytest.mark.parametrize("field", ["exact", "reduced", "mesh"])
-def test_the_field_is_drawn_as_dense_algebra_says(field):
-    chain, spectrum, _ = ready(replace(QUICK, field=field, rank=15, mesh_nodes=100))
+@pytest.mark.parametrize("field", ["exact", "reduced", "mesh", "far"])
+def test_the_field_is_drawn_as_dense_algebra_says(few_near, field):
+    chain, spectrum, _ = ready(replace(QUICK, field=few_near, rank=15, mesh_nodes=100))
     hyper, table, places, n = chain._hyper, chain._table, chain._places, 40
     g, (error, sd) = hyper.at[0], np.exp(2.0 * hyper.logs)
     v, half = spectrum.vectors, spectrum.vectors / np.sqrt(hyper.sizes)[:, None]
     prior = half @ np.diag(table.values[g]) @ half.T
     if field == "reduced":
         prior += table.rest[g] * (np.eye(n) - half @ half.T)
+    if field == "far":
+        assert v.shape == (n, n // 3)
+        far = table.far_vectors[g] / np.sqrt(hyper.sizes)[:, None]
+        prior += far @ np.diag(table.far_values[g]) @ far.T
+        correlation = matern_correlation(distances(uncertain()[0].coordinates), np.exp(table.log_ranges[g]))
+        np.testing.assert_allclose(prior, correlation * np.sqrt(np.outer(hyper.sizes, hyper.sizes)), atol=1e-5)
     prior = sd * prior / np.sqrt(np.outer(hyper.sizes, hyper.sizes))
     noise = error * np.diag(1.0 / hyper.sizes)
     gain = prior @ np.linalg.inv(prior + noise)
@@ -237,16 +254,18 @@ def test_the_field_is_drawn_as_dense_algebra_says(field):
         return places.field.copy()
 
     mean = drawn(np.zeros(1))
-    np.testing.assert_allclose(mean, gain @ chain._forest.residual, atol=1e-8)
-    wide = np.eye(v.shape[1] + (n if field == "reduced" else 0))
+    # Far directions are kept in single precision.
+    near = 1e-5 if field == "far" else 1e-8
+    np.testing.assert_allclose(mean, gain @ chain._forest.residual, atol=near)
+    wide = np.eye({"reduced": v.shape[1] + n, "far": n}.get(field, v.shape[1]))
     root = np.array([drawn(one) - mean for one in wide]).T
-    np.testing.assert_allclose(root @ root.T, prior - gain @ prior, atol=1e-8)
+    np.testing.assert_allclose(root @ root.T, prior - gain @ prior, atol=near)
 
 
-@pytest.mark.parametrize("field", ["exact", "none", "mesh"])
-def test_one_candidate_each_gives_the_draws_of_certain_places(field):
+@pytest.mark.parametrize("field", ["exact", "none", "mesh", "far"])
+def test_one_candidate_each_gives_the_draws_of_certain_places(few_near, field):
     clusters, _ = uncertain(candidates=1)
-    settings = replace(QUICK, field=field, mesh_nodes=100)
+    settings = replace(QUICK, field=few_near, mesh_nodes=100)
     certain = quick(replace(clusters, candidates=None), settings, draws=110)
     same = quick(clusters, settings, draws=110)
     np.testing.assert_array_equal(certain.sigma_e, same.sigma_e)
