@@ -24,6 +24,7 @@ from smallarea.unit_level.field_draws import draw_fields
 from smallarea.unit_level.field_exact import make_range_grid, no_field
 from smallarea.unit_level.field_mesh import make_mesh_grid
 from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
+from smallarea.unit_level.rank_error import rank_error
 from smallarea.unit_level.settings import BartsimpSettings, scales
 
 Progress = Callable[[float, str], None]
@@ -206,7 +207,10 @@ def _gather(problem: Problem, chains: list[Chain], seed: np.random.SeedSequence)
     )
     if has_field:
         posterior = replace(posterior, field=draw_fields(posterior, problem.grid, np.random.default_rng(seed)))
-    return replace(posterior, diagnostics=Diagnostics.of(posterior, counts))
+    found = Diagnostics.of(posterior, counts)
+    if problem.settings.field == "reduced":
+        found = replace(found, rank_error=rank_error(posterior, problem.grid))
+    return replace(posterior, diagnostics=found)
 
 
 def _fingerprint(problem: Problem, seed: int, chains: int, warmup: int, draws: int) -> str:
