@@ -26,6 +26,7 @@ from smallarea.unit_level.field_exact import make_range_grid, no_field
 from smallarea.unit_level.field_mesh import make_mesh_grid
 from smallarea.unit_level.position_chain import PositionChain
 from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
+from smallarea.unit_level.rank_error import rank_error
 from smallarea.unit_level.settings import BartsimpSettings, scales
 
 Progress = Callable[[float, str], None]
@@ -210,7 +211,10 @@ def _gather(problem: Problem, chains: Sequence[Chain], seed: np.random.SeedSeque
     )
     if has_field:
         posterior = replace(posterior, field=draw_fields(posterior, problem.grid, np.random.default_rng(seed)))
-    return replace(posterior, diagnostics=Diagnostics.of(posterior, counts))
+    found = Diagnostics.of(posterior, counts)
+    if problem.settings.field == "reduced":
+        found = replace(found, rank_error=rank_error(posterior, problem.grid))
+    return replace(posterior, diagnostics=found)
 
 
 def _positions(chains: Sequence[Chain]) -> NDArray[np.int16] | None:
