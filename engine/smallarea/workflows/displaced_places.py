@@ -260,4 +260,4 @@ def _without(
     note = f"{what} have no candidate place with all covariates: {len(filled)} took the nearest cell with data"
     left = len(lacking) - len(filled)
     ordered = (joined[0][order], joined[1][order], joined[2][order], joined[3][order])
-    return ordered, [note + (f", {left} were left out." if left else ".")]
+    return ordered, [note + (f", {left} could not and left the fit." if left else ".")]
