@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from smallarea.errors import JobProblem
 from smallarea.results.prediction.rules import covered, crps_draws, interval_score
 from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.posterior import BartsimpPosterior
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -192,6 +193,12 @@ def cross_validate(
 
 def _draws_of_means(posterior: ClusterPosterior, out: Clusters, rng: np.random.Generator) -> Vector:
     """Draws of the observed means of left-out clusters, shape (S, P)."""
-    expected = np.asarray(posterior.predict(out.coordinates, out.covariates).total)
+    made = posterior.predict(out.coordinates, out.covariates)
+    expected = np.asarray(made.total)
+    if out.candidates is not None and isinstance(posterior, BartsimpPosterior):
+        # Nothing is known of the place of a cluster that was left out but its prior: each draw puts it somewhere.
+        rows = out.candidates.drawn(rng, posterior.draws)
+        trees = posterior.trees_where(out.candidates.covariates, rows, np.arange(posterior.draws))
+        expected = made.field + trees + posterior.clusters.mean
     error = np.ravel(posterior.sigma_e)[:, None] / np.sqrt(out.sizes)
     return expected + error * rng.standard_normal(expected.shape)

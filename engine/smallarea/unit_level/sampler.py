@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import threadpoolctl
+from numpy.typing import NDArray
 
 from smallarea.cores import available_cores
 from smallarea.errors import ModelProblem
@@ -23,6 +24,7 @@ from smallarea.unit_level.far_directions import FROM_CLUSTERS, near_directions
 from smallarea.unit_level.field_draws import draw_fields
 from smallarea.unit_level.field_exact import make_range_grid, no_field
 from smallarea.unit_level.field_mesh import make_mesh_grid
+from smallarea.unit_level.position_chain import PositionChain
 from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
 from smallarea.unit_level.rank_error import rank_error
 from smallarea.unit_level.settings import BartsimpSettings, scales
@@ -55,7 +57,7 @@ def sample_bartsimp(
     Parameters
     ----------
     clusters : Clusters
-        The data.
+        The data. If they have candidate places, these are parameters too.
     settings : BartsimpSettings, optional
         Model and sampler; :func:`paper_settings` gives those of the paper.
     chains : int
@@ -92,7 +94,8 @@ def sample_bartsimp(
 
     problem = prepare(clusters, chosen, lambda percent, text: report(FACTOR_SHARE * percent / 100.0, text))
     seeds = np.random.SeedSequence(seed).spawn(chains + 1)
-    running = [Chain(problem, s, warmup, draws) for s in seeds[:chains]]
+    kind = Chain if clusters.candidates is None else PositionChain
+    running = [kind(problem, s, warmup, draws) for s in seeds[:chains]]
     store = None if checkpoint is None else Checkpoint(checkpoint, _fingerprint(problem, seed, chains, warmup, draws))
     saved = store.load() if store is not None else None
     for chain, arrays in zip(running, saved or [], strict=False):
@@ -124,7 +127,7 @@ def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress |
     Problem
     """
     found = scales(clusters, settings)
-    cuts = Cuts.from_values(clusters.covariates, names=clusters.names, rule=settings.cut_rule, count=settings.cuts)
+    cuts = Cuts.from_values(clusters.all_covariates, names=clusters.names, rule=settings.cut_rule, count=settings.cuts)
     if settings.field == "none":
         grid = no_field(clusters.sizes)
     elif settings.field == "mesh":
@@ -143,7 +146,7 @@ def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress |
     return Problem(clusters, settings, found, cuts, grid)
 
 
-def _run(chains: list[Chain], workers: int, told: Callable[[float], None], store: Checkpoint | None) -> None:
+def _run(chains: Sequence[Chain], workers: int, told: Callable[[float], None], store: Checkpoint | None) -> None:
     """Let all chains go on to their ends; stop them if ``told`` raises, with their state saved."""
     stop = threading.Event()
     snapshots: list[Arrays] = [chain.arrays() for chain in chains] if store is not None else []
@@ -184,7 +187,7 @@ def _run(chains: list[Chain], workers: int, told: Callable[[float], None], store
                 store.save([chain.arrays() for chain in chains])
 
 
-def _gather(problem: Problem, chains: list[Chain], seed: np.random.SeedSequence) -> BartsimpPosterior:
+def _gather(problem: Problem, chains: Sequence[Chain], seed: np.random.SeedSequence) -> BartsimpPosterior:
     results = [chain.result() for chain in chains]
     hyper = np.stack([result[0] for result in results])
     forest = type(results[0][1]).joined([result[1] for result in results])
@@ -204,6 +207,7 @@ def _gather(problem: Problem, chains: list[Chain], seed: np.random.SeedSequence)
         field=np.zeros((at.size, 0)),
         mesh=problem.grid.on_mesh.mesh if problem.grid.on_mesh is not None else None,
         diagnostics=Diagnostics.empty(),
+        positions=_positions(chains),
     )
     if has_field:
         posterior = replace(posterior, field=draw_fields(posterior, problem.grid, np.random.default_rng(seed)))
@@ -213,10 +217,19 @@ def _gather(problem: Problem, chains: list[Chain], seed: np.random.SeedSequence)
     return replace(posterior, diagnostics=found)
 
 
+def _positions(chains: Sequence[Chain]) -> NDArray[np.int16] | None:
+    """Candidates of all draws, if places are uncertain."""
+    moving = [chain for chain in chains if isinstance(chain, PositionChain)]
+    return np.concatenate([chain.positions() for chain in moving]) if moving else None
+
+
 def _fingerprint(problem: Problem, seed: int, chains: int, warmup: int, draws: int) -> str:
     """Hash of everything that the draws depend on."""
     c = problem.clusters
     digest = hashlib.sha256(f"{problem.settings}|{c.names}|{seed}|{chains}|{warmup}|{draws}".encode())
     for array in (c.coordinates, c.covariates, c.sizes, c.means, c.within, np.array([c.smallest, c.largest])):
         digest.update(np.ascontiguousarray(array).tobytes())
+    if c.candidates is not None:
+        for array in (c.candidates.starts, c.candidates.covariates, c.candidates.weights):
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
