@@ -1,8 +1,9 @@
 """How well are clusters predicted that a model has not seen? For BARTSIMP and its baselines alike.
 
 What is predicted is the mean of a left-out cluster: draws of the expected outcome plus the error of a mean of n_i
-observations, ``N(0, sigma_e^2 / n_i)``, draw by draw. Scores of intervals for single observations would hardly differ
-between models, and intervals without the error would be too narrow for what is observed.
+observations, ``N(0, sigma_e^2 / n_i)``, draw by draw; of counts, shares or rates drawn from their likelihood. Scores of
+intervals for single observations would hardly differ between models, and intervals without the error would be too
+narrow for what is observed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from smallarea.errors import JobProblem
 from smallarea.results.prediction.rules import covered, crps_draws, interval_score
 from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.likelihoods import draw_observed
+from smallarea.unit_level.posterior import Prediction
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -192,6 +195,9 @@ def cross_validate(
 
 def _draws_of_means(posterior: ClusterPosterior, out: Clusters, rng: np.random.Generator) -> Vector:
     """Draws of the observed means of left-out clusters, shape (S, P)."""
-    expected = np.asarray(posterior.predict(out.coordinates, out.covariates).total)
+    predicted = posterior.predict(out.coordinates, out.covariates)
+    if isinstance(predicted, Prediction) and predicted.likelihood != "normal":
+        return draw_observed(predicted.linear, predicted.sigma_e, out.sizes, predicted.likelihood, rng)
+    expected = np.asarray(predicted.total)
     error = np.ravel(posterior.sigma_e)[:, None] / np.sqrt(out.sizes)
     return expected + error * rng.standard_normal(expected.shape)
