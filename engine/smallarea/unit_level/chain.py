@@ -113,11 +113,15 @@ class Chain:
         )  # fmt: skip
         self._hypers.append(self._record.hyper[:count].copy())
         if self.done < self.warmup:
-            tune_steps(self._hyper.steps, self._hyper.counts, self._hypers, self._table.log_ranges)
+            self._tune()
         else:
             r = self._record
             self._traces.append(ForestTrace.of_block(r.variables, r.cuts, r.values, r.sizes[:count], r.ends))
         self.done += count
+
+    def _tune(self) -> None:
+        """Steer acceptance rates, and let the field's standard deviation follow its range as it did so far."""
+        tune_steps(self._hyper.steps, self._hyper.counts, self._hypers, self._table.log_ranges)
 
     def result(self) -> tuple[Vector, ForestTrace, NDArray[np.int64]]:
         """Kept hyperparameters (S, 3), forests, and proposals made and accepted since the warm-up (kinds, 2)."""

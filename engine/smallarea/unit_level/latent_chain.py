@@ -33,8 +33,10 @@ from smallarea.trees.state import (
 from smallarea.trees.sweep import sweep_trees
 from smallarea.trees.trace import encode
 from smallarea.unit_level.clusters import Clusters
-from smallarea.unit_level.latent_field import LatentField
+from smallarea.unit_level.hyper_kernel import ERROR, FIELD
+from smallarea.unit_level.latent_field import Factor, LatentField
 from smallarea.unit_level.latent_hyper import LatentHyper
+from smallarea.unit_level.latent_moves import Counted, move_field, move_own
 from smallarea.unit_level.likelihoods import counts_of, link
 from smallarea.unit_level.polya_gamma import draw_polya_gamma
 from smallarea.unit_level.settings import BartsimpSettings, Scales
@@ -43,6 +45,9 @@ from smallarea.unit_level.tuning import BLOCK
 
 Vector = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.generic]]
+
+# Share of the proposals of the whole field that must be accepted while warming up for it to go on.
+WORTHWHILE = 0.05
 
 
 class LatentChain:
@@ -94,6 +99,7 @@ class LatentChain:
             np.zeros(room * self._tree.slots, np.int16), np.zeros(room * self._tree.max_leaves),
             np.zeros((BLOCK, self._tree.trees), np.int64), np.zeros(2, np.int64),
         )  # fmt: skip
+        self._field_moves = np.zeros(2, np.int64)
         self._hypers: list[Vector] = []
         self._traces: list[ForestTrace] = []
         self._fields: list[Vector] = []
@@ -109,7 +115,7 @@ class LatentChain:
         count = min(BLOCK, end - self.done)
         if self.done <= self.warmup:
             self._bench.counts[:] = 0
-        self._hyper.counts[:] = 0
+        self._hyper.begin()
         r = self._record
         r.ends[:] = 0
         fields = np.empty((count, len(self._latent)))
@@ -132,7 +138,10 @@ class LatentChain:
     def _sweep(self) -> None:
         random = self._random
         trees = leaf_values(self._forest).sum(axis=0)
-        z = self._pseudo_data(self._centre + trees + self._field.at_clusters(self._latent) + self._own) - self._centre
+        if not self._is_binomial:
+            self._hyper.update_size(self._counts, self._sizes, self._eta(trees), random)
+        self._move(trees)
+        z = self._pseudo_data(self._eta(trees)) - self._centre
         variances = 1.0 / self._omega
         factor = self._hyper.factor(variances)
         spectrum = factor.spectrum()
@@ -144,18 +153,43 @@ class LatentChain:
         )
         residual = z - leaf_values(self._forest).sum(axis=0)
         factor = self._hyper.update(factor, residual, variances, random)
-        self._latent = factor.draw(residual, random)
-        left = residual - self._field.at_clusters(self._latent)
-        self._own = self._hyper.draw_own(left, self._omega, random)
+        self._latent, self._own, _ = self._drawn(factor, residual, self._omega)
+
+    def _eta(self, trees: Vector) -> Vector:
+        return self._centre + trees + self._field.at_clusters(self._latent) + self._own
+
+    def _drawn(self, factor: Factor, residual: Vector, information: Vector) -> tuple[Vector, Vector, Vector]:
+        """Draw field and normal variables given residuals of the trees and their information (n,); also the sum."""
+        latent = factor.draw(residual, self._random)
+        at = self._field.at_clusters(latent)
+        own = self._hyper.draw_own(residual - at, information, self._random)
+        return latent, own, at + own
+
+    def _move(self, trees: Vector) -> None:
+        """Move field, normal variables and their standard deviations by the likelihood itself."""
+        hyper, random = self._hyper, self._random
+        data = Counted(self._counts, self._sizes, hyper.size)
+        base, at = self._centre + trees, self._field.at_clusters(self._latent)
+        if self.done < self.warmup or self._field_moves[1] >= WORTHWHILE * self._field_moves[0]:
+            found = move_field(data, base, at + self._own, hyper.factor, self._drawn, random)
+            self._field_moves += 1, found is not None
+            if found is not None:
+                self._latent, self._own = found
+                at = self._field.at_clusters(self._latent)
+        if self._field.has_field:
+            factor = hyper.stretch(FIELD, data, base + self._own, at, random)
+            self._latent, at = factor * self._latent, factor * at
+        if self._is_binomial:
+            self._own = hyper.stretch(ERROR, data, base + at, self._own, random) * self._own
+            self._own = move_own(data, base + at, self._own, hyper.sigma_e, random)
 
     def _pseudo_data(self, eta: Vector) -> Vector:
-        """Draw omega given the linear predictor (n,), after the size of counts, and return the data that it makes."""
-        if self._is_binomial:
+        """Draw omega given the linear predictor (n,), and return what it makes of the counts."""
+        size = self._hyper.size
+        if size is None:
             b, offset = self._sizes, np.zeros(len(eta))
         else:
-            self._hyper.update_size(self._counts, self._sizes * np.exp(eta), self._random)
-            b = self._counts + self._hyper.size
-            offset = np.log(self._sizes) - np.log(self._hyper.size)
+            b, offset = self._counts + size, np.log(self._sizes) - np.log(size)
         draw_polya_gamma(b, eta + offset, self._omega, self._random)
         return (self._counts - 0.5 * b) / self._omega - offset
 
@@ -173,6 +207,7 @@ class LatentChain:
         out: Arrays = {"logs": self._hyper.logs.copy(), "at": self._hyper.at.copy(), "steps": self._hyper.steps.copy()}
         out |= {"nodes": self._forest.nodes.copy(), "values": self._forest.values.copy()}
         out |= {"latent": self._latent.copy(), "own": self._own.copy()}
+        out |= {"stretches": self._hyper.stretches.copy(), "field_moves": self._field_moves.copy()}
         out |= {"counts": self._bench.counts.copy(), "done": np.array(self.done)}
         out["random"] = np.array(json.dumps(self._random.bit_generator.state))
         out["hypers"] = np.concatenate(self._hypers) if self._hypers else np.zeros((0, 3))
@@ -189,6 +224,7 @@ class LatentChain:
         self._forest.nodes[:] = arrays["nodes"]
         self._forest.values[:] = arrays["values"]
         self._bench.counts[:] = arrays["counts"]
+        hyper.stretches[:], self._field_moves[:] = arrays["stretches"], arrays["field_moves"]
         self._latent, self._own = np.asarray(arrays["latent"], float), np.asarray(arrays["own"], float)
         self.done = int(arrays["done"])
         self._random.bit_generator.state = json.loads(str(arrays["random"]))

@@ -1,6 +1,6 @@
 """Standard deviations, range and size of counts given the trees, with field and variables of clusters integrated out.
 
-One factorisation for each proposal, so there are few of them in a sweep: a random walk of each standard deviation, and
+One factorisation for each proposal, so there are few of them in a sweep: random walks of each standard deviation, and
 jumps in the grid of ranges with which the standard deviation moves along the ridge that data leave (Zhang 2004), as in
 :mod:`smallarea.unit_level.hyper_kernel`. The size of counts needs none.
 """
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from smallarea.unit_level.hyper_kernel import ERROR, FIELD
 from smallarea.unit_level.latent_field import Factor, LatentField
-from smallarea.unit_level.likelihoods import log_negative_binomial
+from smallarea.unit_level.latent_moves import Counted, move_scale
+from smallarea.unit_level.likelihoods import log_likelihoods
 from smallarea.unit_level.pc_prior import PcPrior
 from smallarea.unit_level.settings import BartsimpSettings
-from smallarea.unit_level.tuning import tune_steps
+from smallarea.unit_level.tuning import WALK_TARGET, tune_steps
 
 Vector = NDArray[np.float64]
 
+# Rounds of proposals in a sweep.
+TURNS = 2
 # Proposals of the size of counts in a sweep; they cost as good as nothing.
 SIZE_WALKS = 3
 # sigma_e of counts is at least this: sizes above a million are those of Poisson counts to the precision of numbers.
@@ -49,6 +52,8 @@ class LatentHyper:
         See :func:`smallarea.unit_level.tuning.tune_steps`.
     counts : ndarray of int, shape (3, 2)
         Proposals made and accepted since the last look.
+    stretches, stretched : ndarray, shape (2,) and (2, 2)
+        The same two for moves that stretch normal variables and field with their standard deviations.
     """
 
     def __init__(
@@ -56,7 +61,7 @@ class LatentHyper:
     ) -> None:
         self._field, self._prior = field, prior
         self._is_binomial = settings.likelihood == "binomial"
-        self._jumps = settings.range_moves or 1
+        self._turns = settings.range_moves or TURNS
         self._error_rate = settings.own_rate
         quantiles = random.uniform(0.2, 0.8, 3)
         wanted = prior.range_quantile(quantiles[1])
@@ -66,6 +71,7 @@ class LatentHyper:
         self.at = np.array([np.argmin(np.abs(np.log(field.ranges / wanted)))])
         self.steps = np.array([0.3, 0.4, max(1.0, len(field.ranges) / 8.0), 0.5])
         self.counts = np.zeros((3, 2), np.int64)
+        self.stretches, self.stretched = np.full(2, 0.3), np.zeros((2, 2), np.int64)
 
     @property
     def sigma_e(self) -> float:
@@ -73,9 +79,9 @@ class LatentHyper:
         return float(np.exp(self.logs[ERROR]))
 
     @property
-    def size(self) -> float:
-        """Size r of negative binomial counts."""
-        return self.sigma_e**-2.0
+    def size(self) -> float | None:
+        """Size r of negative binomial counts; None of binomial ones."""
+        return None if self._is_binomial else self.sigma_e**-2.0
 
     def factor(self, variances: Vector) -> Factor:
         """Factor at the present state; ``variances`` (n,) are those of the pseudo-data, 1 / omega."""
@@ -114,8 +120,8 @@ class LatentHyper:
         current = factor.log_density(residual) + self._log_prior(self.logs, int(self.at[0]))
         kinds = [ERROR] if self._is_binomial else []
         if self._field.has_field:
-            kinds += [FIELD] + [2] * self._jumps
-        for kind in kinds:
+            kinds += [FIELD, 2]
+        for kind in kinds * self._turns:
             logs, g = self._proposal(kind, random)
             level = np.log(random.random())
             self.counts[kind, 0] += 1
@@ -149,12 +155,13 @@ class LatentHyper:
         variance = 1.0 / (np.exp(-2.0 * self.logs[ERROR]) + omega)
         return variance * omega * residual + np.sqrt(variance) * random.standard_normal(len(residual))
 
-    def update_size(self, counts: Vector, means: Vector, random: np.random.Generator) -> None:
-        """Propose the size of negative binomial counts (n,) given their means (n,), without Pólya-Gamma variables."""
+    def update_size(self, counts: Vector, exposures: Vector, eta: Vector, random: np.random.Generator) -> None:
+        """Propose the size of negative binomial counts (n,) given linear predictors (n,), omega integrated out."""
 
         def log_density(log_sigma: float) -> float:
             sigma = np.exp(log_sigma)
-            return log_negative_binomial(counts, means, sigma**-2.0) + log_sigma - self._error_rate * sigma
+            each = log_likelihoods(counts, exposures, eta, sigma**-2.0)
+            return float(each.sum()) + log_sigma - self._error_rate * sigma
 
         current = log_density(self.logs[ERROR])
         for _ in range(SIZE_WALKS):
@@ -168,6 +175,21 @@ class LatentHyper:
                 self.counts[ERROR, 1] += 1
                 self.logs[ERROR], current = new, proposed
 
+    def stretch(self, kind: int, data: Counted, base: Vector, part: Vector, random: np.random.Generator) -> float:
+        """Propose sd ``kind`` with the part (n,) of the predictor that has it; return by what that is stretched."""
+        before = float(self.logs[kind])
+        rate = self._error_rate if kind == ERROR else self._prior.sd_rate
+        after = move_scale(data, base, part, before, rate, float(self.stretches[kind]), random)
+        self.stretched[kind] += 1, after != before
+        self.logs[kind] = after
+        return float(np.exp(after - before))
+
+    def begin(self) -> None:
+        """Count proposals anew."""
+        self.counts[:], self.stretched[:] = 0, 0
+
     def tune(self, hypers: list[Vector]) -> None:
         """Tune the proposals after a block of the warm-up."""
+        rates = self.stretched[:, 1] / np.maximum(self.stretched[:, 0], 1)
+        self.stretches *= np.exp(3.0 / np.sqrt(1.0 + len(hypers)) * (rates - WALK_TARGET) * (self.stretched[:, 0] > 0))
         tune_steps(self.steps, self.counts, hypers, np.log(self._field.ranges))

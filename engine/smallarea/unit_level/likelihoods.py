@@ -36,15 +36,17 @@ LIKELIHOODS: tuple[Likelihood, ...] = ("normal", "binomial", "negative_binomial"
 
 # Nodes of Gauss and Hermite over the normal variable of a cluster.
 NODES = 15
+# Keeps variances of working data finite, where a share is 0 or 1 to the last digit.
+LEAST_INFORMATION = 1e-8
 
 
 def count_clusters(
-    counts: Sequence[float] | Vector,
     sizes: Sequence[float] | Vector,
+    likelihood: Likelihood,
+    counts: Sequence[float] | Vector,
     cluster: Sequence[object],
     coordinates: Vector,
     covariates: Vector,
-    likelihood: Likelihood,
     *,
     names: Sequence[str] | None = None,
     strata: Sequence[object] | None = None,
@@ -53,14 +55,14 @@ def count_clusters(
 
     Parameters
     ----------
-    counts : sequence of float, length N
-        Successes, or cases: whole numbers.
     sizes : sequence of float, length N
         Trials (whole numbers), or exposures.
-    cluster, coordinates, covariates, names, strata
-        As of :meth:`Clusters.from_rows`.
     likelihood : {"binomial", "negative_binomial"}
         What the counts are.
+    counts : sequence of float, length N
+        Successes, or cases: whole numbers.
+    cluster, coordinates, covariates, names, strata
+        As of :meth:`Clusters.from_rows`.
 
     Returns
     -------
@@ -200,7 +202,45 @@ def draw_observed(
     return random.poisson(sizes * np.exp(linear) * random.standard_gamma(shape) / shape) / sizes
 
 
-def log_negative_binomial(counts: Vector, means: Vector, size: float) -> float:
-    """Log likelihood of counts with these means and this size, up to terms of the counts alone."""
-    of_size = special.gammaln(counts + size) - special.gammaln(size) - size * np.log1p(means / size)
-    return float(np.sum(of_size + counts * (np.log(means) - np.log(means + size))))
+def log_likelihoods(counts: Vector, sizes: Vector, eta: Vector, size: float | None) -> Vector:
+    """Return the log likelihood of each count, up to terms of the counts alone.
+
+    Parameters
+    ----------
+    counts, sizes : ndarray, shape (n,)
+        Counts, and trials or exposures.
+    eta : ndarray, shape (n,)
+        Linear predictor.
+    size : float or None
+        Size of negative binomial counts; None for binomial ones.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    if size is None:
+        return counts * eta - sizes * np.logaddexp(0.0, eta)
+    log_ratio = np.log(sizes) + eta - math.log(size)
+    of_size = special.gammaln(counts + size) - special.gammaln(size)
+    return np.asarray(of_size + counts * log_ratio - (counts + size) * np.logaddexp(0.0, log_ratio))
+
+
+def working_data(counts: Vector, sizes: Vector, eta: Vector, size: float | None) -> tuple[Vector, Vector]:
+    """Return the normal data that a likelihood looks like near ``eta``: one Newton step, and Fisher's information.
+
+    Parameters
+    ----------
+    counts, sizes, eta, size
+        As of :func:`log_likelihoods`.
+
+    Returns
+    -------
+    response, information : ndarray, shape (n,)
+        What is observed of the linear predictor, and one over its variance.
+    """
+    if size is None:
+        share = special.expit(eta)
+        information = np.maximum(sizes * share * (1.0 - share), LEAST_INFORMATION)
+        return eta + (counts - sizes * share) / information, information
+    means = sizes * np.exp(eta)
+    return eta + counts / means - 1.0, np.maximum(means * size / (means + size), LEAST_INFORMATION)

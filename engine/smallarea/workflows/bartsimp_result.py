@@ -13,6 +13,7 @@ from smallarea.gmrf.spde import Spde
 from smallarea.io.workbook import Sheet
 from smallarea.unit_level import BartsimpPosterior
 from smallarea.unit_level.mesh_choice import error_at_clusters, mesh_notes
+from smallarea.unit_level.settings import OWN_ALPHA
 from smallarea.workflows.bartsimp_comparison import ModelComparison
 from smallarea.workflows.bartsimp_input import ClusterData, describe
 
@@ -84,17 +85,24 @@ class FitBartsimpResult:
         return (*self.data.notes, *self.field_notes, *compared)
 
     def clusters(self) -> pd.DataFrame:
-        """One row a cluster: ``cluster``, ``x``, ``y``, ``observations``, ``mean``, ``fitted``, ``se``, ``field``."""
+        """One row a cluster: ``cluster``, ``x``, ``y``, ``observations``, ``mean``, ``fitted``, ``se``, ``field``.
+
+        Of counted outcomes, ``observations`` are trials or exposures, ``mean``, ``fitted`` and ``se`` shares or rates,
+        and ``field`` is on the scale of logits or logs.
+        """
         c = self.posterior.clusters
+        every = np.arange(self.posterior.draws)
         fitted, se, field = np.empty((3, c.n))
         # All draws at thousands of clusters need not be in memory at the same time.
         for part in np.array_split(np.arange(c.n), -(-c.n * self.posterior.draws // _AT_ONCE)):
             own = self.posterior.field_at_clusters(part)
-            whole = self.posterior.trees_at(c.covariates[part]) + own
-            fitted[part], field[part] = whole.mean(axis=0) + c.mean, own.mean(axis=0)
+            linear = self.posterior.trees_at(c.covariates[part]) + own + self.posterior.centre
+            whole = self.posterior.expected(linear, every)
+            fitted[part], field[part] = whole.mean(axis=0), own.mean(axis=0)
             se[part] = whole.std(axis=0, ddof=1)
         columns: dict[str, Any] = {"cluster": c.ids, "x": c.coordinates[:, 0], "y": c.coordinates[:, 1]}
-        columns |= {"observations": c.sizes.astype(int), "mean": c.means, "fitted": fitted}
+        sizes = c.sizes if self.data.likelihood == "negative_binomial" else c.sizes.astype(int)
+        columns |= {"observations": sizes, "mean": c.means, "fitted": fitted}
         return pd.DataFrame(columns | {"se": se, "field": field})
 
     def sheets(self) -> list[Sheet]:
@@ -165,6 +173,8 @@ def hyperparameter_table(posterior: BartsimpPosterior, level: float) -> pd.DataF
         "sigma_e": f"P(sigma_e < {scales.error_start:.4g}) = {settings.error_quantile:g}, "
         f"{settings.error_df:g} degrees of freedom"
     }
+    if settings.likelihood != "normal":
+        said["sigma_e"] = f"P(sigma_e > {settings.own_sd0:g}) = {OWN_ALPHA:g}"
     if settings.field != "none":
         prior = scales.field_prior
         columns |= {"range": posterior.range, "sigma_m": posterior.sigma_m}

@@ -20,7 +20,7 @@ NODES, LEVELS = (300, 80, 40), 14
 
 
 def three_clusters(likelihood, counts, sizes, covariate=(0.0, 1.0, 1.0)):
-    return count_clusters(counts, sizes, list("abc"), PLACES, np.array(covariate)[:, None], likelihood)
+    return count_clusters(sizes, likelihood, counts, list("abc"), PLACES, np.array(covariate)[:, None])
 
 
 def log_likelihood(eta, sigma, clusters, likelihood):

@@ -30,7 +30,7 @@ def survey(likelihood, seed=1, n=40):
     else:
         sizes = random.uniform(0.5, 3.0, n)
         counts = random.poisson(sizes * np.exp(eta) * random.gamma(4.0, 0.25, n))
-    return counts, sizes, [f"c{i:02d}" for i in range(n)], place, x, likelihood
+    return sizes, likelihood, counts, [f"c{i:02d}" for i in range(n)], place, x
 
 
 def quick(clusters, settings, **more):
@@ -45,7 +45,7 @@ def fitted(request):
 
 def test_rows_of_a_cluster_are_added_up():
     place, x = np.array([[0.0, 0.0]] * 3 + [[1.0, 2.0]]), np.array([[1.0]] * 3 + [[2.0]])
-    clusters = count_clusters([1, 0, 1, 3], [1, 1, 1, 4], ["b", "b", "b", "a"], place, x, "binomial")
+    clusters = count_clusters([1, 1, 1, 4], "binomial", [1, 0, 1, 3], ["b", "b", "b", "a"], place, x)
     assert clusters.ids == ("b", "a")
     np.testing.assert_array_equal(clusters.sizes, [3.0, 4.0])
     np.testing.assert_array_equal(counts_of(clusters), [2.0, 3.0])
@@ -67,7 +67,7 @@ def test_rows_of_a_cluster_are_added_up():
 )
 def test_counts_that_cannot_be_are_refused(counts, sizes, likelihood, error, message):
     with pytest.raises(error, match=message):
-        count_clusters(counts, sizes, ["a", "b"], np.zeros((2, 2)), np.zeros((2, 1)), likelihood)
+        count_clusters(sizes, likelihood, counts, ["a", "b"], np.zeros((2, 2)), np.zeros((2, 1)))
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_a_prior_without_scale_is_refused():
 
 def test_same_seed_same_draws_whatever_the_order_and_the_threads(fitted):
     _, settings, first = fitted
-    counts, sizes, ids, place, x, likelihood = survey(settings.likelihood)
+    sizes, likelihood, counts, ids, place, x = survey(settings.likelihood)
     order = np.random.default_rng(9).permutation(len(ids))
-    again = count_clusters(counts[order], sizes[order], [ids[i] for i in order], place[order], x[order], likelihood)
+    again = count_clusters(sizes[order], likelihood, counts[order], [ids[i] for i in order], place[order], x[order])
     second = quick(again, settings, workers=1)
     np.testing.assert_array_equal(first.sigma_m, second.sigma_m)
     np.testing.assert_array_equal(first.forest.values, second.forest.values)

@@ -20,7 +20,7 @@ def clusters():
     n = 30
     trials = random.integers(1, 20, n)
     return count_clusters(
-        random.binomial(trials, 0.3), trials, np.arange(n), random.random((n, 2)), np.zeros((n, 1)), "binomial"
+        trials, "binomial", random.binomial(trials, 0.3), np.arange(n), random.random((n, 2)), np.zeros((n, 1))
     )
 
 
