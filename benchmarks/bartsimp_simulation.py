@@ -102,15 +102,16 @@ def study(omega: float, datasets: int, sweeps: int, first: int, oracle: bool) ->
         plain.append(score(data, paper_settings(field="none"), sweeps, seed))
         if oracle:
             told.append(score(data, paper_settings(field="none"), sweeps, seed, told=True).rmse)
-    rmse, coverage, interval = (
-        float(np.mean([getattr(s, k) for s in scores])) for k in ("rmse", "coverage", "interval")
+    (rmse, of_rmse), (coverage, _), (interval, of_interval) = (
+        _mean([getattr(s, k) for s in scores]) for k in ("rmse", "coverage", "interval")
     )
     ratio = rmse / float(np.mean([s.rmse for s in plain]))
     most_rmse, most_ratio, most_interval = BARS[omega]
     print(
-        f"omega {omega}: RMSE {rmse:.3f} (at most {most_rmse}), ratio to BART {ratio:.3f} ({most_ratio}), "
-        f"coverage {coverage:.3f}, interval score {interval:.3f} ({most_interval}), "
-        f"{np.mean([s.seconds for s in scores]):.1f} s a fit; BART covers {np.mean([s.coverage for s in plain]):.3f}",
+        f"omega {omega}: RMSE {rmse:.3f} +- {of_rmse:.3f} (at most {most_rmse}), ratio to BART {ratio:.3f} "
+        f"({most_ratio}), coverage {coverage:.3f}, interval score {interval:.3f} +- {of_interval:.3f} "
+        f"({most_interval}), {np.mean([s.seconds for s in scores]):.1f} s a fit; "
+        f"BART covers {np.mean([s.coverage for s in plain]):.3f}",
         flush=True,
     )
     if oracle:
@@ -118,6 +119,12 @@ def study(omega: float, datasets: int, sweeps: int, first: int, oracle: bool) ->
         print(f"  told the whole field, trees would err by {best:.3f}, {best * ratio / rmse:.3f} of BART", flush=True)
     met = rmse <= most_rmse and ratio <= most_ratio and interval <= most_interval
     return met and COVERAGE[0] <= coverage <= COVERAGE[1]
+
+
+def _mean(values: list[float]) -> tuple[float, float]:
+    """Mean over data sets and its standard error; surfaces are drawn anew for each, so that it is large."""
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return float(np.mean(values)), spread / float(np.sqrt(len(values)))
 
 
 def main() -> None:

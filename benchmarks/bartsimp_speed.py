@@ -18,6 +18,7 @@ from smallarea.cores import available_cores
 from smallarea.gmrf.matern import distances, matern_correlation
 from smallarea.unit_level import BartsimpSettings, Clusters, paper_settings, sample_bartsimp
 from smallarea.unit_level.chain import Chain
+from smallarea.unit_level.far_directions import FROM_CLUSTERS
 from smallarea.unit_level.sampler import prepare
 
 Vector = NDArray[np.float64]
@@ -41,8 +42,8 @@ def survey(n: int, seed: int = 1) -> Clusters:
 def yardstick(clusters: Clusters, settings: BartsimpSettings, repeats: int) -> float:
     """Seconds of a sweep of as many proposals, each judged by a dense n x n density.
 
-    A tree takes one density for what it is and one a proposal; standard deviations and ranges take one a proposal, the
-    latter with new correlations. Draws of leaves and everything else are left out.
+    A tree takes one density for what it is and one a proposal; standard deviations take one a proposal, and ranges one
+    a proposal that looks at all directions, with new correlations. Draws of leaves and everything else are left out.
     """
     n = clusters.n
     between = distances(clusters.coordinates)
@@ -65,7 +66,7 @@ def yardstick(clusters: Clusters, settings: BartsimpSettings, repeats: int) -> f
 
     trees = settings.trees
     plain = trees.trees * (1 + trees.attempts) + 2 * settings.walks
-    moved = settings.range_moves_of(n)
+    moved = settings.range_moves_of(n) if n < FROM_CLUSTERS else 1
     return plain * timed(lambda: density(known)) + moved * timed(lambda: density(matern_correlation(between, 0.41)))
 
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import Bench, Forest, place_all
 from smallarea.trees.leaves import Spectrum, add
 from smallarea.trees.moves import Stream, normal, uniform, whole
 from smallarea.trees.structure import Rules, find_leaf
+from smallarea.trees.sums import place_all
 from smallarea.trees.sweep import sweep_trees
 from smallarea.trees.trace import encode
 

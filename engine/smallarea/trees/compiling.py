@@ -14,7 +14,7 @@ from smallarea.gmrf import kernels
 
 _TREES = Path(__file__).parent
 _LOOPS = (
-    *(_TREES / f"{name}.py" for name in ("kernel", "leaves", "moves", "structure", "sweep", "trace")),
+    *(_TREES / f"{name}.py" for name in ("arrays", "kernel", "leaves", "moves", "structure", "sums", "sweep", "trace")),
     *(file for room in ("unit_level", "area_trees") for file in sorted((_TREES.parent / room).glob("*_kernel.py"))),
 )
 

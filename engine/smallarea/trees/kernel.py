@@ -1,140 +1,16 @@
-"""State of all trees, and proposals for one of them with leaves (and field) integrated out: compiled loops."""
+"""Proposals for one tree with leaves (and field) integrated out: compiled loops."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
-from smallarea.trees.leaves import Gram, Solver, Spectrum, add, dot, evidence, weigh
-from smallarea.trees.moves import GROW, PRUNE, Stream, propose
-from smallarea.trees.structure import (
-    FREE,
-    LEFT,
-    RIGHT,
-    VARIABLE,
-    Integers,
-    Ranges,
-    Rules,
-    Vector,
-    find_leaf,
-    list_leaves,
-    log_prior,
-)
-
-
-class Forest(NamedTuple):
-    """State of all trees.
-
-    ``nodes`` (trees, slots, 5); ``values`` (trees, slots) of leaves; ``place`` (trees, n), the leaf of each cluster;
-    ``sizes`` (trees, slots), observations of each leaf; ``sums`` (trees, slots, k), rows of V added up by leaf;
-    ``residual`` (n,), cluster means less all trees; ``q`` (k,) = V' residual.
-    """
-
-    nodes: Integers
-    values: Vector
-    place: Integers
-    sizes: Vector
-    sums: Vector
-    residual: Vector
-    q: Vector
-
-
-class Group(NamedTuple):
-    """Trees whose leaves are integrated out together with those of the tree that is proposed.
-
-    ``order`` (trees,) is for drawing them; ``tree`` and ``leaf`` (others,) list their leaves; ``at`` (trees, slots)
-    finds a leaf in that list; ``cross`` and ``new_cross`` (slots, others): C' Lambda C between the tree and them.
-    """
-
-    order: Integers
-    tree: Integers
-    leaf: Integers
-    at: Integers
-    cross: Vector
-    new_cross: Vector
-
-
-class Bench(NamedTuple):
-    """Room to work in, and the fixed numbers of proposals.
-
-    ``leaf_precision`` is tau^-2; ``counts`` (5, 2): proposals made and accepted by kind.
-    """
-
-    bins: Integers
-    leaf_precision: Vector
-    min_leaf: Vector
-    nodes: Integers
-    ranges: Ranges
-    new_ranges: Ranges
-    gram: Gram
-    new_gram: Gram
-    solver: Solver
-    leaves: Integers
-    new_leaves: Integers
-    touched: Integers
-    stack: Integers
-    place: Integers
-    is_touched: NDArray[np.bool_]
-    sizes: Vector
-    linear: Vector
-    sums: Vector
-    weighted: Vector
-    counts: NDArray[np.int64]
-    group: Group
-
-
-@compiled
-def place_all(forest: Forest, bench: Bench, spectrum: Spectrum) -> None:
-    """Compute leaves, sizes, sums, residual's q anew from nodes, values and residual.
-
-    The sums of the largest leaf of each tree are what the other leaves leave of the total.
-    """
-    n, k = spectrum.vectors.shape
-    for t in range(len(forest.nodes)):
-        count = list_leaves(forest.nodes[t], 0, bench.leaves, bench.stack)
-        for i in range(count):
-            forest.sizes[t, bench.leaves[i]] = 0.0
-            for c in range(k):
-                forest.sums[t, bench.leaves[i], c] = 0.0
-        for i in range(n):
-            j = find_leaf(forest.nodes[t], 0, bench.bins[i])
-            forest.place[t, i] = j
-            forest.sizes[t, j] += spectrum.sizes[i]
-        if k == 0:
-            continue
-        large = bench.leaves[0]
-        most = 0
-        for i in range(count):
-            rows = 0
-            for m in range(n):
-                if forest.place[t, m] == bench.leaves[i]:
-                    rows += 1
-            if rows > most:
-                most = rows
-                large = bench.leaves[i]
-        for i in range(n):
-            if forest.place[t, i] != large:
-                add(forest.sums[t, forest.place[t, i]], spectrum.vectors[i], 1.0)
-        add(forest.sums[t, large], spectrum.total, 1.0)
-        for i in range(count):
-            if bench.leaves[i] != large:
-                add(forest.sums[t, large], forest.sums[t, bench.leaves[i]], -1.0)
-    for c in range(k):
-        forest.q[c] = 0.0
-    for i in range(n):
-        add(forest.q, spectrum.vectors[i], forest.residual[i])
-
-
-@compiled
-def shift_residual(forest: Forest, t: int, leaves: Integers, count: int, sign: float) -> None:
-    """Add the tree to the residual (+1) or subtract it (-1)."""
-    for i in range(forest.place.shape[1]):
-        forest.residual[i] += sign * forest.values[t, forest.place[t, i]]
-    for i in range(count):
-        add(forest.q, forest.sums[t, leaves[i]], sign * forest.values[t, leaves[i]])
+from smallarea.trees.leaves import Gram, Spectrum, dot, evidence, weigh
+from smallarea.trees.moves import Stream, propose
+from smallarea.trees.structure import FREE, VARIABLE, Integers, Rules, Vector, find_leaf, list_leaves, log_prior
+from smallarea.trees.sums import sum_new_leaves
 
 
 @compiled
@@ -160,44 +36,6 @@ def _reassign(forest: Forest, t: int, target: int, bench: Bench, spectrum: Spect
         if bench.sizes[bench.touched[i]] < bench.min_leaf[0]:
             return False, new
     return True, new
-
-
-@compiled
-def _sum_new_leaves(
-    forest: Forest, t: int, kind: int, target: int, count: int, bench: Bench, spectrum: Spectrum
-) -> None:
-    """Write the sums of V over the ``count`` touched leaves of the proposed tree."""
-    sums = forest.sums[t]
-    if kind == PRUNE:
-        left, right = forest.nodes[t, target, LEFT], forest.nodes[t, target, RIGHT]
-        for c in range(sums.shape[1]):
-            bench.sums[target, c] = sums[left, c] + sums[right, c]
-        return
-    if kind == GROW:
-        left, right = bench.nodes[target, LEFT], bench.nodes[target, RIGHT]
-        rows = 0
-        for i in range(len(bench.place)):
-            if bench.place[i] == left:
-                rows += 1
-            elif bench.place[i] == right:
-                rows -= 1
-        small, large = (left, right) if rows < 0 else (right, left)
-        for c in range(sums.shape[1]):
-            bench.sums[small, c] = 0.0
-        for i in range(len(bench.place)):
-            if bench.place[i] == small:
-                add(bench.sums[small], spectrum.vectors[i], 1.0)
-        for c in range(sums.shape[1]):
-            bench.sums[large, c] = sums[target, c] - bench.sums[small, c]
-        return
-    for i in range(count):
-        j = bench.touched[i]
-        for c in range(sums.shape[1]):
-            bench.sums[j, c] = sums[j, c]
-    for i in range(len(bench.place)):
-        if bench.place[i] != forest.place[t, i]:
-            add(bench.sums[bench.place[i]], spectrum.vectors[i], 1.0)
-            add(bench.sums[forest.place[t, i]], spectrum.vectors[i], -1.0)
 
 
 @compiled
@@ -235,14 +73,39 @@ def _fill_new_gram(
         for m in range(others):
             cross[a, m] = dot(bench.weighted, forest.sums[bench.group.tree[m], bench.group.leaf[m]])
     if spectrum.base[0] != 0.0:
-        for i in range(len(bench.place)):
-            a = bench.place[i]
-            if bench.is_touched[a]:
-                share = spectrum.base[0] * spectrum.sizes[i]
-                new.linear[a] += share * forest.residual[i]
+        add_diagonal(
+            bench.place, bench.touched, changed, bench.is_touched, partners, forest.residual, new, cross, bench,
+            spectrum,
+        )  # fmt: skip
+
+
+@compiled
+def add_diagonal(
+    place: Integers, leaves: Integers, count: int, wanted: NDArray[np.bool_], partners: int, residual: Vector,
+    gram: Gram, cross: Vector, bench: Bench, spectrum: Spectrum,
+) -> None:  # fmt: skip
+    """Add what the diagonal part of Lambda contributes to h and ``cross`` of the first ``count`` of ``leaves``.
+
+    ``wanted`` (slots,) says the same of them as ``leaves`` does.
+    """
+    group = bench.group
+    cells = group.cells[0]
+    for i in range(count):
+        for c in range(cells):
+            group.joint[leaves[i], c] = 0.0
+    for i in range(len(place)):
+        a = place[i]
+        if wanted[a]:
+            share = spectrum.base[0] * spectrum.sizes[i]
+            gram.linear[a] += share * residual[i]
+            group.joint[a, group.cell[i]] += share
+    for i in range(count):
+        a = leaves[i]
+        for c in range(cells):
+            share = group.joint[a, c]
+            if share != 0.0:
                 for m in range(partners):
-                    u = bench.group.order[m]
-                    cross[a, bench.group.at[u, forest.place[u, i]]] += share
+                    cross[a, group.digits[c, m]] += share
 
 
 @compiled
@@ -296,7 +159,7 @@ def log_ratio(
     large, changed = _reassign(forest, t, target, bench, spectrum)
     if not large:
         return -np.inf, 0, 0, 0.0
-    _sum_new_leaves(forest, t, kind, target, changed, bench, spectrum)
+    sum_new_leaves(forest, t, kind, target, changed, bench, spectrum)
     count = list_leaves(bench.nodes, 0, bench.new_leaves, bench.stack)
     _fill_new_gram(forest, t, count, changed, partners, others, bench, spectrum)
     proposed = prior + evidence(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
-from smallarea.trees.kernel import Bench, Forest, Group
+from smallarea.trees.arrays import Bench, Forest, Group
 from smallarea.trees.leaves import Gram, Solver, Spectrum
 from smallarea.trees.moves import Stream
 from smallarea.trees.specification import TreePrior
@@ -14,6 +14,8 @@ from smallarea.trees.structure import Integers, Rules, Vector, empty_ranges, stu
 
 # Uniform numbers that one proposal can use: its kind, up to four for the move, the acceptance.
 UNIFORMS_OF_PROPOSAL = 6
+# Most cells that the leaves of partners may form, see :class:`smallarea.trees.kernel.Group`.
+MOST_CELLS = 512
 
 
 def make_rules(prior: TreePrior, n_cuts: Integers) -> Rules:
@@ -129,6 +131,11 @@ def make_bench(prior: TreePrior, bins: Integers, leaf_scale: float, sizes: Vecto
             np.zeros((prior.trees, slots), np.int32),
             np.zeros((slots, others)),
             np.zeros((slots, others)),
+            whole(1),
+            whole(n),
+            np.zeros((MOST_CELLS, prior.group), np.int32),
+            np.zeros((2, MOST_CELLS)),
+            np.zeros((slots, MOST_CELLS)),
         ),
     )
 

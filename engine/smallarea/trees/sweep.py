@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import numpy as np
 
+from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import Bench, Forest, accept, log_ratio, shift_residual
+from smallarea.trees.kernel import accept, add_diagonal, log_ratio
 from smallarea.trees.leaves import Spectrum, dot, draw_leaves, evidence, fill_gram, weigh
 from smallarea.trees.moves import Stream, normal, uniform, whole
 from smallarea.trees.structure import Rules, list_leaves, log_prior
+from smallarea.trees.sums import shift_residual
 
 
 @compiled
 def start_tree(
-    forest: Forest, t: int, partners: int, bench: Bench, rules: Rules, spectrum: Spectrum
-) -> tuple[int, int, float]:
+    forest: Forest, t: int, asked: int, bench: Bench, rules: Rules, spectrum: Spectrum
+) -> tuple[int, int, int, float]:
     """Take a tree and its partners (the first of ``group.order``) out of the residual and write A, h and the factor.
 
-    Returned: the tree's leaves, the partners' leaves, and the log of prior density times evidence of the tree.
+    Partners whose leaves would make too many cells are passed over. That looks at trees that stay as they are, so that
+    the update is as valid as with a fixed number. Returned: the partners, the tree's leaves, the partners' leaves, and
+    the log of prior density times evidence of the tree.
     """
-    group, precision, base = bench.group, bench.leaf_precision[0], spectrum.base[0]
-    others = 0
-    for m in range(partners):
+    group, precision = bench.group, bench.leaf_precision[0]
+    others, partners, cells = 0, 0, 1
+    for m in range(asked):
         u = group.order[m]
         count = list_leaves(forest.nodes[u], 0, bench.leaves, bench.stack)
+        if cells * count > len(group.digits):
+            continue
+        group.order[partners] = u
+        partners += 1
+        cells *= count
         shift_residual(forest, u, bench.leaves, count, 1.0)
         for i in range(count):
             group.tree[others] = u
@@ -36,6 +45,7 @@ def start_tree(
             others += 1
     count = list_leaves(forest.nodes[t], 0, bench.leaves, bench.stack)
     shift_residual(forest, t, bench.leaves, count, 1.0)
+    group.cells[0] = cells
     factor_partners(forest, partners, others, bench, spectrum)
     fill_gram(bench.gram, bench.leaves, count, forest.sums[t], forest.sizes[t], spectrum, forest.q, bench.weighted)
     for i in range(count):
@@ -43,23 +53,22 @@ def start_tree(
         weigh(forest.sums[t, a], spectrum.weights, bench.weighted)
         for m in range(others):
             group.cross[a, m] = dot(bench.weighted, forest.sums[group.tree[m], group.leaf[m]])
-    if base != 0.0:
-        for i in range(len(forest.residual)):
-            a = forest.place[t, i]
-            share = base * spectrum.sizes[i]
-            bench.gram.linear[a] += share * forest.residual[i]
-            for m in range(partners):
-                u = group.order[m]
-                group.cross[a, group.at[u, forest.place[u, i]]] += share
+    if spectrum.base[0] != 0.0:
+        for j in range(len(bench.is_touched)):
+            bench.is_touched[j] = True
+        add_diagonal(
+            forest.place[t], bench.leaves, count, bench.is_touched, partners, forest.residual, bench.gram, group.cross,
+            bench, spectrum,
+        )  # fmt: skip
     current = log_prior(forest.nodes[t], rules, bench.ranges)
     current += evidence(bench.gram, group.cross, bench.leaves, count, others, precision, bench.solver)
-    return count, others, current
+    return partners, count, others, current
 
 
 @compiled
 def factor_partners(forest: Forest, partners: int, others: int, bench: Bench, spectrum: Spectrum) -> None:
     """Write the rows of the factor of A + tau^-2 I, and of the solution, that belong to the partners' leaves."""
-    group, solver, base = bench.group, bench.solver, spectrum.base[0]
+    group, solver = bench.group, bench.solver
     factor = solver.factor
     for i in range(others):
         row = forest.sums[group.tree[i], group.leaf[i]]
@@ -68,17 +77,22 @@ def factor_partners(forest: Forest, partners: int, others: int, bench: Bench, sp
             factor[i, j] = dot(bench.weighted, forest.sums[group.tree[j], group.leaf[j]])
         factor[i, i] += bench.leaf_precision[0]
         solver.forward[i] = dot(bench.weighted, forest.q)
-    if base != 0.0:
+    if spectrum.base[0] != 0.0:
+        find_cells(forest, partners, others, bench)
+        for c in range(group.cells[0]):
+            group.pooled[0, c] = 0.0
+            group.pooled[1, c] = 0.0
         for i in range(len(forest.residual)):
-            share = base * spectrum.sizes[i]
+            share = spectrum.base[0] * spectrum.sizes[i]
+            group.pooled[0, group.cell[i]] += share
+            group.pooled[1, group.cell[i]] += share * forest.residual[i]
+        for c in range(group.cells[0]):
             for m in range(partners):
-                u = group.order[m]
-                a = group.at[u, forest.place[u, i]]
-                solver.forward[a] += share * forest.residual[i]
+                a = group.digits[c, m]
+                solver.forward[a] += group.pooled[1, c]
                 # Leaves are listed partner by partner, so those of earlier partners have smaller numbers.
                 for k in range(m + 1):
-                    w = group.order[k]
-                    factor[a, group.at[w, forest.place[w, i]]] += share
+                    factor[a, group.digits[c, k]] += group.pooled[0, c]
     for i in range(others):
         for j in range(i + 1):
             value = factor[i, j]
@@ -89,6 +103,27 @@ def factor_partners(forest: Forest, partners: int, others: int, bench: Bench, sp
         for k in range(i):
             value -= factor[i, k] * solver.forward[k]
         solver.forward[i] = value / factor[i, i]
+
+
+@compiled
+def find_cells(forest: Forest, partners: int, others: int, bench: Bench) -> None:
+    """Write how many cells there are, which cluster is in which, and the leaves of each."""
+    group = bench.group
+    for i in range(len(group.cell)):
+        group.cell[i] = 0
+    cells, end = 1, others
+    for m in range(partners - 1, -1, -1):
+        u = group.order[m]
+        # The first of this partner's leaves: others are listed in the order of the partners.
+        first = end
+        while first > 0 and group.tree[first - 1] == u:
+            first -= 1
+        for i in range(len(group.cell)):
+            group.cell[i] += cells * (group.at[u, forest.place[u, i]] - first)
+        for c in range(group.cells[0]):
+            group.digits[c, m] = first + c // cells % (end - first)
+        cells *= end - first
+        end = first
 
 
 @compiled
@@ -107,12 +142,12 @@ def choose_partners(t: int, trees: int, partners: int, bench: Bench, stream: Str
 
 @compiled
 def sweep_tree(
-    forest: Forest, t: int, attempts: int, partners: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream
+    forest: Forest, t: int, attempts: int, asked: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream
 ) -> None:
     """Update one tree given all others but the leaves of its partners, then the leaves of all of them jointly."""
-    choose_partners(t, len(forest.nodes), partners, bench, stream)
+    choose_partners(t, len(forest.nodes), asked, bench, stream)
     group = bench.group
-    count, others, current = start_tree(forest, t, partners, bench, rules, spectrum)
+    partners, count, others, current = start_tree(forest, t, asked, bench, rules, spectrum)
     for _ in range(attempts):
         u = uniform(stream)
         kind = 0

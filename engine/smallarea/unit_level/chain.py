@@ -16,7 +16,7 @@ from smallarea.unit_level.field_exact import RangeGrid
 from smallarea.unit_level.hyper_kernel import ERROR, FIELD, FieldTable, Hyper
 from smallarea.unit_level.latent_field import LatentField
 from smallarea.unit_level.settings import BartsimpSettings, Scales
-from smallarea.unit_level.sweep_kernel import Record, run_sweeps
+from smallarea.unit_level.sweep_kernel import Before, Record, run_sweeps
 from smallarea.unit_level.tuning import BLOCK, tune_steps
 
 Vector = NDArray[np.float64]
@@ -70,7 +70,7 @@ class Chain:
         settings, clusters, grid = problem.settings, problem.clusters, problem.grid
         self._random = np.random.default_rng(seed)
         self._settings = settings
-        self._range_moves = settings.range_moves_of(clusters.n)
+        self._range_moves = settings.range_moves_of(grid.rank)
         self.warmup, self.total, self.done = warmup, warmup + draws, 0
         tree = settings.trees
         self._means = clusters.means - clusters.mean
@@ -81,8 +81,13 @@ class Chain:
         self._table = field_table(grid)
         self._hyper = _start(problem, self._random)
         self._weights, self._base = np.zeros(grid.rank), np.zeros(1)
+        self._before = Before(
+            self._forest.nodes.copy(), self._forest.values.copy(), np.zeros(2), np.zeros(1, np.int64),
+            np.zeros(self._table.far_values.shape[1]), np.zeros(2, np.int64),
+        )  # fmt: skip
         uniforms, normals = tree_numbers(tree)
-        turns = settings.walks * 2 + self._range_moves * 2
+        # Two more are the direction of a sweep and whether it is accepted.
+        turns = settings.walks * 2 + self._range_moves * 2 + 2
         self._stream = make_stream(BLOCK * (uniforms + turns), BLOCK * (normals + turns))
         room = BLOCK * tree.trees
         self._record = Record(
@@ -104,12 +109,13 @@ class Chain:
         fill_stream(self._stream, self._random)
         if self.done <= self.warmup:
             self._bench.counts[:] = 0
+            self._before.counts[:] = 0
         self._hyper.counts[:] = 0
         settings = self._settings
         run_sweeps(
             count, settings.trees.attempts, settings.trees.group, settings.walks, self._range_moves,
             self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
-            self._stream, self._record,
+            self._before, self._stream, self._record,
         )  # fmt: skip
         self._hypers.append(self._record.hyper[:count].copy())
         if self.done < self.warmup:
@@ -124,15 +130,19 @@ class Chain:
         tune_steps(self._hyper.steps, self._hyper.counts, self._hypers, self._table.log_ranges)
 
     def result(self) -> tuple[Vector, ForestTrace, NDArray[np.int64]]:
-        """Kept hyperparameters (S, 3), forests, and proposals made and accepted since the warm-up (kinds, 2)."""
+        """Kept hyperparameters (S, 3), forests, and proposals made and accepted since the warm-up (kinds + 1, 2).
+
+        The last kind is whole sweeps, of which none is a proposal without far directions.
+        """
         hyper = np.concatenate(self._hypers)[self.warmup :]
-        return hyper, ForestTrace.joined(self._traces), self._bench.counts.copy()
+        return hyper, ForestTrace.joined(self._traces), np.vstack([self._bench.counts, self._before.counts])
 
     def arrays(self) -> Arrays:
         """Everything that the chain needs to go on, and what it has kept."""
         out: Arrays = {f"hyper_{name}": getattr(self._hyper, name).copy() for name in _SAVED_HYPER}
         out |= {"nodes": self._forest.nodes.copy(), "values": self._forest.values.copy()}
-        out |= {"counts": self._bench.counts.copy(), "done": np.array(self.done)}
+        out |= {"counts": self._bench.counts.copy(), "sweep_counts": self._before.counts.copy()}
+        out["done"] = np.array(self.done)
         out["random"] = np.array(json.dumps(self._random.bit_generator.state))
         out["hypers"] = np.concatenate(self._hypers) if self._hypers else np.zeros((0, 3))
         if self._traces:
@@ -147,6 +157,7 @@ class Chain:
         self._forest.nodes[:] = arrays["nodes"]
         self._forest.values[:] = arrays["values"]
         self._bench.counts[:] = arrays["counts"]
+        self._before.counts[:] = arrays["sweep_counts"]
         self.done = int(arrays["done"])
         self._random.bit_generator.state = json.loads(str(arrays["random"]))
         kept = np.asarray(arrays["hypers"], float)
@@ -159,12 +170,14 @@ class Chain:
 def field_table(grid: RangeGrid) -> FieldTable:
     """Arrange a grid of ranges for the compiled loops, with room of its own for one chain."""
     known = (np.log(grid.ranges), grid.log_weights, grid.vectors, grid.values, grid.rest, grid.totals)
+    none, no_far = np.zeros((0, 0)), np.zeros((0, 0, 0), np.float32)
     if grid.on_mesh is None:
-        none = np.zeros((0, 0))
-        return FieldTable(*known, np.zeros((0, 0), np.int32), none, none, none, np.zeros(0))
+        no_mesh = (np.zeros((0, 0), np.int32), none, none, none, np.zeros(0))
+        far = (no_far, none) if grid.far is None else (grid.far.vectors, grid.far.values)
+        return FieldTable(*known, *no_mesh, *far)
     m = grid.on_mesh
     now = np.zeros((len(m.nodes), grid.rank))
-    return FieldTable(*known, m.nodes, m.shares, m.scales, now, np.zeros(m.mesh.n))
+    return FieldTable(*known, m.nodes, m.shares, m.scales, now, np.zeros(m.mesh.n), no_far, none)
 
 
 def _start(problem: Problem, rng: np.random.Generator) -> Hyper:

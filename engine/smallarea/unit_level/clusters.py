@@ -178,12 +178,21 @@ class Clusters:
         float
             Of all observations if they are too few for the covariates.
         """
+        residuals, rank = self._least_squares()
+        squares = math.fsum(self.sizes * residuals**2) + math.fsum(self.within)
+        left = self.observations - rank
+        return math.sqrt(squares / left) if left > 0 and squares > 0.0 else self.spread
+
+    def residuals(self) -> Vector:
+        """Cluster means less least squares of the observations on the covariates, shape (n,)."""
+        return self._least_squares()[0]
+
+    def _least_squares(self) -> tuple[Vector, int]:
+        """Residuals of the cluster means, and the rank of the design."""
         design = np.column_stack([np.ones(self.n), self.covariates - self.covariates.mean(axis=0)])
         root = np.sqrt(self.sizes)
         coefficients, _, rank, _ = np.linalg.lstsq(design * root[:, None], self.means * root, rcond=None)
-        squares = math.fsum(self.sizes * (self.means - design @ coefficients) ** 2) + math.fsum(self.within)
-        left = self.observations - rank
-        return math.sqrt(squares / left) if left > 0 and squares > 0.0 else self.spread
+        return self.means - design @ coefficients, int(rank)
 
 
 def _check_rows(y: Vector, cluster: list[str], place: Vector, x: Vector, labels: tuple[str, ...]) -> None:

@@ -41,19 +41,20 @@ def draw_fields(posterior: BartsimpPosterior, grid: RangeGrid, random: np.random
     at = posterior.range_at.ravel()
     field, error = posterior.sigma_m.ravel() ** 2, posterior.sigma_e.ravel() ** 2
     residual = clusters.means - clusters.mean - posterior.trees_at(clusters.covariates)
-    n, k = clusters.n, grid.rank
+    n = clusters.n
     root = np.sqrt(clusters.sizes)
     out = np.empty((posterior.draws, n))
     for g in np.unique(at):
         rows = np.flatnonzero(at == g)
-        vectors = grid.vectors[g] / root[:, None]
+        vectors, values = grid.whole(int(g))
+        vectors = vectors / root[:, None]
         scaled = residual[rows] * root
         q = scaled @ vectors
-        prior = field[rows, None] * grid.values[g]
+        prior = field[rows, None] * values
         share = prior / (prior + error[rows, None])
         zeta = share * q + np.sqrt(share * error[rows, None]) * random.standard_normal(q.shape)
         made = zeta @ vectors.T
-        if k < n:
+        if len(values) < n:
             prior = field[rows, None] * grid.rest[g]
             share = prior / (prior + error[rows, None])
             left = share * scaled + np.sqrt(share * error[rows, None]) * random.standard_normal(scaled.shape)

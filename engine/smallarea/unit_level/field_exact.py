@@ -31,10 +31,14 @@ from smallarea.unit_level.pc_prior import PcPrior
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
+# V and the eigenvalues for one range.
+Factor = tuple[Vector, Vector]
 
 # Outside these, the prior leaves little, or the data cannot tell ranges apart.
 LOWER_TAIL, UPPER_TAIL, LONGEST = 0.001, 0.99, 30.0
 LARGEST_BYTES = 6 * 2**30
+# Every so many ranges are factored before it is chosen how many directions are near.
+PILOT_STEP = 4
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,23 @@ class OnMesh:
 
 
 @dataclass(frozen=True)
+class FarDirections:
+    """What ``vectors`` of an exact field leaves out, see :mod:`smallarea.unit_level.far_kernel`.
+
+    Attributes
+    ----------
+    vectors : ndarray of float32, shape (G, n, n - k)
+        The other columns of V. They carry corrections only, so that single precision leaves errors of 1e-6 in the
+        logarithm of an acceptance ratio.
+    values : ndarray, shape (G, n - k)
+        Their eigenvalues.
+    """
+
+    vectors: NDArray[np.float32]
+    values: Vector
+
+
+@dataclass(frozen=True)
 class RangeGrid:
     """Factors of the field's correlation for each range of a grid.
 
@@ -74,13 +95,16 @@ class RangeGrid:
     values : ndarray, shape (G, k)
         The k largest eigenvalues d.
     rest : ndarray, shape (G,)
-        Mean of the eigenvalues that were left out; each of them is taken to be this. 0 if none was.
+        Mean of the eigenvalues that were left out; each of them is taken to be this, at first if they are ``far``.
+        0 if none was.
     totals : ndarray, shape (G, k)
         Column sums of V.
     mass_outside : float
         Prior probability of the ranges beyond the ends of the grid.
     on_mesh : OnMesh, optional
         If the field lives on a mesh; ``vectors``, shape (G, m, k), then belong to its nodes.
+    far : FarDirections, optional
+        Directions that only set right what was done without them.
     """
 
     ranges: Vector
@@ -91,11 +115,18 @@ class RangeGrid:
     totals: Vector
     mass_outside: float
     on_mesh: OnMesh | None = None
+    far: FarDirections | None = None
 
     @property
     def rank(self) -> int:
         """Columns of V."""
         return int(self.values.shape[1])
+
+    def whole(self, g: int) -> tuple[Vector, Vector]:
+        """V and the eigenvalues for one range, with the far directions."""
+        if self.far is None:
+            return self.vectors[g], self.values[g]
+        return np.hstack([self.vectors[g], self.far.vectors[g]]), np.concatenate([self.values[g], self.far.values[g]])
 
 
 def range_points(coordinates: Vector, prior: PcPrior, count: int, bounds: tuple[float, float] | None) -> Vector:
@@ -145,6 +176,7 @@ def make_range_grid(
     points: int,
     bounds: tuple[float, float] | None = None,
     rank: int | None = None,
+    choose_near: Callable[[list[Factor]], int] | None = None,
     progress: Progress | None = None,
 ) -> RangeGrid:
     """Factor the correlation of the clusters for every range of the grid.
@@ -163,6 +195,9 @@ def make_range_grid(
         Its ends, see :func:`range_points`.
     rank : int, optional
         Keep this many eigenvectors only; all by default, which is exact.
+    choose_near : callable, optional
+        Told V and its eigenvalues, in ascending order, for some of the ranges, it returns how many of the largest to
+        keep near; the others become far directions, and the field stays exact.
     progress : callable, optional
         Called as ``progress(percent, text)``; may raise to stop.
 
@@ -176,34 +211,53 @@ def make_range_grid(
         If the factors would not fit in memory.
     """
     n = len(sizes)
-    k = n if rank is None else min(rank, n)
+    kept = n if rank is None else min(rank, n)
     ranges = range_points(coordinates, prior, points, bounds)
-    if points * n * k * 8 > LARGEST_BYTES:
+    if points * n * kept * 8 > LARGEST_BYTES:
         raise ModelProblem(
-            f"Factors of {n} clusters for {points} ranges would take {points * n * k * 8 / 2**30:.1f} GiB. "
+            f"Factors of {n} clusters for {points} ranges would take {points * n * kept * 8 / 2**30:.1f} GiB. "
             f"Put the field on a mesh (mesh_nodes), or ask for a lower rank."
         )
     between = distances(coordinates)
     root = np.sqrt(sizes)
-    vectors, values = np.empty((points, n, k)), np.empty((points, k))
 
-    def factor(g: int) -> None:
+    def factor(g: int) -> Factor:
         matrix = matern_correlation(between, float(ranges[g])) * root[:, None] * root
-        chosen = None if k == n else (n - k, n - 1)
+        chosen = None if kept == n else (n - kept, n - 1)
         d, u = linalg.eigh(matrix, subset_by_index=chosen, overwrite_a=True, check_finite=False)
         # Signs are free: fix them, so that equal problems have equal factors.
-        u *= np.where(u[np.argmax(np.abs(u), axis=0), np.arange(k)] < 0.0, -1.0, 1.0)
-        vectors[g] = u * root[:, None]
-        values[g] = np.maximum(d, 0.0)
+        u *= np.where(u[np.argmax(np.abs(u), axis=0), np.arange(kept)] < 0.0, -1.0, 1.0)
+        return u * root[:, None], np.maximum(d, 0.0)
 
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(100.0 * done / points, "factoring the field")
+
+    looked_at = list(range(0, points, PILOT_STEP)) if choose_near is not None else []
     with threadpoolctl.threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(available_cores()) as threads:
-        for done, _ in enumerate(threads.map(factor, range(points))):
-            if progress is not None:
-                progress(100.0 * (done + 1) / points, "factoring the field")
+        found = []
+        for one in threads.map(factor, looked_at):
+            found.append(one)
+            tell(len(found))
+        k = kept if choose_near is None else min(choose_near(found), kept)
+        vectors, values = np.empty((points, n, k)), np.empty((points, k))
+        far = FarDirections(np.empty((points, n, kept - k), np.float32), np.empty((points, kept - k)))
+
+        def store(g: int, one: Factor) -> None:
+            v, d = one
+            far.vectors[g], vectors[g] = v[:, : kept - k], v[:, kept - k :]
+            far.values[g], values[g] = d[: kept - k], d[kept - k :]
+
+        while found:
+            store(looked_at[len(found) - 1], found.pop())
+        others = [g for g in range(points) if g not in looked_at]
+        for done, _ in enumerate(threads.map(lambda g: store(g, factor(g)), others)):
+            tell(len(looked_at) + done + 1)
     left = n - k
     rest = np.maximum(sizes.sum() - values.sum(axis=1), 0.0) / left if left else np.zeros(points)
     weights, outside = weights_of(ranges, prior)
-    return RangeGrid(ranges, weights, vectors, values, rest, vectors.sum(axis=1), outside)
+    totals = vectors.sum(axis=1)
+    return RangeGrid(ranges, weights, vectors, values, rest, totals, outside, far=far if kept > k else None)
 
 
 def weights_of(ranges: Vector, prior: PcPrior) -> tuple[Vector, float]:

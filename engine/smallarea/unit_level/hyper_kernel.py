@@ -31,6 +31,9 @@ class FieldTable(NamedTuple):
     Of a field on a mesh row i of V is the sum of the rows ``nodes[i]`` of ``vectors[g]`` with weights ``shares[i]``,
     times ``scales[g]``; ``now`` (n, k) holds it for the present range, and ``gathered`` (m,) the residuals by node.
     Without a mesh these are empty and V is ``vectors[g]``.
+
+    ``far_vectors`` (G, n, f) and ``far_values`` (G, f) are the directions that most of the work leaves out, see
+    :mod:`smallarea.unit_level.far_kernel`; empty if it does not.
     """
 
     log_ranges: Vector
@@ -44,6 +47,8 @@ class FieldTable(NamedTuple):
     scales: Vector
     now: Vector
     gathered: Vector
+    far_vectors: NDArray[np.float32]
+    far_values: Vector
 
 
 @compiled
@@ -115,23 +120,32 @@ def log_density(
     if k == 0:
         return total - clusters * log_error - squares / (2.0 * error)
     ratio = np.exp(2.0 * (log_sd - log_error))
-    determinant, quadratic, explained, product = 0.0, 0.0, 0.0, 1.0
+    determinant, quadratic, explained = log_product(table.values[g], ratio), 0.0, 0.0
     for i in range(k):
-        scale = 1.0 + ratio * table.values[g, i]
         square = q[i] * q[i]
         explained += square
-        quadratic += square / scale
-        product *= scale
-        if i % 8 == 7:
-            determinant += np.log(product)
-            product = 1.0
-    determinant += np.log(product)
+        quadratic += square / (1.0 + ratio * table.values[g, i])
     if _has_complement(table, k, int(clusters)):
         scale = 1.0 + ratio * table.rest[g]
-        determinant += max(clusters - k, 0.0) * np.log(scale)
+        if table.far_values.shape[1] > 0:
+            determinant += log_product(table.far_values[g], ratio)
+        else:
+            determinant += max(clusters - k, 0.0) * np.log(scale)
         quadratic += (squares - explained) / scale
     total += -clusters * log_error - 0.5 * determinant - quadratic / (2.0 * error)
     return total + log_sd - hyper.sd_rate[0] * np.exp(log_sd) + table.log_weights[g]
+
+
+@compiled
+def log_product(values: Vector, ratio: float) -> float:
+    """Sum of log(1 + ratio d); a logarithm for every eight, which cannot overflow."""
+    total, product = 0.0, 1.0
+    for i in range(len(values)):
+        product *= 1.0 + ratio * values[i]
+        if i % 8 == 7:
+            total += np.log(product)
+            product = 1.0
+    return total + np.log(product)
 
 
 @compiled
@@ -204,9 +218,9 @@ def _move_range(
 
 @compiled
 def update_hyper(
-    residual: Vector, q: Vector, walks: int, ranges: int, table: FieldTable, hyper: Hyper, stream: Stream
+    residual: Vector, q: Vector, walks: int, ranges: int, back: bool, table: FieldTable, hyper: Hyper, stream: Stream
 ) -> None:
-    """Update error, field and range several times; ``q`` = V' residual follows the range."""
+    """Update error, field and range several times, or in the opposite order; ``q`` = V' residual follows the range."""
     squares = 0.0
     for i in range(len(residual)):
         squares += hyper.sizes[i] * residual[i] * residual[i]
@@ -214,10 +228,11 @@ def update_hyper(
     current = log_density(hyper.logs[ERROR], hyper.logs[FIELD], hyper.at[0], table, hyper, q, squares)
     has_field = len(q) > 0
     gather(table, residual)
-    for turn in range(max(walks, ranges)):
-        if turn < walks:
-            current = _walk(ERROR, current, q, squares, table, hyper, stream)
-            if has_field:
-                current = _walk(FIELD, current, q, squares, table, hyper, stream)
-        if turn < ranges and has_field:
+    # Three updates a turn: of error, field and range.
+    updates = 3 * max(walks, ranges)
+    for i in range(updates):
+        turn, which = divmod(updates - 1 - i if back else i, 3)
+        if which < 2 and turn < walks and (has_field or which == ERROR):
+            current = _walk(which, current, q, squares, table, hyper, stream)
+        elif which == 2 and turn < ranges and has_field:
             current = _move_range(current, q, residual, squares, table, hyper, stream)

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.trees import Cuts, ForestTrace
-from smallarea.trees.kernel import place_all
 from smallarea.trees.leaves import Spectrum
 from smallarea.trees.state import (
     fill_stream,
@@ -30,6 +29,7 @@ from smallarea.trees.state import (
     make_stream,
     tree_numbers,
 )
+from smallarea.trees.sums import place_all
 from smallarea.trees.sweep import sweep_trees
 from smallarea.trees.trace import encode
 from smallarea.unit_level.clusters import Clusters
@@ -194,8 +194,12 @@ class LatentChain:
         return (self._counts - 0.5 * b) / self._omega - offset
 
     def result(self) -> tuple[Vector, ForestTrace, NDArray[np.int64]]:
-        """Kept hyperparameters (S, 3), forests, and proposals made and accepted since the warm-up (kinds, 2)."""
-        return np.concatenate(self._hypers)[self.warmup :], ForestTrace.joined(self._traces), self._bench.counts.copy()
+        """Kept hyperparameters (S, 3), forests, and proposals made and accepted since the warm-up (kinds + 1, 2).
+
+        The last kind is whole sweeps, none of which is a proposal here.
+        """
+        counts = np.vstack([self._bench.counts, np.zeros((1, 2), np.int64)])
+        return np.concatenate(self._hypers)[self.warmup :], ForestTrace.joined(self._traces), counts
 
     def fields(self) -> Vector:
         """Kept draws of the field at the clusters or nodes, shape (S, n), (S, m), or (S, 0) without a field."""

@@ -21,6 +21,8 @@ Positions = NDArray[np.int64]
 
 # Clusters at which the convergence of trees plus field is looked at.
 TEST_CLUSTERS = 200
+# What is proposed and accepted or not.
+KINDS = (*MOVES, "sweep")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Diagnostics:
     f_r_hat, f_ess : ndarray, shape (t,)
         Of trees plus field at up to 200 clusters.
     acceptance : dict of str to float
-        Share of proposals accepted by kind of move, after the warm-up.
+        Share of proposals accepted by kind of move, after the warm-up; of whole sweeps where these are proposals.
     range_resolved : bool
         Whether the posterior standard deviation of log range is at least half the distance of the grid, so that the
         grid does not show.
@@ -64,7 +66,7 @@ class Diagnostics:
         posterior : BartsimpPosterior
             The draws.
         counts : ndarray of int, shape (kinds, 2)
-            Proposals of trees made and accepted.
+            Proposals made and accepted, of trees and of whole sweeps.
 
         Returns
         -------
@@ -86,7 +88,7 @@ class Diagnostics:
             dict(zip(named, ess.tolist(), strict=True)),
             f_r_hat,
             f_ess,
-            {kind: float(a / max(m, 1)) for kind, (m, a) in zip(MOVES, counts, strict=True)},
+            {kind: float(a / max(m, 1)) for kind, (m, a) in zip(KINDS, counts, strict=True) if m or kind in MOVES},
             bool(np.std(np.log(posterior.range)) >= 0.5 * step),
             float(ends.mean()) if has_field else 0.0,
         )

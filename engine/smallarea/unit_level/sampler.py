@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import threadpoolctl
@@ -18,6 +19,7 @@ from smallarea.trees import Cuts
 from smallarea.unit_level.chain import Arrays, Chain, Problem
 from smallarea.unit_level.checkpoint import Checkpoint
 from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.far_directions import FROM_CLUSTERS, near_directions
 from smallarea.unit_level.field_draws import draw_fields
 from smallarea.unit_level.field_exact import make_range_grid, no_field
 from smallarea.unit_level.field_mesh import make_mesh_grid
@@ -141,9 +143,11 @@ def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress |
             points=settings.range_points, bounds=settings.range_bounds, progress=progress,
         )  # fmt: skip
     else:
+        exact = settings.field == "exact"
         grid = make_range_grid(
             clusters.coordinates, clusters.sizes, found.field_prior, points=settings.range_points,
-            bounds=settings.range_bounds, rank=settings.rank if settings.field == "reduced" else None,
+            bounds=settings.range_bounds, rank=None if exact else settings.rank,
+            choose_near=partial(near_directions, clusters) if exact and clusters.n >= FROM_CLUSTERS else None,
             progress=progress,
         )  # fmt: skip
     return Problem(clusters, settings, found, cuts, grid, latent)

@@ -18,7 +18,7 @@ from smallarea.unit_level.pc_prior import PcPrior, default_prior, paper_prior
 FieldRoute = Literal["exact", "reduced", "mesh", "none"]
 
 # Proposals of a range in a sweep: as many as cost about as much as the trees.
-MOST_RANGE_MOVES, CLUSTERS_A_MOVE = 8, 2000
+MOST_RANGE_MOVES, DIRECTIONS_A_MOVE = 8, 2600
 # On the scale of logits and logs: the sum of trees lies within so much of the centre at leaf_k prior standard
 # deviations (odds, or rates, 20 times as large or small; Chipman's 3 for probits), and a field's standard deviation
 # exceeds so much with probability 0.05.
@@ -61,10 +61,11 @@ class BartsimpSettings:
         The error variance has a scaled inverse chi-squared prior with ``error_df`` degrees of freedom, scaled so that
         its root lies below the residual spread of least squares with probability ``error_quantile``.
     walks : int
-        Updates of both standard deviations in a sweep; each costs O(n). One each where outcomes are counted.
+        Updates of both standard deviations in a sweep; each costs O(n). Of normal outcomes only.
     range_moves : int, optional
-        Proposals of another range in a sweep; each costs O(n^2), so the default is eight for few clusters, one from
-        2,000 on. Where outcomes are counted each costs a factorisation, and the default is one.
+        Proposals of another range in a sweep; each costs O(n) for each direction that it looks at, so the default is
+        eight for up to 325 directions and fewer for more. Where outcomes are counted each costs a
+        factorisation, as do walks, and this is the number of rounds of walks and ranges; two by default.
     likelihood : {"normal", "binomial", "negative_binomial"}
         Of the outcome, see :mod:`smallarea.unit_level.likelihoods`. Trees and field of counts are on the scale of
         logits or logs. Their prior is on that scale too: ``leaf_spread``, ``error_df`` and ``error_quantile`` are of
@@ -120,9 +121,9 @@ class BartsimpSettings:
         """Rate of the exponential prior of sigma_e where outcomes are counted."""
         return -math.log(OWN_ALPHA) / self.own_sd0
 
-    def range_moves_of(self, n: int) -> int:
-        """Proposals of another range in a sweep over n clusters."""
-        return self.range_moves or max(1, min(MOST_RANGE_MOVES, CLUSTERS_A_MOVE // n))
+    def range_moves_of(self, directions: int) -> int:
+        """Proposals of another range in a sweep that looks at so many directions of the field."""
+        return self.range_moves or max(1, min(MOST_RANGE_MOVES, DIRECTIONS_A_MOVE // max(1, directions)))
 
 
 def paper_settings(

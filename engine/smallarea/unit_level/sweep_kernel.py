@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import Bench, Forest, place_all
-from smallarea.trees.moves import Stream
-from smallarea.trees.structure import Rules, find_leaf
-from smallarea.trees.sweep import sweep_trees
+from smallarea.trees.moves import Stream, uniform
+from smallarea.trees.structure import Integers, Rules, find_leaf
+from smallarea.trees.sums import place_all, sum_all
+from smallarea.trees.sweep import sweep_tree, sweep_trees
 from smallarea.trees.trace import encode
+from smallarea.unit_level.far_kernel import log_correction
 from smallarea.unit_level.hyper_kernel import FieldTable, Hyper, bring, make_spectrum, update_hyper
 
 Vector = NDArray[np.float64]
@@ -32,6 +34,21 @@ class Record(NamedTuple):
     ends: NDArray[np.int64]
 
 
+class Before(NamedTuple):
+    """The state before a sweep that may be refused, and room; see :mod:`smallarea.unit_level.far_kernel`.
+
+    ``nodes``, ``values`` as in :class:`Forest`; ``logs`` (2,), ``at`` (1,) as in :class:`Hyper`; ``q`` (f,) is room;
+    ``counts`` (2,): sweeps made and accepted. f is 0 if no direction is left out.
+    """
+
+    nodes: Integers
+    values: Vector
+    logs: Vector
+    at: NDArray[np.int64]
+    q: Vector
+    counts: NDArray[np.int64]
+
+
 @compiled
 def renew(
     forest: Forest, means: Vector, bench: Bench, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector
@@ -48,16 +65,46 @@ def renew(
 @compiled
 def run_sweeps(
     count: int, attempts: int, partners: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench,
-    rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, stream: Stream, record: Record,
+    rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, before: Before, stream: Stream,
+    record: Record,
 ) -> None:  # fmt: skip
     """Sweep ``count`` times and record every state; begins by renewing the state."""
     renew(forest, means, bench, table, hyper, weights, base)
     record.ends[:] = 0
+    leaves_out = len(before.q) > 0
+    correction = log_correction(forest.residual, table, hyper, before.q) if leaves_out else 0.0
     for s in range(count):
-        spectrum = make_spectrum(table, hyper, weights, base)
-        sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
-        before = hyper.at[0]
-        update_hyper(forest.residual, forest.q, walks, ranges, table, hyper, stream)
+        back = False
+        if leaves_out:
+            before.nodes[:] = forest.nodes
+            before.values[:] = forest.values
+            before.logs[:] = hyper.logs
+            before.at[:] = hyper.at
+            back = uniform(stream) < 0.5
+        if not back:
+            spectrum = make_spectrum(table, hyper, weights, base)
+            sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
+        g = hyper.at[0]
+        update_hyper(forest.residual, forest.q, walks, ranges, back, table, hyper, stream)
+        if hyper.at[0] != g:
+            bring(table, hyper.at[0])
+            sum_all(forest, bench, make_spectrum(table, hyper, weights, base))
+        if back:
+            spectrum = make_spectrum(table, hyper, weights, base)
+            for t in range(len(forest.nodes) - 1, -1, -1):
+                sweep_tree(forest, t, attempts, partners, bench, rules, spectrum, stream)
+        if leaves_out:
+            proposed = log_correction(forest.residual, table, hyper, before.q)
+            before.counts[0] += 1
+            if np.log(uniform(stream)) < proposed - correction:
+                before.counts[1] += 1
+                correction = proposed
+            else:
+                forest.nodes[:] = before.nodes
+                forest.values[:] = before.values
+                hyper.logs[:] = before.logs
+                hyper.at[:] = before.at
+                renew(forest, means, bench, table, hyper, weights, base)
         record.hyper[s, 0] = hyper.logs[0]
         record.hyper[s, 1] = hyper.logs[1]
         record.hyper[s, 2] = hyper.at[0]
@@ -65,5 +112,3 @@ def run_sweeps(
             forest.nodes, forest.values, record.variables, record.cuts, record.values, record.sizes[s], record.ends,
             bench.stack,
         )  # fmt: skip
-        if hyper.at[0] != before and s + 1 < count:
-            renew(forest, means, bench, table, hyper, weights, base)

@@ -7,7 +7,7 @@ from scipy import stats
 from smallarea.convergence import convergence
 from smallarea.trees import Cuts, ForestTrace, TreePrior
 from smallarea.trees.compiling import compiled
-from smallarea.trees.kernel import log_ratio, place_all
+from smallarea.trees.kernel import log_ratio
 from smallarea.trees.specification import MOVES
 from smallarea.trees.state import (
     fill_stream,
@@ -19,6 +19,7 @@ from smallarea.trees.state import (
     make_stream,
     tree_numbers,
 )
+from smallarea.trees.sums import place_all
 from smallarea.trees.sweep import start_tree, sweep_trees
 from smallarea.trees.trace import encode
 
@@ -108,7 +109,7 @@ def test_every_move_has_the_ratio_of_enumeration_and_brute_force(partners):
         bench = make_bench(prior, bins, tau, sizes, vectors.shape[1])
         place_all(forest, bench, spectrum)
         bench.group.order[:2] = [2, 1]
-        _, others, current = start_tree(forest, 0, partners, bench, rules, spectrum)
+        partners, _, others, current = start_tree(forest, 0, partners, bench, rules, spectrum)
         fill_stream(stream, random)
         for kind, name in enumerate(MOVES):
             offered = plain.proposals(name, tree, counts)

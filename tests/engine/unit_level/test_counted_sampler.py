@@ -164,11 +164,11 @@ def test_without_a_field_and_with_one_on_a_mesh(fitted):
 
 
 def test_a_fine_mesh_gives_what_the_exact_field_gives():
-    clusters = count_clusters(*survey("binomial", n=30))
+    clusters = count_clusters(*survey("binomial", n=25))
     settings = replace(BINOMIAL, trees=TreePrior(trees=0, min_leaf=1), field_prior=PcPrior(0.5, 0.05, 1.0, 0.05))
     settings = replace(settings, range_bounds=(0.6, 3.0), range_points=6)
-    long = {"chains": 2, "warmup": 200, "draws": 1200}
-    fits = [quick(clusters, s, **long) for s in (settings, replace(settings, field="mesh", mesh_nodes=250))]
+    long = {"chains": 2, "warmup": 150, "draws": 700}
+    fits = [quick(clusters, s, **long) for s in (settings, replace(settings, field="mesh", mesh_nodes=140))]
     for name in ("sigma_m", "sigma_e"):
         values = [getattr(fit, name) for fit in fits]
         ess = [convergence(v[..., None])[1][0] for v in values]
