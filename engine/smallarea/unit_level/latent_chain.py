@@ -170,9 +170,12 @@ class LatentChain:
         hyper, random = self._hyper, self._random
         data = Counted(self._counts, self._sizes, hyper.size)
         base, at = self._centre + trees, self._field.at_clusters(self._latent)
-        if self.done < self.warmup or self._field_moves[1] >= WORTHWHILE * self._field_moves[0]:
+        warming = self.done < self.warmup
+        worthwhile = self._field_moves[1] >= WORTHWHILE * self._field_moves[0]
+        if self._field.has_field and (warming or worthwhile):
             found = move_field(data, base, at + self._own, hyper.factor, self._drawn, random)
-            self._field_moves += 1, found is not None
+            if warming:
+                self._field_moves += 1, found is not None
             if found is not None:
                 self._latent, self._own = found
                 at = self._field.at_clusters(self._latent)

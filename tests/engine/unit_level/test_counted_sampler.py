@@ -167,7 +167,7 @@ def test_a_fine_mesh_gives_what_the_exact_field_gives():
     clusters = count_clusters(*survey("binomial", n=25))
     settings = replace(BINOMIAL, trees=TreePrior(trees=0, min_leaf=1), field_prior=PcPrior(0.5, 0.05, 1.0, 0.05))
     settings = replace(settings, range_bounds=(0.6, 3.0), range_points=6)
-    long = {"chains": 2, "warmup": 150, "draws": 700}
+    long = {"chains": 2, "warmup": 100, "draws": 400}
     fits = [quick(clusters, s, **long) for s in (settings, replace(settings, field="mesh", mesh_nodes=140))]
     for name in ("sigma_m", "sigma_e"):
         values = [getattr(fit, name) for fit in fits]
