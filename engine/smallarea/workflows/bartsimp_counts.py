@@ -18,6 +18,8 @@ Vector = NDArray[np.float64]
 
 # What belongs to normal outcomes, with its default.
 _OF_NORMAL = {"leaf_spread": "observations", "rank": None, "preset": "default"}
+# Clusters from which a mesh of the default size is the faster of the two.
+_MANY = 1000
 _SCALES = {"binomial": "logit", "negative_binomial": "log"}
 
 
@@ -88,6 +90,17 @@ def counted_rows(survey: SurveyTable, call: Mapping[str, Any]) -> tuple[Vector, 
         at = "an exposure of 1" if field is None else repr(field)
         said = f"{call['outcome_field']!r} are counts at {at}, with a negative binomial likelihood; rows add up."
     return np.where(lost, np.nan, counts), np.where(lost, np.nan, sizes), (said,)
+
+
+def many_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
+    """Say where a mesh would save much time: the exact field of a counted outcome is factored in every sweep."""
+    settings, n = posterior.settings, posterior.clusters.n
+    if settings.likelihood == "normal" or settings.field != "exact" or n < _MANY:
+        return ()
+    return (
+        f"The covariance of {n} clusters was factored several times in each sweep, since the outcome is counted. A "
+        "field on a mesh (mesh_nodes) takes a time that is linear in the clusters.",
+    )
 
 
 def scale_of(likelihood: str, outcome: str) -> str:

@@ -15,6 +15,7 @@ from smallarea.unit_level import BartsimpPosterior
 from smallarea.unit_level.mesh_choice import error_at_clusters, mesh_notes
 from smallarea.unit_level.settings import OWN_ALPHA
 from smallarea.workflows.bartsimp_comparison import ModelComparison
+from smallarea.workflows.bartsimp_counts import many_notes
 from smallarea.workflows.bartsimp_input import ClusterData, describe
 
 # Chains that differ by more have not converged; fewer effective draws make limits of 95 % intervals uncertain.
@@ -122,7 +123,7 @@ class FitBartsimpResult:
 
 
 def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
-    """Say how far the field on a mesh is from the exact one; nothing for other fields.
+    """Say how far the field on a mesh is from the exact one, or where a mesh would save much time.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
     tuple of str
     """
     if posterior.mesh is None:
-        return ()
+        return many_notes(posterior)
     middle = float(np.median(posterior.range))
     error = error_at_clusters(Spde(posterior.mesh), posterior.clusters, middle)
     said = (

@@ -38,7 +38,7 @@ def lattice(dimension, count):
     return np.array(list(product(nodes, repeat=dimension)))[kept], np.log(weights[kept]).sum(axis=1)
 
 
-def brute_force(clusters, settings, leaf):
+def brute_force(clusters, settings, leaf, density=log_likelihood):
     """Posterior means by quadrature: of both sigmas, the second range, a split, and the linear predictor."""
     likelihood, share = settings.likelihood, clusters.mean
     centre = np.log(share / (1.0 - share)) if likelihood == "binomial" else np.log(share)
@@ -69,7 +69,7 @@ def brute_force(clusters, settings, leaf):
                     z, log_w = rules[kept.sum() - 1]
                     root = vectors[:, kept] * np.sqrt(values[kept])
                     eta = z @ root.T
-                    level = log_w + log_likelihood(centre + eta, np.exp(log_e), clusters, likelihood)
+                    level = log_w + density(centre + eta, np.exp(log_e), clusters, likelihood)
                     top = level.max()
                     w = np.exp(level - top)
                     seen = np.linalg.pinv(whole, rcond=1e-12) @ (w @ eta) / w.sum()
@@ -95,9 +95,9 @@ def by_chains(clusters, settings, draws):
     return stack, posterior
 
 
-def agree(clusters, settings, draws, which):
+def agree(clusters, settings, draws, which, density=log_likelihood):
     stack, posterior = by_chains(clusters, settings, draws)
-    wanted = brute_force(clusters, settings, posterior.scales.leaf)
+    wanted = brute_force(clusters, settings, posterior.scales.leaf, density)
     _, ess = convergence(stack)
     for k in which:
         values = stack[:, :, k]
@@ -120,6 +120,14 @@ def test_binomial_field_without_trees():
 def test_negative_binomial_field_without_trees():
     clusters = three_clusters("negative_binomial", [0, 3, 5], [1.5, 2.0, 1.2])
     agree(clusters, settings_of("negative_binomial"), 900, (0, 1, 2, 4, 5, 6))
+
+
+def test_counts_without_overdispersion_are_poisson_counts():
+    def poisson(eta, sigma, clusters, likelihood):
+        return stats.poisson.logpmf(counts_of(clusters), clusters.sizes * np.exp(eta)).sum(axis=-1)
+
+    clusters = three_clusters("negative_binomial", [0, 3, 5], [1.5, 2.0, 1.2])
+    agree(clusters, settings_of("negative_binomial", own_sd0=0.02), 900, (1, 2, 4, 5, 6), poisson)
 
 
 @pytest.mark.parametrize(("likelihood", "sizes"), [("binomial", [8, 9, 7]), ("negative_binomial", [1.0, 2.0, 1.5])])

@@ -13,6 +13,7 @@ from smallarea.cli import cli
 from smallarea.errors import JobProblem, ModelProblem, TableProblem
 from smallarea.unit_level.likelihoods import counts_of
 from smallarea.unit_level.posterior_file import load_posterior
+from smallarea.workflows import bartsimp_counts
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +150,13 @@ def test_the_command_line_reaches_it(country, tmp_path):
     found = CliRunner().invoke(cli, arguments)
     assert found.exit_code == 0, found.output
     assert pd.read_csv(out)["parameter"].tolist() == ["sigma_e", "range", "sigma_m"]
+
+
+def test_many_clusters_are_sent_to_a_mesh(country, monkeypatch):
+    folder, rows = country
+    monkeypatch.setattr(bartsimp_counts, "_MANY", 50)
+    quick = {**BINOMIAL, "warmup": 10, "draws": 10}
+    assert any("mesh_nodes" in note for note in smallarea.fit_bartsimp(rows, **call(folder, **quick)).notes)
+    for more in ({"mesh_nodes": 60}, {"model": "bart"}):
+        notes = smallarea.fit_bartsimp(rows, **call(folder, **quick, **more)).notes
+        assert not any("factored several times" in note for note in notes)
