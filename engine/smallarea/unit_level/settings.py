@@ -21,8 +21,8 @@ FieldRoute = Literal["exact", "reduced", "mesh", "none"]
 MOST_RANGE_MOVES, DIRECTIONS_A_MOVE = 8, 2600
 # On the scale of logits and logs: the sum of trees lies within so much of the centre at leaf_k prior standard
 # deviations (odds, or rates, 20 times as large or small; Chipman's 3 for probits), and a field's standard deviation
-# exceeds so much with probability 0.05.
-LINK_REACH, LINK_SD = 3.0, 1.0
+# exceeds so much with probability 0.05 (malaria in Tanzania has some 1.8).
+LINK_REACH, LINK_SD = 3.0, 2.0
 OWN_ALPHA = 0.05
 
 
