@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,9 @@ class Diagnostics:
         grid does not show.
     at_bounds : float
         Share of draws with the range at an end of the grid.
+    rank_error : dict of str to float
+        How far a reduced field is from the exact one, see :func:`smallarea.unit_level.rank_error.rank_error`; empty for
+        other fields.
     """
 
     r_hat: dict[str, float]
@@ -51,6 +55,7 @@ class Diagnostics:
     acceptance: dict[str, float]
     range_resolved: bool
     at_bounds: float
+    rank_error: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> Diagnostics:

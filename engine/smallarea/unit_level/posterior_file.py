@@ -58,7 +58,7 @@ def save_posterior(
         "clusters": {"ids": c.ids, "names": c.names, "ends": [c.smallest, c.largest], "strata": c.strata},
         "diagnostics": {
             "r_hat": d.r_hat, "ess": d.ess, "acceptance": d.acceptance, "range_resolved": d.range_resolved,
-            "at_bounds": d.at_bounds,
+            "at_bounds": d.at_bounds, "rank_error": d.rank_error,
         },
     }  # fmt: skip
     arrays: Arrays = {name: getattr(posterior, name) for name in _DRAWS}

@@ -26,6 +26,7 @@ from smallarea.unit_level.field_mesh import make_mesh_grid
 from smallarea.unit_level.latent_chain import LatentChain
 from smallarea.unit_level.latent_field import make_latent_field
 from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
+from smallarea.unit_level.rank_error import rank_error
 from smallarea.unit_level.settings import BartsimpSettings, scales
 
 Progress = Callable[[float, str], None]
@@ -230,7 +231,10 @@ def _gather(problem: Problem, chains: Sequence[AnyChain], seed: np.random.SeedSe
         posterior = replace(posterior, field=np.concatenate(counted))
     elif has_field:
         posterior = replace(posterior, field=draw_fields(posterior, problem.grid, np.random.default_rng(seed)))
-    return replace(posterior, diagnostics=Diagnostics.of(posterior, counts))
+    found = Diagnostics.of(posterior, counts)
+    if problem.settings.field == "reduced":
+        found = replace(found, rank_error=rank_error(posterior, problem.grid))
+    return replace(posterior, diagnostics=found)
 
 
 def _fingerprint(problem: Problem, seed: int, chains: int, warmup: int, draws: int) -> str:

@@ -22,6 +22,8 @@ from smallarea.workflows.bartsimp_input import ClusterData, describe
 R_HAT_LIMIT, ESS_LIMIT = 1.05, 200.0
 # Share of draws at an end of the grid of ranges that is no accident.
 AT_BOUNDS_LIMIT = 0.05
+# Spread of log densities beyond which a reduced field has another posterior.
+LARGE_RANK_ERROR = 1.0
 # Draws times clusters in memory.
 _AT_ONCE = 20_000_000
 
@@ -123,7 +125,7 @@ class FitBartsimpResult:
 
 
 def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
-    """Say how far the field on a mesh is from the exact one, or where a mesh would save much time.
+    """Say how far a field on a mesh or of few directions is from the exact one, or where a mesh would save much time.
 
     Parameters
     ----------
@@ -134,6 +136,8 @@ def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
     -------
     tuple of str
     """
+    if posterior.settings.field == "reduced":
+        return rank_notes(posterior)
     if posterior.mesh is None:
         return many_notes(posterior)
     middle = float(np.median(posterior.range))
@@ -143,6 +147,31 @@ def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
         f"clusters are wrong by at most {error.covariance:.1%} of the field's variance."
     )
     return (said, *mesh_notes(posterior.mesh, posterior.range.ravel(), error))
+
+
+def rank_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
+    """Say what leaving directions of the field out does to the posterior.
+
+    Parameters
+    ----------
+    posterior : BartsimpPosterior
+        Draws of a reduced field.
+
+    Returns
+    -------
+    tuple of str
+    """
+    error, settings, n = posterior.diagnostics.rank_error, posterior.settings, posterior.clusters.n
+    if settings.rank >= n:
+        return (f"The field has a direction for each of the {n} clusters, so that a rank of {settings.rank} is exact.",)
+    said = (
+        f"The field keeps {settings.rank} of {n} directions, the others share their mean variance. Against the exact "
+        f"field log densities change by {error['log_density']:.2g} (standard deviation over {error['draws']:.0f} "
+        f"draws): weighted to be its posterior, {error['effective']:.0%} of the draws would be left."
+    )
+    if error["log_density"] > LARGE_RANK_ERROR:
+        return said, "That is not small: ask for a larger rank, or leave rank out, which is exact."
+    return (said,)
 
 
 def worst(posterior: BartsimpPosterior) -> tuple[float, float]:
