@@ -20,7 +20,7 @@ CENTRE = {"binomial": -1.0, "negative_binomial": 0.5}
 def test_the_sampler_is_calibrated(size, likelihood):
     """Simulation-based calibration (Talts et al. 2018): ranks of what was drawn from the prior are uniform."""
     random = np.random.default_rng(17)
-    n, replicates, kept, thin = 14, size(48, 800), 15, size(10, 25)
+    n, replicates, kept, thin = 14, size(32, 800), 15, size(8, 25)
     prior = PcPrior(0.5, 0.5, 1.0, 0.2)
     settings = BartsimpSettings(
         likelihood=likelihood, trees=TreePrior(trees=2, min_leaf=1), field_prior=prior, range_points=6,
@@ -57,9 +57,7 @@ def test_the_sampler_is_calibrated(size, likelihood):
         clusters = count_clusters(sizes, likelihood, y, np.arange(n), place, x)
         if field is None:
             field = make_latent_field(clusters, prior, "exact", nodes=0, points=6, bounds=(0.1, 5.0))
-        chain = LatentChain(
-            clusters, settings, scales, cuts, field, np.random.SeedSequence(replicate), 100, kept * thin
-        )
+        chain = LatentChain(clusters, settings, scales, cuts, field, np.random.SeedSequence(replicate), 80, kept * thin)
         # The prior is about outcomes as they are, not about their distances from the pooled share or rate.
         chain._centre = CENTRE[likelihood]
         while not chain.finished:
@@ -81,25 +79,27 @@ def test_shares_of_a_rare_outcome_are_not_drawn_to_one_half(size):
     errors = []
     for replicate in range(size(1, 10)):
         random = np.random.default_rng(replicate)
-        n = 120
+        n = 90
         place, x = random.random((n, 2)), random.random((n, 2))
         field = 0.5 * np.linalg.cholesky(matern_correlation(distances(place), 0.5) + 1e-9 * np.eye(n))
         eta = -4.0 + (x[:, 0] > 0.5) + field @ random.standard_normal(n)
         share, trials = special.expit(eta), random.integers(15, 30, n)
         y = random.binomial(trials, share)
-        sampled = {"chains": 2, "warmup": 200, "draws": 300, "seed": replicate}
+        sampled = {"chains": 2, "warmup": 150, "draws": 200, "seed": replicate}
         binomial = BartsimpSettings(likelihood="binomial", trees=TreePrior(trees=10, min_leaf=1))
         drawn = sample_bartsimp(count_clusters(trials, "binomial", y, np.arange(n), place, x), binomial, **sampled)
         found = drawn.predict(place, x).total
+        # What was observed: one survey's level may be a fifth from the truth.
+        pooled = y.sum() / trials.sum()
         logits = np.log((y + 0.5) / (trials - y + 0.5))
         normal = BartsimpSettings(trees=TreePrior(trees=10, min_leaf=1))
         of_logits = sample_bartsimp(Clusters.from_rows(logits, np.arange(n), place, x), normal, **sampled)
         errors.append([
-            found.mean(axis=0).mean() / share.mean(),
-            special.expit(of_logits.predict(place, x).total).mean() / share.mean(),
+            found.mean() / pooled,
+            special.expit(of_logits.predict(place, x).total).mean() / pooled,
             np.mean((np.quantile(found, 0.025, axis=0) < share) & (share < np.quantile(found, 0.975, axis=0))),
         ])  # fmt: skip
     level, level_of_logits, coverage = np.mean(errors, axis=0)
-    assert 0.75 < level < 1.3
-    assert level_of_logits > 1.3
+    assert 0.9 < level < 1.1
+    assert level_of_logits > 1.2
     assert coverage > 0.85
