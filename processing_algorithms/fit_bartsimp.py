@@ -22,8 +22,8 @@ from .inputs import (
 from .parameters import ParameterMaker, key, parse_list
 from .raster_input import raster_paths
 
-_FIELDS = ("outcome_field", "trials_field", "cluster_field", "stratum_field", "urban_field")
-_CHOICES = ("missing", "model", "preset", "leaf_spread", "fold_kind")
+_FIELDS = ("outcome_field", "trials_field", "exposure_field", "cluster_field", "stratum_field", "urban_field")
+_CHOICES = ("likelihood", "missing", "model", "preset", "leaf_spread", "fold_kind")
 _WHOLE = ("trees", "chains", "warmup", "draws", "seed", "folds")
 _LISTS = ("bands", "categorical")
 
@@ -44,8 +44,8 @@ class FitBartsimp(AreasAlgorithm):
         "Learns how an outcome at survey clusters depends on covariate rasters (regression trees) and on place (a "
         "Matérn field). It writes a posterior; 'Predict surface' makes maps and estimates of areas from it.\n\n"
         "The outcome is taken as normal. If it counts those who have something, name the field with how many were "
-        "examined: the model is then of empirical logits, and predictions are shares. Points in degrees need a "
-        "projected reference system.\n\n"
+        "examined and choose the likelihood binomial: predictions are then shares. Counts of events at an exposure are "
+        "negative binomial, and predictions are rates. Points in degrees need a projected reference system.\n\n"
         "Ask for folds to learn whether flexible covariates pay: the report then compares the model with trees alone "
         "and with linear models.\n\n"
         "DHS displaces the places of its clusters: say so under Advanced. Covariates are then read at candidate "
@@ -67,6 +67,7 @@ class FitBartsimp(AreasAlgorithm):
             make.points("table", "Clusters (points)", "Points, one an observation or a cluster."),
             make.field("outcome_field", "Outcome", "table"),
             make.field("trials_field", "Number examined", "table", optional=True),
+            make.choice("likelihood", "Likelihood of the outcome"),
             make.rasters("rasters", "Covariate rasters"),
             make.text("categorical", "Bands with codes (separated by semicolons)"),
             make.crs("working_crs", "Projected reference system"),
@@ -74,6 +75,7 @@ class FitBartsimp(AreasAlgorithm):
             make.choice("model", "Model"),
         )
         self.add_advanced(
+            make.field("exposure_field", "Exposure of counts", "table", optional=True),
             make.field("cluster_field", "Cluster of each row", "table", optional=True),
             make.field("stratum_field", "Stratum of each cluster", "table", optional=True),
             make.field("covariates", "More covariates", "table", many=True, optional=True),
@@ -108,7 +110,7 @@ class FitBartsimp(AreasAlgorithm):
     def check(self, parameters: Parameters, context: QgsProcessingContext) -> None:
         """Check the values."""
         source = source_of(self, parameters, "TABLE", context)
-        for name in _FIELDS[:2]:
+        for name in _FIELDS[:3]:
             field = field_of(self, parameters, key(name), context)
             if field:
                 check_field(source, field, self.parameterDefinition(key(name)).description(), numeric=True)

@@ -226,3 +226,35 @@ def test_checks_before_areas(country, tmp_path, change, said):
     ok, message = algorithm.checkParameterValues({**values, **change}, QgsProcessingContext())
     assert not ok
     assert said in message
+
+
+def test_shares_and_counts(country, feedback, tmp_path):
+    import csv
+
+    import processing
+    from qgis.core import QgsVectorLayer
+
+    folder, _ = country
+    with (folder / "clusters.csv").open(encoding="utf-8") as source:
+        rows = list(csv.DictReader(source))
+    for i, row in enumerate(rows):
+        row |= {"sick": int(float(row["y"]) > 6.0), "n": 1 + i % 3, "years": 0.5 + i % 4}
+    with (tmp_path / "counts.csv").open("w", encoding="utf-8", newline="") as target:
+        writer = csv.DictWriter(target, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    uri = f"file://{tmp_path}/counts.csv?delimiter=,&xField=east&yField=north&crs=EPSG:32736&detectTypes=yes"
+    counted = _fit(country, TABLE=QgsVectorLayer(uri, "counts", "delimitedtext"), OUTCOME_FIELD="sick")
+    shares = processing.run(
+        "smallarea:fitbartsimp",
+        {**counted, "TRIALS_FIELD": "n", "LIKELIHOOD": "binomial", "POSTERIOR": str(tmp_path / "p.npz")},
+        feedback=feedback,
+    )
+    assert shares["N_CLUSTERS"] == 60
+    assert 0.0 < shares["SIGMA_E"] < 5.0
+    rates = processing.run(
+        "smallarea:fitbartsimp",
+        {**counted, "EXPOSURE_FIELD": "years", "LIKELIHOOD": "negative_binomial", "CSV": str(tmp_path / "h.csv")},
+        feedback=feedback,
+    )
+    assert rates["SIGMA_M"] > 0.0

@@ -6,8 +6,8 @@ The expected outcome at a place is a sum of regression trees of the covariates p
 neighbouring clusters have in common beyond the covariates. Covariates are read from rasters of any reference system and
 resolution, on the grid of the first one; predictions read the same cells.
 
-The outcome is taken as normal. Counts of those who have something, out of --trials-field, are fitted as empirical
-logits and predicted as shares; all clusters then have the same error variance, however many were examined.
+The outcome is taken as normal unless --likelihood says otherwise: binomial for counts of those who have something, out
+of --trials-field, and negative_binomial for counts at an --exposure-field. Predictions are then shares or rates.
 
 \b
 Clusters in a table, three rasters, and the posterior for predictions:
@@ -15,6 +15,11 @@ Clusters in a table, three rasters, and the posterior for predictions:
       --working-crs EPSG:32736 --outcome-field y --raster evi.tif --raster rain.tif \\
       --raster landcover.tif --categorical landcover --missing nearest \\
       --posterior posterior.npz --report fit.html
+
+\b
+How many of those examined have something:
+  smallarea bartsimp fit --table clusters.gpkg --outcome-field y --trials-field n \\
+      --likelihood binomial --raster evi.tif --posterior posterior.npz --report fit.html
 
 \b
 Clusters of DHS, whose places were displaced: the fit learns which candidate places are likely:

@@ -38,8 +38,17 @@ class FitBartsimp(ReadingTable):
     outcome_field: str = Field(description="Field with the outcome. With trials_field, how many of them count.")
     trials_field: str | None = Field(
         None,
-        description="Field with how many were examined, where outcome_field counts those who have something. The model "
-        "is then fitted to empirical logits, and predictions are shares.",
+        description="Field with how many were examined, where outcome_field counts those who have something; "
+        "predictions are then shares. With the likelihood binomial these are its trials; with normal, empirical logits "
+        "are fitted.",
+    )
+    likelihood: Literal["normal", "binomial", "negative_binomial"] = Field(
+        "normal",
+        description="Of the outcome: normal; binomial, for successes of trials_field (0 or 1 in each row without it); "
+        "or negative_binomial, for counts at an exposure. Of the latter two, predictions are shares and rates.",
+    )
+    exposure_field: str | None = Field(
+        None, description="Field with the exposure of negative_binomial counts, such as person-years; 1 if not given."
     )
     cluster_field: str | None = Field(
         None, description="Field with the cluster of each row; rows at the same place are a cluster if not given."

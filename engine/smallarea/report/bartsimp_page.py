@@ -21,6 +21,11 @@ _MEANINGS = {
     "range": "distance at which the field's correlation has fallen to about 0.14, in the unit of the plane",
     "sigma_m": "standard deviation of the field",
 }
+_SIGMA_E = {
+    "binomial": "standard deviation, on the scale of logits, by which clusters differ beyond trees and field",
+    "negative_binomial": "coefficient of variation by which rates of clusters differ beyond trees and field; the size "
+    "of the counts is one over its square",
+}
 _MOST_COVARIATES = 30
 
 
@@ -94,6 +99,11 @@ def _lead(result: FitBartsimpResult) -> str:
     sizes = clusters.sizes
     of_field = " plus a Matérn field (smoothness 1)" if result.posterior.settings.field != "none" else ""
     each = "one each" if sizes.max() == 1.0 else f"{sizes.min():.0f} to {sizes.max():.0f} each"
+    likelihood = result.data.likelihood
+    if likelihood == "negative_binomial":
+        each = f"counts at exposures of {significant(sizes.min())} to {significant(sizes.max())}"
+    elif likelihood == "binomial":
+        each = f"binomial trials, {each}"
     return (
         f"A sum of {plural(result.settings['trees'], 'regression tree')}{of_field}, fitted to "
         f"{plural(summary['n_clusters'], 'cluster')} with {plural(summary['n_observations'], 'observation')} ({each}) "
@@ -115,10 +125,12 @@ def _tiles(result: FitBartsimpResult) -> list[tuple[str, str]]:
 
 
 def _hyperparameters(result: FitBartsimpResult) -> list[dict[str, str]]:
+    likelihood = result.data.likelihood
+    meanings = _MEANINGS | ({"sigma_e": _SIGMA_E[likelihood]} if likelihood in _SIGMA_E else {})
     return [
         {
             "name": row["parameter"],
-            "meaning": _MEANINGS[row["parameter"]],
+            "meaning": meanings[row["parameter"]],
             "median": significant(row["median"]),
             "interval": f"{significant(row['lower'])} to {significant(row['upper'])}",
             "prior": row["prior"],

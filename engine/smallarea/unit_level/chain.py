@@ -14,16 +14,14 @@ from smallarea.trees.state import fill_stream, make_bench, make_forest, make_rul
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.field_exact import RangeGrid
 from smallarea.unit_level.hyper_kernel import ERROR, FIELD, FieldTable, Hyper
+from smallarea.unit_level.latent_field import LatentField
 from smallarea.unit_level.settings import BartsimpSettings, Scales
 from smallarea.unit_level.sweep_kernel import Before, Record, run_sweeps
+from smallarea.unit_level.tuning import BLOCK, tune_steps
 
 Vector = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.generic]]
 
-# Sweeps of a compiled call. Draws depend on it, since every block renews the state and tunes the steps.
-BLOCK = 25
-# Acceptance aimed at: of one-dimensional random walks (Gelman, Roberts and Gilks 1996), and of the range.
-WALK_TARGET, RANGE_TARGET = 0.44, 0.3
 _SAVED_HYPER = ("logs", "at", "steps")
 
 
@@ -42,7 +40,9 @@ class Problem:
     cuts : Cuts
         Cut points.
     grid : RangeGrid
-        The field's factors.
+        The field's factors; those of no field where outcomes are counted.
+    latent : LatentField, optional
+        The field where outcomes are counted.
     """
 
     clusters: Clusters
@@ -50,6 +50,7 @@ class Problem:
     scales: Scales
     cuts: Cuts
     grid: RangeGrid
+    latent: LatentField | None = None
 
 
 class Chain:
@@ -130,21 +131,7 @@ class Chain:
 
     def _tune(self) -> None:
         """Steer acceptance rates, and let the field's standard deviation follow its range as it did so far."""
-        steps, counts = self._hyper.steps, self._hyper.counts
-        gain = 3.0 / np.sqrt(1.0 + len(self._hypers))
-        rates = counts[:, 1] / np.maximum(counts[:, 0], 1)
-        steps[:2] *= np.exp(gain * (rates[:2] - WALK_TARGET))
-        steps[2] = np.clip(steps[2] * np.exp(gain * (rates[2] - RANGE_TARGET)), 1.0, max(1.0, self.grid_size / 2.0))
-        recent = np.concatenate(self._hypers[len(self._hypers) // 2 :])
-        log_range = self._table.log_ranges[recent[:, 2].astype(int)]
-        if len(recent) >= 4 * BLOCK and np.ptp(log_range) > 0.0:
-            slope = np.cov(log_range, recent[:, 1])[0, 1] / np.var(log_range, ddof=1)
-            steps[3] = np.clip(slope, 0.0, 1.5)
-
-    @property
-    def grid_size(self) -> int:
-        """Points of the grid of ranges."""
-        return len(self._table.log_ranges)
+        tune_steps(self._hyper.steps, self._hyper.counts, self._hypers, self._table.log_ranges)
 
     def result(self) -> tuple[Vector, ForestTrace, NDArray[np.int64]]:
         """Kept hyperparameters (S, 3), forests, and proposals made and accepted since the warm-up (kinds + 1, 2).

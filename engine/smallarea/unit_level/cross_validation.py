@@ -1,8 +1,9 @@
 """How well are clusters predicted that a model has not seen? For BARTSIMP and its baselines alike.
 
 What is predicted is the mean of a left-out cluster: draws of the expected outcome plus the error of a mean of n_i
-observations, ``N(0, sigma_e^2 / n_i)``, draw by draw. Scores of intervals for single observations would hardly differ
-between models, and intervals without the error would be too narrow for what is observed.
+observations, ``N(0, sigma_e^2 / n_i)``, draw by draw; of counts, shares or rates drawn from their likelihood. Scores of
+intervals for single observations would hardly differ between models, and intervals without the error would be too
+narrow for what is observed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from smallarea.errors import JobProblem
 from smallarea.results.prediction.rules import covered, crps_draws, interval_score
 from smallarea.unit_level.clusters import Clusters
-from smallarea.unit_level.posterior import BartsimpPosterior
+from smallarea.unit_level.likelihoods import draw_observed
+from smallarea.unit_level.posterior import BartsimpPosterior, Prediction
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -193,12 +195,14 @@ def cross_validate(
 
 def _draws_of_means(posterior: ClusterPosterior, out: Clusters, rng: np.random.Generator) -> Vector:
     """Draws of the observed means of left-out clusters, shape (S, P)."""
-    made = posterior.predict(out.coordinates, out.covariates)
-    expected = np.asarray(made.total)
+    predicted = posterior.predict(out.coordinates, out.covariates)
+    if isinstance(predicted, Prediction) and predicted.likelihood != "normal":
+        return draw_observed(predicted.linear, predicted.sigma_e, out.sizes, predicted.likelihood, rng)
+    expected = np.asarray(predicted.total)
     if out.candidates is not None and isinstance(posterior, BartsimpPosterior):
         # Nothing is known of the place of a cluster that was left out but its prior: each draw puts it somewhere.
         rows = out.candidates.drawn(rng, posterior.draws)
         trees = posterior.trees_where(out.candidates.covariates, rows, np.arange(posterior.draws))
-        expected = made.field + trees + posterior.clusters.mean
+        expected = predicted.field + trees + posterior.clusters.mean
     error = np.ravel(posterior.sigma_e)[:, None] / np.sqrt(out.sizes)
     return expected + error * rng.standard_normal(expected.shape)

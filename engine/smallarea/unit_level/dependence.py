@@ -150,7 +150,7 @@ class TreeEffects:
         """
         first = np.repeat(self._rows[:1], len(values), axis=0)
         at = self._posterior.cuts.bins(covariate.put(first, np.asarray(values, float)))
-        return self._dependence(at, (covariate,)) + self._posterior.clusters.mean
+        return self._dependence(at, (covariate,)) + self._posterior.centre
 
     def joint(self, first: Covariate, second: Covariate, values: tuple[Vector, Vector]) -> Vector:
         """Mean over the rows of the expected outcome, were all to have values of two covariates.
@@ -169,7 +169,7 @@ class TreeEffects:
         """
         across, up = (part.ravel() for part in np.meshgrid(*values, indexing="ij"))
         rows = second.put(first.put(np.repeat(self._rows[:1], len(across), axis=0), across), up)
-        found = self._dependence(self._posterior.cuts.bins(rows), (first, second)) + self._posterior.clusters.mean
+        found = self._dependence(self._posterior.cuts.bins(rows), (first, second)) + self._posterior.centre
         return found.reshape(-1, *(len(part) for part in values))
 
     def accumulated(self, covariate: Covariate, values: Vector) -> Vector:

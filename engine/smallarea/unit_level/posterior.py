@@ -14,6 +14,7 @@ from smallarea.gmrf.mesh import Mesh
 from smallarea.trees import Cuts, ForestTrace
 from smallarea.trees.specification import MOVES
 from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.likelihoods import Likelihood, expected, link
 from smallarea.unit_level.position_kernel import evaluate_rows
 from smallarea.unit_level.settings import BartsimpSettings, Scales
 
@@ -106,18 +107,29 @@ class Prediction:
     Attributes
     ----------
     trees : ndarray, shape (S, P)
-        Sum of trees plus the mean of the outcome.
+        Sum of trees plus the mean of the outcome; of its logit or log where outcomes are counted.
     field : ndarray, shape (S, P)
-        Field, drawn jointly for all points.
+        Field on the same scale, drawn jointly for all points.
+    sigma_e : ndarray, shape (S,)
+        How clusters differ beyond that.
+    likelihood : {"normal", "binomial", "negative_binomial"}
+        Of the outcome.
     """
 
     trees: Vector
     field: Vector
+    sigma_e: Vector
+    likelihood: Likelihood = "normal"
+
+    @property
+    def linear(self) -> Vector:
+        """Trees plus field, shape (S, P)."""
+        return self.trees + self.field
 
     @property
     def total(self) -> Vector:
-        """Trees plus field: the expected outcome at each point, shape (S, P)."""
-        return self.trees + self.field
+        """The expected outcome, share or rate at each point, shape (S, P)."""
+        return expected(self.linear, self.sigma_e, self.likelihood)
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,8 @@ class BartsimpPosterior:
     forest : ForestTrace
         Trees of all C * S draws.
     sigma_e, sigma_m : ndarray, shape (C, S)
-        Standard deviations of error and field.
+        Standard deviations of error and field; for sigma_e of counted outcomes see
+        :mod:`smallarea.unit_level.likelihoods`.
     range_at : ndarray of int, shape (C, S)
         Position of the range in the grid.
     field : ndarray, shape (C * S, n) or (C * S, m)
@@ -170,6 +183,15 @@ class BartsimpPosterior:
     def draws(self) -> int:
         """Draws of all chains."""
         return int(self.sigma_e.size)
+
+    @property
+    def centre(self) -> float:
+        """Mean of the outcome, or its logit or log where outcomes are counted: what trees and field are added to."""
+        return link(self.clusters.mean, self.settings.likelihood)
+
+    def expected(self, linear: Vector, draws: Positions) -> Vector:
+        """Return expected outcomes of linear predictors (S, P) in draws (S,), see :func:`likelihoods.expected`."""
+        return expected(linear, self.sigma_e.ravel()[draws], self.settings.likelihood)
 
     @property
     def range(self) -> Vector:
@@ -292,6 +314,7 @@ class BartsimpPosterior:
         from smallarea.unit_level.surface import field_draws_of
 
         which = self.thinned(draws)
-        trees = self.trees_at(covariates, which) + self.clusters.mean
+        trees = self.trees_at(covariates, which) + self.centre
         field = field_draws_of(self, points, which, seed)
-        return Prediction(trees, np.zeros(trees.shape) if field is None else field.at(points))
+        drawn = np.zeros(trees.shape) if field is None else field.at(points)
+        return Prediction(trees, drawn, self.sigma_e.ravel()[which], self.settings.likelihood)

@@ -63,7 +63,7 @@ def log_density_differences(posterior: BartsimpPosterior, grid: RangeGrid, which
     ndarray, shape (D,)
     """
     clusters, root = posterior.clusters, np.sqrt(posterior.clusters.sizes)
-    residual = (clusters.means - clusters.mean - posterior.trees_at(clusters.covariates, which)) * root
+    residual = (clusters.means - clusters.mean - posterior.trees_at_clusters(draws=which)) * root
     field, error = posterior.sigma_m.ravel()[which] ** 2, posterior.sigma_e.ravel()[which] ** 2
     at = posterior.range_at.ravel()[which]
     between = distances(clusters.coordinates)

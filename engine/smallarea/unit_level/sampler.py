@@ -24,12 +24,15 @@ from smallarea.unit_level.far_directions import FROM_CLUSTERS, near_directions
 from smallarea.unit_level.field_draws import draw_fields
 from smallarea.unit_level.field_exact import make_range_grid, no_field
 from smallarea.unit_level.field_mesh import make_mesh_grid
+from smallarea.unit_level.latent_chain import LatentChain
+from smallarea.unit_level.latent_field import make_latent_field
 from smallarea.unit_level.position_chain import PositionChain
 from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
 from smallarea.unit_level.rank_error import rank_error
 from smallarea.unit_level.settings import BartsimpSettings, scales
 
 Progress = Callable[[float, str], None]
+AnyChain = Chain | LatentChain
 
 # Seconds between looks at the chains, and between checkpoints.
 LOOK, SAVE = 0.05, 20.0
@@ -52,7 +55,8 @@ def sample_bartsimp(
     """Draw from the posterior of regression trees plus a Matérn field.
 
     Trees are proposed with their leaves and the field integrated out, standard deviations and range with the field
-    integrated out. Every draw is kept.
+    integrated out. Every draw is kept. Of outcomes that are counted (``settings.likelihood``) the clusters are those of
+    :func:`smallarea.unit_level.likelihoods.count_clusters`.
 
     Parameters
     ----------
@@ -88,14 +92,16 @@ def sample_bartsimp(
     if chains < 1 or draws < 4 or warmup < 0:
         raise ModelProblem(f"Ask for a chain and four draws or more, not {chains} chains of {draws} after {warmup}.")
 
+    if clusters.candidates is not None and chosen.likelihood != "normal":
+        raise ModelProblem("Places of displaced clusters need normal outcomes. Leave the candidates out.")
+
     def report(percent: float, text: str) -> None:
         if progress is not None:
             progress(percent, text)
 
     problem = prepare(clusters, chosen, lambda percent, text: report(FACTOR_SHARE * percent / 100.0, text))
     seeds = np.random.SeedSequence(seed).spawn(chains + 1)
-    kind = Chain if clusters.candidates is None else PositionChain
-    running = [kind(problem, s, warmup, draws) for s in seeds[:chains]]
+    running = [_chain(problem, s, warmup, draws) for s in seeds[:chains]]
     store = None if checkpoint is None else Checkpoint(checkpoint, _fingerprint(problem, seed, chains, warmup, draws))
     saved = store.load() if store is not None else None
     for chain, arrays in zip(running, saved or [], strict=False):
@@ -128,7 +134,14 @@ def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress |
     """
     found = scales(clusters, settings)
     cuts = Cuts.from_values(clusters.all_covariates, names=clusters.names, rule=settings.cut_rule, count=settings.cuts)
-    if settings.field == "none":
+    latent = None
+    if settings.likelihood != "normal":
+        grid = no_field(clusters.sizes)
+        latent = make_latent_field(
+            clusters, found.field_prior, settings.field, nodes=settings.mesh_nodes, points=settings.range_points,
+            bounds=settings.range_bounds, progress=progress,
+        )  # fmt: skip
+    elif settings.field == "none":
         grid = no_field(clusters.sizes)
     elif settings.field == "mesh":
         grid = make_mesh_grid(
@@ -143,10 +156,18 @@ def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress |
             choose_near=partial(near_directions, clusters) if exact and clusters.n >= FROM_CLUSTERS else None,
             progress=progress,
         )  # fmt: skip
-    return Problem(clusters, settings, found, cuts, grid)
+    return Problem(clusters, settings, found, cuts, grid, latent)
 
 
-def _run(chains: Sequence[Chain], workers: int, told: Callable[[float], None], store: Checkpoint | None) -> None:
+def _chain(problem: Problem, seed: np.random.SeedSequence, warmup: int, draws: int) -> AnyChain:
+    if problem.latent is None:
+        kind = Chain if problem.clusters.candidates is None else PositionChain
+        return kind(problem, seed, warmup, draws)
+    p = problem
+    return LatentChain(p.clusters, p.settings, p.scales, p.cuts, problem.latent, seed, warmup, draws)
+
+
+def _run(chains: Sequence[AnyChain], workers: int, told: Callable[[float], None], store: Checkpoint | None) -> None:
     """Let all chains go on to their ends; stop them if ``told`` raises, with their state saved."""
     stop = threading.Event()
     snapshots: list[Arrays] = [chain.arrays() for chain in chains] if store is not None else []
@@ -187,29 +208,35 @@ def _run(chains: Sequence[Chain], workers: int, told: Callable[[float], None], s
                 store.save([chain.arrays() for chain in chains])
 
 
-def _gather(problem: Problem, chains: Sequence[Chain], seed: np.random.SeedSequence) -> BartsimpPosterior:
+def _gather(problem: Problem, chains: Sequence[AnyChain], seed: np.random.SeedSequence) -> BartsimpPosterior:
     results = [chain.result() for chain in chains]
     hyper = np.stack([result[0] for result in results])
     forest = type(results[0][1]).joined([result[1] for result in results])
     counts = np.sum([result[2] for result in results], axis=0)
     at = hyper[:, :, 2].astype(np.int64)
-    has_field = problem.grid.rank > 0
+    ranges, mesh = problem.grid.ranges, problem.grid.on_mesh.mesh if problem.grid.on_mesh is not None else None
+    if problem.latent is not None:
+        ranges, mesh = problem.latent.ranges, problem.latent.mesh
+    has_field = len(ranges) > 1
     posterior = BartsimpPosterior(
         clusters=problem.clusters,
         settings=problem.settings,
         scales=problem.scales,
         cuts=problem.cuts,
-        ranges=problem.grid.ranges,
+        ranges=ranges,
         forest=forest,
         sigma_e=np.exp(hyper[:, :, 0]),
         sigma_m=np.exp(hyper[:, :, 1]) if has_field else np.zeros(at.shape),
         range_at=at,
         field=np.zeros((at.size, 0)),
-        mesh=problem.grid.on_mesh.mesh if problem.grid.on_mesh is not None else None,
+        mesh=mesh,
         diagnostics=Diagnostics.empty(),
         positions=_positions(chains),
     )
-    if has_field:
+    counted = [chain.fields() for chain in chains if isinstance(chain, LatentChain)]
+    if counted:
+        posterior = replace(posterior, field=np.concatenate(counted))
+    elif has_field:
         posterior = replace(posterior, field=draw_fields(posterior, problem.grid, np.random.default_rng(seed)))
     found = Diagnostics.of(posterior, counts)
     if problem.settings.field == "reduced":
@@ -217,7 +244,7 @@ def _gather(problem: Problem, chains: Sequence[Chain], seed: np.random.SeedSeque
     return replace(posterior, diagnostics=found)
 
 
-def _positions(chains: Sequence[Chain]) -> NDArray[np.int16] | None:
+def _positions(chains: Sequence[AnyChain]) -> NDArray[np.int16] | None:
     """Candidates of all draws, if places are uncertain."""
     moving = [chain for chain in chains if isinstance(chain, PositionChain)]
     return np.concatenate([chain.positions() for chain in moving]) if moving else None

@@ -228,10 +228,12 @@ class SurfaceDraws:
         Returns
         -------
         ndarray, shape (S, P)
-            Expected outcomes.
+            Expected outcomes, shares or rates.
         """
-        trees = self._posterior.trees_at(covariates, self._which) + self._posterior.clusters.mean
-        return trees if self._field is None else trees + self._field.at(points)
+        linear = self._posterior.trees_at(covariates, self._which) + self._posterior.centre
+        if self._field is not None:
+            linear = linear + self._field.at(points)
+        return self._posterior.expected(linear, self._which)
 
 
 def _lattice(points: Vector) -> tuple[Vector, Vector]:

@@ -28,6 +28,10 @@ DISPLACED_NOTE = (
 Progress = Callable[[float, str], None]
 Fitter = Callable[[Clusters, int], ClusterPosterior]
 
+LINEAR_IS_NORMAL = (
+    "Linear models with a field have a normal likelihood and were left out of the cross-validation of counted outcomes."
+)
+
 
 @dataclass(frozen=True)
 class ModelComparison:
@@ -97,7 +101,10 @@ def compare_with_baselines(
 
     models: dict[str, Fitter] = {} if settings.field == "none" else {"bartsimp": trees(settings)}
     models["bart"] = trees(replace(settings, field="none", field_prior=None))
-    linear, notes = _linear(clusters, crs)
+    if settings.likelihood == "normal":
+        linear, notes = _linear(clusters, crs)
+    else:
+        linear, notes = {}, (LINEAR_IS_NORMAL,)
     if clusters.candidates is not None:
         notes += (DISPLACED_NOTE,)
     found = cross_validate(models | linear, clusters, parts, level=level, seed=seed, progress=progress)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from smallarea.io.rasters import RasterStack, grid_of
 from smallarea.io.survey_table import SurveyTable, read_survey
 from smallarea.survey.points import points_of_columns
 from smallarea.unit_level.clusters import Clusters
+from smallarea.unit_level.likelihoods import Likelihood, count_clusters
+from smallarea.workflows.bartsimp_counts import counted_rows
 from smallarea.workflows.bartsimp_covariates import Coding, choose_bands
 from smallarea.workflows.displaced_input import DisplacedRows, displaced_rows
 
@@ -53,6 +56,8 @@ class ClusterData:
         Rows of the table.
     notes : tuple of str
         What was left out, and how the outcome was taken.
+    likelihood : {'normal', 'binomial', 'negative_binomial'}
+        Of the outcome.
     """
 
     clusters: Clusters
@@ -62,6 +67,7 @@ class ClusterData:
     transformation: str
     rows: int
     notes: tuple[str, ...]
+    likelihood: Likelihood = "normal"
 
 
 def read_clusters(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> ClusterData:
@@ -91,6 +97,9 @@ def read_clusters(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> Cl
     """
     survey = _read(table, call)
     values, said, transformation = _outcome(survey, call)
+    sizes = None
+    if call["likelihood"] != "normal":
+        values, sizes, said = counted_rows(survey, call)
     shapes = _shapes(survey, call)
     kept, left_out = _usable_rows(values, shapes, survey, call)
     places = shapely.get_coordinates(np.asarray(shapes.array)[kept])
@@ -100,7 +109,8 @@ def read_clusters(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> Cl
     seen = covariates[inside] if moved is None else np.vstack([covariates[inside], moved.candidates])
     coding = Coding.of(seen, names, call["categorical"], call["covariates"])
     rows = np.flatnonzero(kept)[inside]
-    clusters = Clusters.from_rows(
+    gather = Clusters.from_rows if sizes is None else partial(count_clusters, sizes[rows], call["likelihood"])
+    clusters = gather(
         values[rows],
         moved.names(inside) if moved else _cluster_names(survey, call["cluster_field"], plane[inside], rows),
         plane[inside],
@@ -115,7 +125,7 @@ def read_clusters(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> Cl
     if moved is not None:
         clusters = replace(clusters, candidates=moved.of(clusters.ids, coding))
     notes = (*survey.notes, *left_out, *more, *said)
-    return ClusterData(clusters, coding, crs, grid, transformation, len(survey.frame), notes)
+    return ClusterData(clusters, coding, crs, grid, transformation, len(survey.frame), notes, call["likelihood"])
 
 
 def _read(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> SurveyTable:
@@ -126,7 +136,7 @@ def _read(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> SurveyTabl
     if (call["bands"] or call["cell"] is not None) and not call["rasters"]:
         raise JobProblem("'bands' and 'cell' belong to rasters, and there are none. Leave them out.")
     texts = [call[name] for name in ("cluster_field", "stratum_field", "urban_field") if call[name] is not None]
-    singles = ("longitude_field", "latitude_field", "outcome_field", "trials_field")
+    singles = ("longitude_field", "latitude_field", "outcome_field", "trials_field", "exposure_field")
     columns = [*(call[name] for name in singles if call[name] is not None), *call["covariates"], *texts]
     return read_survey(
         table,
@@ -143,7 +153,7 @@ def _read(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> SurveyTabl
 def _outcome(survey: SurveyTable, call: Mapping[str, Any]) -> tuple[Vector, tuple[str, ...], str]:
     """Return the outcome of each row, what to say of it, and its transformation."""
     y = numeric_column(survey.frame, call["outcome_field"])
-    if call["trials_field"] is None:
+    if call["trials_field"] is None or call["likelihood"] != "normal":
         return y, (), "none"
     n = numeric_column(survey.frame, call["trials_field"])
     wrong = np.flatnonzero(((y < 0.0) | (y > n) | (n < 1.0)) & np.isfinite(y + n))
@@ -253,7 +263,7 @@ def describe(data: ClusterData) -> dict[str, Any]:
     return {
         "n_rows": data.rows,
         "n_clusters": clusters.n,
-        "n_observations": int(clusters.observations),
+        "n_observations": clusters.n if data.likelihood == "negative_binomial" else int(clusters.observations),
         "n_covariates": len(data.coding.names),
         "mean_outcome": clusters.mean,
         "sd_outcome": clusters.spread,

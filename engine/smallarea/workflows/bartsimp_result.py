@@ -13,7 +13,9 @@ from smallarea.gmrf.spde import Spde
 from smallarea.io.workbook import Sheet
 from smallarea.unit_level import BartsimpPosterior
 from smallarea.unit_level.mesh_choice import error_at_clusters, mesh_notes
+from smallarea.unit_level.settings import OWN_ALPHA
 from smallarea.workflows.bartsimp_comparison import ModelComparison
+from smallarea.workflows.bartsimp_counts import many_notes
 from smallarea.workflows.bartsimp_input import ClusterData, describe
 from smallarea.workflows.displaced_result import positions_table
 
@@ -87,17 +89,24 @@ class FitBartsimpResult:
         return (*self.data.notes, *self.field_notes, *compared)
 
     def clusters(self) -> pd.DataFrame:
-        """One row a cluster: ``cluster``, ``x``, ``y``, ``observations``, ``mean``, ``fitted``, ``se``, ``field``."""
+        """One row a cluster: ``cluster``, ``x``, ``y``, ``observations``, ``mean``, ``fitted``, ``se``, ``field``.
+
+        Of counted outcomes, ``observations`` are trials or exposures, ``mean``, ``fitted`` and ``se`` shares or rates,
+        and ``field`` is on the scale of logits or logs.
+        """
         c = self.posterior.clusters
+        every = np.arange(self.posterior.draws)
         fitted, se, field = np.empty((3, c.n))
         # All draws at thousands of clusters need not be in memory at the same time.
         for part in np.array_split(np.arange(c.n), -(-c.n * self.posterior.draws // _AT_ONCE)):
             own = self.posterior.field_at_clusters(part)
-            whole = self.posterior.trees_at_clusters(part) + own
-            fitted[part], field[part] = whole.mean(axis=0) + c.mean, own.mean(axis=0)
+            linear = self.posterior.trees_at_clusters(part) + own + self.posterior.centre
+            whole = self.posterior.expected(linear, every)
+            fitted[part], field[part] = whole.mean(axis=0), own.mean(axis=0)
             se[part] = whole.std(axis=0, ddof=1)
         columns: dict[str, Any] = {"cluster": c.ids, "x": c.coordinates[:, 0], "y": c.coordinates[:, 1]}
-        columns |= {"observations": c.sizes.astype(int), "mean": c.means, "fitted": fitted}
+        sizes = c.sizes if self.data.likelihood == "negative_binomial" else c.sizes.astype(int)
+        columns |= {"observations": sizes, "mean": c.means, "fitted": fitted}
         return pd.DataFrame(columns | {"se": se, "field": field})
 
     def sheets(self) -> list[Sheet]:
@@ -119,7 +128,7 @@ class FitBartsimpResult:
 
 
 def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
-    """Say how far a field on a mesh or of few directions is from the exact one; nothing for other fields.
+    """Say how far a field on a mesh or of few directions is from the exact one, or where a mesh would save much time.
 
     Parameters
     ----------
@@ -133,7 +142,7 @@ def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
     if posterior.settings.field == "reduced":
         return rank_notes(posterior)
     if posterior.mesh is None:
-        return ()
+        return many_notes(posterior)
     middle = float(np.median(posterior.range))
     error = error_at_clusters(Spde(posterior.mesh), posterior.clusters, middle)
     said = (
@@ -197,6 +206,8 @@ def hyperparameter_table(posterior: BartsimpPosterior, level: float) -> pd.DataF
         "sigma_e": f"P(sigma_e < {scales.error_start:.4g}) = {settings.error_quantile:g}, "
         f"{settings.error_df:g} degrees of freedom"
     }
+    if settings.likelihood != "normal":
+        said["sigma_e"] = f"P(sigma_e > {settings.own_sd0:g}) = {OWN_ALPHA:g}"
     if settings.field != "none":
         prior = scales.field_prior
         columns |= {"range": posterior.range, "sigma_m": posterior.sigma_m}

@@ -201,8 +201,10 @@ def importance_table(
     """
     rules = covariate_table(posterior, level, {one.name: one.columns for one in every}).set_index("covariate")
     clusters = posterior.clusters
+    # Leaves hold so many observations of normal outcomes, and so many clusters of counted ones.
+    sizes = clusters.sizes if posterior.settings.likelihood == "normal" else np.ones(clusters.n)
     prior = prior_inclusion(
-        posterior.settings.trees, posterior.cuts.counts, posterior.cuts.bins(clusters.covariates), clusters.sizes, seed
+        posterior.settings.trees, posterior.cuts.counts, posterior.cuts.bins(clusters.covariates), sizes, seed
     )
     rows = []
     for one in covariates:

@@ -15,9 +15,11 @@ from smallarea.io.table_output import check_table_output, write_table
 from smallarea.io.workbook import write_workbook
 from smallarea.trees import TreePrior
 from smallarea.unit_level import BartsimpSettings, sample_bartsimp
+from smallarea.unit_level.likelihoods import Likelihood
 from smallarea.unit_level.posterior_file import save_posterior
 from smallarea.unit_level.spde_linear import data_based_prior
 from smallarea.workflows.bartsimp_comparison import compare_with_baselines
+from smallarea.workflows.bartsimp_counts import check_likelihood
 from smallarea.workflows.bartsimp_input import ClusterData, read_clusters
 from smallarea.workflows.bartsimp_result import (
     FitBartsimpResult,
@@ -60,6 +62,8 @@ def fit_bartsimp(
     point_crs: str = "EPSG:4326",
     working_crs: str | None = None,
     trials_field: str | None = None,
+    likelihood: Likelihood = "normal",
+    exposure_field: str | None = None,
     cluster_field: str | None = None,
     stratum_field: str | None = None,
     rasters: PathLike | Sequence[PathLike] = (),
@@ -106,7 +110,7 @@ def fit_bartsimp(
     table : path, DataFrame or GeoDataFrame
         Observations with their places, one row each: a point layer, or a table with coordinates.
     outcome_field : str
-        The outcome, taken as normal; with `trials_field`, how many of them count.
+        The outcome; with `trials_field`, how many of them count.
     table_layer, encoding, decimal, thousands
         How to read the table; see :func:`smallarea.io.survey_table.read_survey`.
     longitude_field, latitude_field : str, optional
@@ -116,7 +120,12 @@ def fit_bartsimp(
     working_crs : str, optional
         Projected reference system of the model; that of the points if not given.
     trials_field : str, optional
-        How many were examined; the model is then of empirical logits.
+        How many were examined; with a normal likelihood the model is then of empirical logits.
+    likelihood : {'normal', 'binomial', 'negative_binomial'}
+        Of the outcome: see :mod:`smallarea.unit_level.likelihoods`. Binomial outcomes without `trials_field` are 0 or
+        1, one trial a row.
+    exposure_field : str, optional
+        Exposure of negative binomial counts, such as person-years; 1 if not given.
     cluster_field, stratum_field : str, optional
         Cluster of each row (the same place if not given), and stratum of each cluster.
     rasters : path or sequence of path
@@ -198,6 +207,7 @@ def fit_bartsimp(
     call = {name: value for name, value in locals().items() if name not in ("table", "progress")}
     call |= {name: _listed(call[name]) for name in ("rasters", "bands", "categorical", "covariates")}
     _check(call)
+    check_likelihood(call)
     check_displaced(call)
     tell = progress or silent
     tell(0.0, "reading clusters and covariates")
@@ -268,6 +278,8 @@ def _settings(data: ClusterData, call: Mapping[str, Any], tell: Progress) -> Bar
         field="none" if call["model"] == "bart" else "exact",
         leaf_spread=call["leaf_spread"],
     )
+    if call["likelihood"] != "normal":
+        chosen = replace(chosen, likelihood=call["likelihood"], trees=replace(chosen.trees, min_leaf=1))
     if call["rank"] is not None:
         chosen = replace(chosen, field="reduced", rank=call["rank"])
     if call["mesh_nodes"] is not None:

@@ -14,6 +14,7 @@ from smallarea.unit_level import BartsimpPosterior
 from smallarea.unit_level.dependence import TreeEffects
 from smallarea.unit_level.posterior_file import load_about, load_posterior
 from smallarea.unit_level.tree_covariates import Covariate, covariates_of
+from smallarea.workflows.bartsimp_counts import effect_notes, scale_of
 from smallarea.workflows.bartsimp_result import convergence_warnings
 from smallarea.workflows.dependence_rows import Rows, rows_of_cells, rows_of_clusters
 from smallarea.workflows.dependence_tables import (
@@ -118,9 +119,10 @@ def partial_dependence(
     pairs = interaction_table(effects, chosen if interactions else (), level, within(tell, 60.0, 90.0))
     is_logit = about.get("transformation") == "empirical_logit"
     outcome = str(about.get("outcome", "outcome"))
+    said = (*_said(outcome, is_logit, len(drawn.ranges) > 1), *effect_notes(drawn, outcome))
     result = PartialDependenceResult(
         outcome,
-        f"empirical logit of {outcome}" if is_logit else outcome,
+        f"empirical logit of {outcome}" if is_logit else scale_of(drawn.settings.likelihood, outcome),
         curves,
         matter,
         pairs,
@@ -128,7 +130,7 @@ def partial_dependence(
         {one.name: one.codes for one in chosen if one.codes},
         deciles(effects, chosen),
         (*convergence_warnings(drawn), *beyond_warning(rows.beyond, rows.name)),
-        (*notes_on_rows(rows, chosen), *_said(outcome, is_logit, len(drawn.ranges) > 1), *left_out),
+        (*notes_on_rows(rows, chosen), *said, *left_out),
         {name: value for name, value in call.items() if value not in (None, [])},
         versions(),
     )

@@ -23,6 +23,7 @@ from smallarea.unit_level.posterior_file import load_posterior
 from smallarea.unit_level.predict_surface import SurfaceResult
 from smallarea.unit_level.predict_surface import predict_surface as predict_cells
 from smallarea.unit_level.surface import SurfaceDraws
+from smallarea.workflows.bartsimp_counts import surface_notes
 from smallarea.workflows.bartsimp_covariates import CodedStack, Coding
 from smallarea.workflows.bartsimp_result import convergence_warnings
 from smallarea.workflows.record import within
@@ -113,7 +114,7 @@ class SurfaceRun:
     def notes(self) -> tuple[str, ...]:
         """Say on which scale predictions are, where it is not that of the model."""
         if self.about["transformation"] != "empirical_logit":
-            return ()
+            return surface_notes(self.posterior, self.outcome)
         return (
             f"{self.outcome!r} was modelled as empirical logits; what is mapped are shares, from each draw of a logit.",
         )

@@ -1,0 +1,105 @@
+"""Counted outcomes by simulation: calibration of the sampler, and shares of rare outcomes beside empirical logits."""
+
+import numpy as np
+import plain_trees as plain
+import pytest
+from scipy import special, stats
+from smallarea.gmrf.matern import distances, matern_correlation
+from smallarea.trees import Cuts, TreePrior
+from smallarea.unit_level import BartsimpSettings, Clusters, sample_bartsimp
+from smallarea.unit_level.latent_chain import LatentChain
+from smallarea.unit_level.latent_field import make_latent_field
+from smallarea.unit_level.likelihoods import count_clusters
+from smallarea.unit_level.pc_prior import PcPrior
+from smallarea.unit_level.settings import Scales
+
+CENTRE = {"binomial": -1.0, "negative_binomial": 0.5}
+
+
+@pytest.mark.parametrize("likelihood", ["binomial", "negative_binomial"])
+def test_the_sampler_is_calibrated(size, likelihood):
+    """Simulation-based calibration (Talts et al. 2018): ranks of what was drawn from the prior are uniform."""
+    random = np.random.default_rng(17)
+    n, replicates, kept, thin = 14, size(32, 800), 15, size(8, 25)
+    prior = PcPrior(0.5, 0.5, 1.0, 0.2)
+    settings = BartsimpSettings(
+        likelihood=likelihood, trees=TreePrior(trees=2, min_leaf=1), field_prior=prior, range_points=6,
+        range_bounds=(0.1, 5.0), cuts=6,
+    )  # fmt: skip
+    scales = Scales(leaf=0.6, error_start=0.2, nu_lambda=0.0, field_prior=prior)
+    place, x = random.random((n, 2)), random.random((n, 2)).round(1)
+    # In the order that clusters take, so that the replicates' numbers belong to their places.
+    place = place[np.lexsort((place[:, 1], place[:, 0]))]
+    sizes = random.integers(2, 9, n).astype(float)
+    cuts = Cuts.from_values(x, count=6)
+    bins = cuts.bins(x)
+    field = None
+    ranks = []
+    for replicate in range(replicates):
+        tree_sum = np.zeros(n)
+        for _ in range(2):
+            rows = None
+            while rows is None or min(len(r) for r in rows) < 1:
+                rows = plain.leaves(plain.draw_prior(random, cuts.counts, settings.trees), bins)
+            for r in rows:
+                tree_sum[r] += 0.6 * random.standard_normal()
+        own, sd = random.standard_exponential() / settings.own_rate, random.standard_exponential() / prior.sd_rate
+        ranges = field.ranges if field is not None else np.geomspace(0.1, 5.0, 6)
+        log_mass = -np.log(ranges) - prior.range_rate / ranges
+        at = random.choice(6, p=np.exp(log_mass) / np.exp(log_mass).sum())
+        root = np.linalg.cholesky(matern_correlation(distances(place), ranges[at]) + 1e-9 * np.eye(n))
+        eta = CENTRE[likelihood] + tree_sum + sd * root @ random.standard_normal(n)
+        if likelihood == "binomial":
+            y = random.binomial(sizes.astype(int), special.expit(eta + own * random.standard_normal(n)))
+        else:
+            own = max(own, 1e-3)
+            y = random.poisson(sizes * np.exp(eta) * random.gamma(own**-2.0, own**2.0, n))
+        clusters = count_clusters(sizes, likelihood, y, np.arange(n), place, x)
+        if field is None:
+            field = make_latent_field(clusters, prior, "exact", nodes=0, points=6, bounds=(0.1, 5.0))
+        chain = LatentChain(clusters, settings, scales, cuts, field, np.random.SeedSequence(replicate), 80, kept * thin)
+        # The prior is about outcomes as they are, not about their distances from the pooled share or rate.
+        chain._centre = CENTRE[likelihood]
+        while not chain.finished:
+            chain.advance()
+        hyper, forest, _ = chain.result()
+        which = np.arange(thin - 1, kept * thin, thin)
+        surface = forest.evaluate(bins[:2], which) + chain.fields()[which][:, :2]
+        drawn = np.column_stack([hyper[which], surface])
+        true = np.array([np.log(own), np.log(sd), at, *(eta[:2] - CENTRE[likelihood])])
+        below, ties = (drawn < true).sum(axis=0), (drawn == true).sum(axis=0)
+        ranks.append(below + np.floor(random.random(5) * (ties + 1)))
+    for column in np.array(ranks).T:
+        counts = np.bincount((column // 4).astype(int), minlength=4)
+        assert stats.chisquare(counts).pvalue > 1e-3, counts
+
+
+def test_shares_of_a_rare_outcome_are_not_drawn_to_one_half(size):
+    """Empirical logits overrate what is rare; the binomial likelihood does not, and its intervals cover."""
+    errors = []
+    for replicate in range(size(1, 10)):
+        random = np.random.default_rng(replicate)
+        n = 90
+        place, x = random.random((n, 2)), random.random((n, 2))
+        field = 0.5 * np.linalg.cholesky(matern_correlation(distances(place), 0.5) + 1e-9 * np.eye(n))
+        eta = -4.0 + (x[:, 0] > 0.5) + field @ random.standard_normal(n)
+        share, trials = special.expit(eta), random.integers(15, 30, n)
+        y = random.binomial(trials, share)
+        sampled = {"chains": 2, "warmup": 150, "draws": 200, "seed": replicate}
+        binomial = BartsimpSettings(likelihood="binomial", trees=TreePrior(trees=10, min_leaf=1))
+        drawn = sample_bartsimp(count_clusters(trials, "binomial", y, np.arange(n), place, x), binomial, **sampled)
+        found = drawn.predict(place, x).total
+        # What was observed: one survey's level may be a fifth from the truth.
+        pooled = y.sum() / trials.sum()
+        logits = np.log((y + 0.5) / (trials - y + 0.5))
+        normal = BartsimpSettings(trees=TreePrior(trees=10, min_leaf=1))
+        of_logits = sample_bartsimp(Clusters.from_rows(logits, np.arange(n), place, x), normal, **sampled)
+        errors.append([
+            found.mean() / pooled,
+            special.expit(of_logits.predict(place, x).total).mean() / pooled,
+            np.mean((np.quantile(found, 0.025, axis=0) < share) & (share < np.quantile(found, 0.975, axis=0))),
+        ])  # fmt: skip
+    level, level_of_logits, coverage = np.mean(errors, axis=0)
+    assert 0.9 < level < 1.1
+    assert level_of_logits > 1.2
+    assert coverage > 0.85
