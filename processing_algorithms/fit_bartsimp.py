@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from qgis.core import QgsProcessingContext, QgsProcessingFeedback
 
 from .areas_input import AreasAlgorithm, without_private
+from .displaced_clusters import check_displaced, displaced_job, displaced_parameters
 from .inputs import (
     InputProblem,
     Parameters,
@@ -21,7 +22,7 @@ from .inputs import (
 from .parameters import ParameterMaker, key, parse_list
 from .raster_input import raster_paths
 
-_FIELDS = ("outcome_field", "trials_field", "exposure_field", "cluster_field", "stratum_field")
+_FIELDS = ("outcome_field", "trials_field", "exposure_field", "cluster_field", "stratum_field", "urban_field")
 _CHOICES = ("likelihood", "missing", "model", "preset", "leaf_spread", "fold_kind")
 _WHOLE = ("trees", "chains", "warmup", "draws", "seed", "folds")
 _LISTS = ("bands", "categorical")
@@ -46,10 +47,12 @@ class FitBartsimp(AreasAlgorithm):
         "examined and choose the likelihood binomial: predictions are then shares. Counts of events at an exposure are "
         "negative binomial, and predictions are rates. Points in degrees need a projected reference system.\n\n"
         "Ask for folds to learn whether flexible covariates pay: the report then compares the model with trees alone "
-        "and with linear models."
+        "and with linear models.\n\n"
+        "DHS displaces the places of its clusters: say so under Advanced. Covariates are then read at candidate "
+        "places, and the fit learns which of them are likely."
     )
-    FILE_OUTPUTS = ("posterior", "report", "csv", "excel", "checkpoint")
-    LAYER_INPUTS = ("TABLE",)
+    FILE_OUTPUTS = ("posterior", "report", "csv", "excel", "positions", "checkpoint")
+    LAYER_INPUTS = ("TABLE", "STAY_WITHIN")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_CLUSTERS": ("n_clusters", "Clusters"),
         "SIGMA_E": ("sigma_e", "Median standard deviation of observations"),
@@ -79,6 +82,7 @@ class FitBartsimp(AreasAlgorithm):
             make.text("bands", "Bands to use (separated by semicolons)"),
             make.crs("point_crs", "Reference system of the points if they have none"),
             make.decimal("cell", "Side of the grid's cells"),
+            *displaced_parameters(make),
             make.choice("preset", "Prior of the field"),
             make.integer("trees", "Trees"),
             make.choice("leaf_spread", "Scale of the trees' prior"),
@@ -99,6 +103,7 @@ class FitBartsimp(AreasAlgorithm):
         self.add_advanced(
             make.file_output("csv", "Hyperparameters as a CSV table", "CSV files (*.csv)"),
             make.file_output("excel", "Excel workbook", "Excel workbooks (*.xlsx)"),
+            make.file_output("positions", "Candidate places", "GeoPackages (*.gpkg);;CSV files (*.csv)"),
             make.file_output("checkpoint", "Checkpoint", "Checkpoints (*.npz)"),
         )
 
@@ -122,10 +127,11 @@ class FitBartsimp(AreasAlgorithm):
                 "Projected reference system: distances are measured in a plane, and these are degrees. Choose a "
                 "projected one, for example the UTM zone of the clusters."
             )
+        check_displaced(self, parameters, context)
         if self.parameterAsInt(parameters, "FOLDS", context) == 1:
             raise InputProblem("Folds of a cross-validation: two or more are needed, or 0 for none.")
         check_outputs_apart(self, parameters, context, self.LAYER_INPUTS, [key(name) for name in self.FILE_OUTPUTS])
-        self.needs_one_of(parameters, ("POSTERIOR", "REPORT", "CSV", "EXCEL"), "Nothing would be written.")
+        self.needs_one_of(parameters, ("POSTERIOR", "REPORT", "CSV", "EXCEL", "POSITIONS"), "Nothing would be written.")
 
     def job_parameters(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
@@ -145,6 +151,7 @@ class FitBartsimp(AreasAlgorithm):
             **{name: self.parameterAsEnumString(parameters, key(name), context) for name in _CHOICES},
             **{name: self.parameterAsInt(parameters, key(name), context) for name in _WHOLE},
             "level": self.parameterAsDouble(parameters, "LEVEL", context),
+            **displaced_job(self, parameters, context, feedback, folder),
         }
         for name in ("point_crs", "working_crs"):
             crs = self.parameterAsCrs(parameters, key(name), context)

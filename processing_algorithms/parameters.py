@@ -48,11 +48,13 @@ class ParameterMaker:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def polygons(self, name: str, label: str, *, optional: bool = False) -> QgsProcessingParameterDefinition:
+    def polygons(
+        self, name: str, label: str, *, optional: bool = False, own_help: str = "The polygons, one for each area."
+    ) -> QgsProcessingParameterDefinition:
         """Return a polygon layer."""
         kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
         definition = QgsProcessingParameterFeatureSource(key(name), label, kinds, optional=optional)
-        return self._finished(name, definition, "The polygons, one for each area.")
+        return self._finished(name, definition, own_help)
 
     def table(
         self, name: str, label: str, own_help: str = "", *, optional: bool = False

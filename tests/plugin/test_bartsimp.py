@@ -71,6 +71,29 @@ def test_fit_and_predict(country, feedback, tmp_path):
     assert Path(effects["REPORT"]).stat().st_size > 1000
 
 
+def test_displaced_clusters(country, feedback, tmp_path):
+    import processing
+    from qgis.core import QgsVectorLayer
+
+    folder, _ = country
+    regions = QgsVectorLayer(str(folder / "regions.gpkg"))
+    lines = (folder / "clusters.csv").read_text().splitlines()
+    rows = [f"{line},{'UR'[i // 4 % 2]}" for i, line in enumerate(lines[1:])]
+    (folder / "urban.csv").write_text("\n".join([f"{lines[0]},kind", *rows]))
+    uri = f"file://{folder}/urban.csv?delimiter=,&xField=east&yField=north&crs=EPSG:32736&detectTypes=yes"
+    values = _fit(
+        country, TABLE=QgsVectorLayer(uri, "urban", "delimitedtext"), DISPLACED=True, URBAN_FIELD="kind",
+        CLUSTER_FIELD="cluster", STAY_WITHIN=regions, POPULATION=str(folder / "people.tif"), CANDIDATES=6,
+        POSITIONS=str(tmp_path / "places.gpkg"),
+    )  # fmt: skip
+    done = processing.run("smallarea:fitbartsimp", values, feedback=feedback)
+    places = QgsVectorLayer(done["POSITIONS"])
+    assert places.isValid()
+    held = [(one["cluster"], one["posterior"]) for one in places.getFeatures()]
+    assert len({name for name, _ in held}) == 60
+    assert abs(sum(share for _, share in held) - 60.0) < 1e-6
+
+
 def _aggregates(folder, posterior, tmp_path, feedback):
     """Run two levels and strata; the second level is the whole country."""
     import processing
@@ -112,6 +135,8 @@ def _aggregates(folder, posterior, tmp_path, feedback):
         ({"OUTCOME_FIELD": "zone"}, "no numbers"),
         ({"WORKING_CRS": "EPSG:4326"}, "these are degrees"),
         ({"FOLDS": 1}, "two or more"),
+        ({"URBAN_FIELD": "zone"}, "say that the places of clusters were displaced"),
+        ({"DISPLACED": True, "RASTERS": [], "COVARIATES": "y"}, "Choose rasters"),
         ({"POSTERIOR": None}, "Nothing would be written"),
     ],
 )

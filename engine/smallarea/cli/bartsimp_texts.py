@@ -22,6 +22,12 @@ How many of those examined have something:
       --likelihood binomial --raster evi.tif --posterior posterior.npz --report fit.html
 
 \b
+Clusters of DHS, whose places were displaced: the fit learns which candidate places are likely:
+  smallarea bartsimp fit --table clusters.gpkg --outcome-field y --raster lights.tif \\
+      --displaced --urban-field URBAN_RURA --stay-within districts.gpkg --population people.tif \\
+      --positions places.gpkg --posterior posterior.npz
+
+\b
 Do flexible covariates pay? Cross-validation against trees alone and linear models with a field:
   smallarea bartsimp fit --table clusters.gpkg --outcome-field y --raster evi.tif \\
       --folds 10 --fold-kind blocks --report fit.html"""

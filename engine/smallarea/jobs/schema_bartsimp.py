@@ -88,6 +88,48 @@ class FitBartsimp(ReadingTable):
         description="Points whose cell lacks a covariate: stop, leave them out, or take the nearest cell within two "
         "cells that has all. Rows without an outcome or a place are left out too unless this is error.",
     )
+    displaced: bool = Field(
+        False,
+        description="The places of clusters were displaced before they were published, as those of DHS are. Covariates "
+        "of rasters are then read at candidate places of each cluster, and the fit learns which are likely.",
+    )
+    urban_field: str | None = Field(
+        None,
+        description="Displaced clusters: field that says which are urban (U, urban, 1) and which rural (R, rural, 0 or "
+        "2). All are rural if not given.",
+    )
+    urban_distance: float = Field(
+        2000.0, gt=0.0, description="Displaced clusters: farthest displacement of an urban one, in metres."
+    )
+    rural_distance: float = Field(
+        5000.0, gt=0.0, description="Displaced clusters: farthest displacement of a rural one, in metres."
+    )
+    far_share: float = Field(
+        0.01, ge=0.0, le=1.0, description="Displaced clusters: share of the rural ones that go up to far_distance."
+    )
+    far_distance: float = Field(
+        10_000.0,
+        gt=0.0,
+        description="Displaced clusters: farthest displacement of the share far_share of the rural ones, in metres.",
+    )
+    stay_within: str | None = Field(
+        None,
+        description="Displaced clusters: polygon layer whose polygons no cluster left when it was displaced, such as "
+        "districts.",
+        json_schema_extra=IN,
+    )
+    population: str | None = Field(
+        None,
+        description="Displaced clusters: raster of people; places are as likely as it has people there. Without it "
+        "all cells are alike.",
+        json_schema_extra=IN,
+    )
+    population_band: str | None = Field(
+        None, description="Displaced clusters: name of the population's band, where its raster has several."
+    )
+    candidates: int = Field(
+        20, ge=1, le=1000, description="Displaced clusters: most candidate places of each, at most one a cell."
+    )
     model: Literal["bartsimp", "bart"] = Field(
         "bartsimp", description="Trees plus a field in space (bartsimp), or trees alone (bart)."
     )
@@ -143,6 +185,12 @@ class FitBartsimp(ReadingTable):
         json_schema_extra=OUT,
     )
     report: str | None = Field(None, description="HTML report to write.", json_schema_extra=OUT)
+    positions: str | None = Field(
+        None,
+        description="Candidate places of displaced clusters to write, with prior and posterior probabilities: points "
+        "(.gpkg) or a table (.csv, .parquet).",
+        json_schema_extra=OUT,
+    )
     checkpoint: str | None = Field(
         None,
         description="File in which the chains are saved on the way. If it is there from a run that was stopped, the "

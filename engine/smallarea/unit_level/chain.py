@@ -111,12 +111,7 @@ class Chain:
             self._bench.counts[:] = 0
             self._before.counts[:] = 0
         self._hyper.counts[:] = 0
-        settings = self._settings
-        run_sweeps(
-            count, settings.trees.attempts, settings.trees.group, settings.walks, self._range_moves,
-            self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
-            self._before, self._stream, self._record,
-        )  # fmt: skip
+        self._sweep(count)
         self._hypers.append(self._record.hyper[:count].copy())
         if self.done < self.warmup:
             self._tune()
@@ -124,6 +119,15 @@ class Chain:
             r = self._record
             self._traces.append(ForestTrace.of_block(r.variables, r.cuts, r.values, r.sizes[:count], r.ends))
         self.done += count
+
+    def _sweep(self, count: int) -> None:
+        """Run some sweeps, which leave their record."""
+        settings = self._settings
+        run_sweeps(
+            count, settings.trees.attempts, settings.trees.group, settings.walks, self._range_moves,
+            self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
+            self._before, self._stream, self._record,
+        )  # fmt: skip
 
     def _tune(self) -> None:
         """Steer acceptance rates, and let the field's standard deviation follow its range as it did so far."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import TableProblem, named
+from smallarea.unit_level.candidates import Candidates
 
 Vector = NDArray[np.float64]
 
@@ -40,6 +41,9 @@ class Clusters:
         Sums of survey weights. The model does not use them; they serve direct estimates and comparisons.
     strata : tuple of str, or None
         Stratum of each cluster, for stratified cross-validation and aggregation.
+    candidates : Candidates, or None
+        Where the clusters may truly be, if their coordinates are not exact. ``covariates`` are then those of the most
+        likely candidate before any outcome is seen.
     """
 
     ids: tuple[str, ...]
@@ -53,6 +57,7 @@ class Clusters:
     largest: float
     weights: Vector | None = None
     strata: tuple[str, ...] | None = None
+    candidates: Candidates | None = None
 
     @classmethod
     def from_rows(
@@ -147,12 +152,18 @@ class Clusters:
             within=self.within[which],
             weights=None if self.weights is None else self.weights[which],
             strata=None if self.strata is None else tuple(self.strata[i] for i in which),
+            candidates=None if self.candidates is None else self.candidates.take(which),
         )
 
     @property
     def n(self) -> int:
         """Number of clusters."""
         return len(self.ids)
+
+    @property
+    def all_covariates(self) -> Vector:
+        """Covariates wherever clusters may be: of all candidates, or of the clusters if their places are exact."""
+        return self.covariates if self.candidates is None else self.candidates.covariates
 
     @property
     def observations(self) -> float:

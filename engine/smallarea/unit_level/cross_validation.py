@@ -20,7 +20,7 @@ from smallarea.errors import JobProblem
 from smallarea.results.prediction.rules import covered, crps_draws, interval_score
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.likelihoods import draw_observed
-from smallarea.unit_level.posterior import Prediction
+from smallarea.unit_level.posterior import BartsimpPosterior, Prediction
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -195,9 +195,14 @@ def cross_validate(
 
 def _draws_of_means(posterior: ClusterPosterior, out: Clusters, rng: np.random.Generator) -> Vector:
     """Draws of the observed means of left-out clusters, shape (S, P)."""
-    predicted = posterior.predict(out.coordinates, out.covariates)
-    if isinstance(predicted, Prediction) and predicted.likelihood != "normal":
-        return draw_observed(predicted.linear, predicted.sigma_e, out.sizes, predicted.likelihood, rng)
-    expected = np.asarray(predicted.total)
+    made = posterior.predict(out.coordinates, out.covariates)
+    if isinstance(made, Prediction) and made.likelihood != "normal":
+        return draw_observed(made.linear, made.sigma_e, out.sizes, made.likelihood, rng)
+    expected = np.asarray(made.total)
+    if out.candidates is not None and isinstance(posterior, BartsimpPosterior):
+        # Nothing is known of the place of a cluster that was left out but its prior: each draw puts it somewhere.
+        rows = out.candidates.drawn(rng, posterior.draws)
+        trees = posterior.trees_where(out.candidates.covariates, rows, np.arange(posterior.draws))
+        expected = made.field + trees + posterior.clusters.mean
     error = np.ravel(posterior.sigma_e)[:, None] / np.sqrt(out.sizes)
     return expected + error * rng.standard_normal(expected.shape)

@@ -40,7 +40,7 @@ def draw_fields(posterior: BartsimpPosterior, grid: RangeGrid, random: np.random
     clusters = posterior.clusters
     at = posterior.range_at.ravel()
     field, error = posterior.sigma_m.ravel() ** 2, posterior.sigma_e.ravel() ** 2
-    residual = clusters.means - clusters.mean - posterior.trees_at(clusters.covariates)
+    residual = clusters.means - clusters.mean - posterior.trees_at_clusters()
     n = clusters.n
     root = np.sqrt(clusters.sizes)
     out = np.empty((posterior.draws, n))
@@ -86,5 +86,5 @@ def _residuals_by_node(posterior: BartsimpPosterior, mesh: OnMesh) -> Vector:
     out = np.empty((posterior.draws, mesh.mesh.n))
     for begin in range(0, posterior.draws, ROWS):
         which = np.arange(begin, min(begin + ROWS, posterior.draws))
-        out[which] = (clusters.means - clusters.mean - posterior.trees_at(clusters.covariates, which)) @ spread
+        out[which] = (clusters.means - clusters.mean - posterior.trees_at_clusters(draws=which)) @ spread
     return out

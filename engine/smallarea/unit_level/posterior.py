@@ -15,6 +15,7 @@ from smallarea.trees import Cuts, ForestTrace
 from smallarea.trees.specification import MOVES
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.likelihoods import Likelihood, expected, link
+from smallarea.unit_level.position_kernel import evaluate_rows
 from smallarea.unit_level.settings import BartsimpSettings, Scales
 
 Vector = NDArray[np.float64]
@@ -160,6 +161,8 @@ class BartsimpPosterior:
         How the chains went.
     mesh : Mesh, optional
         Where the field lives; None if it is known at the clusters.
+    positions : ndarray of int16, shape (C * S, n), or None
+        Candidate of each cluster in each draw, counted from 0 in its cluster; None if places are exact.
     """
 
     clusters: Clusters
@@ -174,6 +177,7 @@ class BartsimpPosterior:
     field: Vector
     diagnostics: Diagnostics
     mesh: Mesh | None = None
+    positions: NDArray[np.int16] | None = None
 
     @property
     def draws(self) -> int:
@@ -213,6 +217,52 @@ class BartsimpPosterior:
         if not self.settings.trees.trees:
             return np.zeros((len(which), len(bins)))
         return self.forest.evaluate(bins, which)
+
+    def trees_at_clusters(self, which: Positions | None = None, draws: Positions | None = None) -> Vector:
+        """Sum of the trees where each draw has the clusters, without the outcome's mean.
+
+        Parameters
+        ----------
+        which : ndarray of int, optional
+            Which clusters; all by default.
+        draws : ndarray of int, optional
+            Which draws; all by default.
+
+        Returns
+        -------
+        ndarray, shape (S, clusters)
+        """
+        clusters = np.arange(self.clusters.n) if which is None else which
+        found = self.clusters.candidates
+        if found is None or self.positions is None:
+            return self.trees_at(self.clusters.covariates[clusters], draws)
+        some = np.arange(self.draws) if draws is None else np.asarray(draws, np.int64)
+        rows = self.positions[np.ix_(some, clusters)].astype(np.int64) + found.starts[clusters]
+        return self.trees_where(found.covariates, rows, some)
+
+    def trees_where(self, covariates: Vector, rows: Positions, draws: Positions) -> Vector:
+        """Sum of the trees at points that differ from draw to draw, without the outcome's mean.
+
+        Parameters
+        ----------
+        covariates : ndarray, shape (m, p)
+            Covariates of points.
+        rows : ndarray of int, shape (S, P)
+            Which of them each draw is evaluated at.
+        draws : ndarray of int, shape (S,)
+            Which draws.
+
+        Returns
+        -------
+        ndarray, shape (S, P)
+        """
+        out = np.zeros(rows.shape)
+        f = self.forest
+        if f.trees:
+            room = [np.zeros(int(np.diff(f.starts).max()), np.int64) for _ in range(3)]
+            bins = self.cuts.bins(covariates)
+            evaluate_rows(f.variables, f.cuts, f.starts, f.values, f.trees, bins, draws, rows, out, *room)
+        return out
 
     def field_at_clusters(self, which: Positions) -> Vector:
         """Field at some clusters, shape (C * S, clusters)."""

@@ -17,6 +17,7 @@ from smallarea.errors import OutputProblem
 from smallarea.gmrf.mesh import Mesh
 from smallarea.io import atomic_path
 from smallarea.trees import Cuts, ForestTrace, TreePrior
+from smallarea.unit_level.candidates import Candidates
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.pc_prior import PcPrior
 from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
@@ -25,6 +26,7 @@ from smallarea.unit_level.settings import BartsimpSettings, Scales
 _FORMAT = 1
 _DRAWS = ("ranges", "sigma_e", "sigma_m", "range_at", "field")
 _MESH_ARRAYS = ("points", "triangles", "inner")
+_CANDIDATE_ARRAYS = ("starts", "coordinates", "covariates", "weights")
 _CLUSTER_ARRAYS = ("coordinates", "covariates", "sizes", "means", "within")
 Arrays = dict[str, NDArray[np.generic]]
 Taken = TypeVar("Taken")
@@ -67,6 +69,9 @@ def save_posterior(
     arrays |= {"cut_counts": posterior.cuts.counts, "cut_points": np.concatenate([*posterior.cuts.points, np.empty(0)])}
     if c.weights is not None:
         arrays["cluster_weights"] = c.weights
+    if c.candidates is not None and posterior.positions is not None:
+        arrays |= {f"candidate_{name}": getattr(c.candidates, name) for name in _CANDIDATE_ARRAYS}
+        arrays["positions"] = posterior.positions
     if posterior.mesh is not None:
         arrays |= {f"mesh_{name}": getattr(posterior.mesh, name) for name in _MESH_ARRAYS}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -143,6 +148,7 @@ def _assembled(head: dict[str, Any], arrays: Arrays) -> BartsimpPosterior:
         largest=told["ends"][1],
         weights=_floats(arrays, "cluster_weights") if "cluster_weights" in arrays else None,
         strata=None if told["strata"] is None else tuple(told["strata"]),
+        candidates=_candidates(arrays),
         **{name: _floats(arrays, f"cluster_{name}") for name in _CLUSTER_ARRAYS},
     )
     ends = np.cumsum(arrays["cut_counts"])[:-1]
@@ -159,8 +165,16 @@ def _assembled(head: dict[str, Any], arrays: Arrays) -> BartsimpPosterior:
         range_at=np.asarray(arrays["range_at"], np.int64),
         field=_floats(arrays, "field"),
         mesh=_mesh(arrays),
+        positions=np.asarray(arrays["positions"], np.int16) if "positions" in arrays else None,
         diagnostics=Diagnostics(f_r_hat=_floats(arrays, "f_r_hat"), f_ess=_floats(arrays, "f_ess"), **looked),
     )
+
+
+def _candidates(arrays: Arrays) -> Candidates | None:
+    if "candidate_starts" not in arrays:
+        return None
+    own = {name: _floats(arrays, f"candidate_{name}") for name in _CANDIDATE_ARRAYS[1:]}
+    return Candidates(np.asarray(arrays["candidate_starts"], np.int64), **own)
 
 
 def _mesh(arrays: Arrays) -> Mesh | None:

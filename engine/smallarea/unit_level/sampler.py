@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import threadpoolctl
+from numpy.typing import NDArray
 
 from smallarea.cores import available_cores
 from smallarea.errors import ModelProblem
@@ -25,6 +26,7 @@ from smallarea.unit_level.field_exact import make_range_grid, no_field
 from smallarea.unit_level.field_mesh import make_mesh_grid
 from smallarea.unit_level.latent_chain import LatentChain
 from smallarea.unit_level.latent_field import make_latent_field
+from smallarea.unit_level.position_chain import PositionChain
 from smallarea.unit_level.posterior import BartsimpPosterior, Diagnostics
 from smallarea.unit_level.rank_error import rank_error
 from smallarea.unit_level.settings import BartsimpSettings, scales
@@ -59,7 +61,7 @@ def sample_bartsimp(
     Parameters
     ----------
     clusters : Clusters
-        The data.
+        The data. If they have candidate places, these are parameters too.
     settings : BartsimpSettings, optional
         Model and sampler; :func:`paper_settings` gives those of the paper.
     chains : int
@@ -128,7 +130,7 @@ def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress |
     Problem
     """
     found = scales(clusters, settings)
-    cuts = Cuts.from_values(clusters.covariates, names=clusters.names, rule=settings.cut_rule, count=settings.cuts)
+    cuts = Cuts.from_values(clusters.all_covariates, names=clusters.names, rule=settings.cut_rule, count=settings.cuts)
     latent = None
     if settings.likelihood != "normal":
         grid = no_field(clusters.sizes)
@@ -155,10 +157,15 @@ def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress |
 
 
 def _chain(problem: Problem, seed: np.random.SeedSequence, warmup: int, draws: int) -> AnyChain:
-    if problem.latent is None:
-        return Chain(problem, seed, warmup, draws)
     p = problem
-    return LatentChain(p.clusters, p.settings, p.scales, p.cuts, problem.latent, seed, warmup, draws)
+    if p.latent is not None:
+        if p.clusters.candidates is not None:
+            raise ModelProblem(
+                "Candidate places are for the likelihood normal. Leave them out where outcomes are counted."
+            )
+        return LatentChain(p.clusters, p.settings, p.scales, p.cuts, p.latent, seed, warmup, draws)
+    kind = Chain if p.clusters.candidates is None else PositionChain
+    return kind(problem, seed, warmup, draws)
 
 
 def _run(chains: Sequence[AnyChain], workers: int, told: Callable[[float], None], store: Checkpoint | None) -> None:
@@ -225,6 +232,7 @@ def _gather(problem: Problem, chains: Sequence[AnyChain], seed: np.random.SeedSe
         field=np.zeros((at.size, 0)),
         mesh=mesh,
         diagnostics=Diagnostics.empty(),
+        positions=_positions(chains),
     )
     counted = [chain.fields() for chain in chains if isinstance(chain, LatentChain)]
     if counted:
@@ -237,10 +245,19 @@ def _gather(problem: Problem, chains: Sequence[AnyChain], seed: np.random.SeedSe
     return replace(posterior, diagnostics=found)
 
 
+def _positions(chains: Sequence[AnyChain]) -> NDArray[np.int16] | None:
+    """Candidates of all draws, if places are uncertain."""
+    moving = [chain for chain in chains if isinstance(chain, PositionChain)]
+    return np.concatenate([chain.positions() for chain in moving]) if moving else None
+
+
 def _fingerprint(problem: Problem, seed: int, chains: int, warmup: int, draws: int) -> str:
     """Hash of everything that the draws depend on."""
     c = problem.clusters
     digest = hashlib.sha256(f"{problem.settings}|{c.names}|{seed}|{chains}|{warmup}|{draws}".encode())
     for array in (c.coordinates, c.covariates, c.sizes, c.means, c.within, np.array([c.smallest, c.largest])):
         digest.update(np.ascontiguousarray(array).tobytes())
+    if c.candidates is not None:
+        for array in (c.candidates.starts, c.candidates.covariates, c.candidates.weights):
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -119,6 +119,7 @@ def _assembled(head: dict[str, Any], arrays: Arrays) -> SpdePosterior:
         largest=told["largest"],
         weights=arrays.get("cluster_weights"),
         strata=None if told["strata"] is None else tuple(told["strata"]),
+        candidates=None,
         **{name: arrays[f"cluster_{name}"] for name in _CLUSTERS},
     )
     mesh = Mesh(arrays["mesh_points"], arrays["mesh_triangles"], arrays["mesh_inner"], head["crs"])

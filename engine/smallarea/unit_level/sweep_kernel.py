@@ -63,6 +63,60 @@ def renew(
 
 
 @compiled
+def sweep_once(
+    correction: float, attempts: int, partners: int, walks: int, ranges: int, means: Vector, forest: Forest,
+    bench: Bench, rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, before: Before,
+    stream: Stream,
+) -> float:  # fmt: skip
+    """Update trees and hyperparameters once, and return the log of p / p~ after it; ``correction`` is that before."""
+    leaves_out = len(before.q) > 0
+    back = False
+    if leaves_out:
+        before.nodes[:] = forest.nodes
+        before.values[:] = forest.values
+        before.logs[:] = hyper.logs
+        before.at[:] = hyper.at
+        back = uniform(stream) < 0.5
+    if not back:
+        spectrum = make_spectrum(table, hyper, weights, base)
+        sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
+    g = hyper.at[0]
+    update_hyper(forest.residual, forest.q, walks, ranges, back, table, hyper, stream)
+    if hyper.at[0] != g:
+        bring(table, hyper.at[0])
+        sum_all(forest, bench, make_spectrum(table, hyper, weights, base))
+    if back:
+        spectrum = make_spectrum(table, hyper, weights, base)
+        for t in range(len(forest.nodes) - 1, -1, -1):
+            sweep_tree(forest, t, attempts, partners, bench, rules, spectrum, stream)
+    if not leaves_out:
+        return correction
+    proposed = log_correction(forest.residual, table, hyper, before.q)
+    before.counts[0] += 1
+    if np.log(uniform(stream)) < proposed - correction:
+        before.counts[1] += 1
+        return proposed
+    forest.nodes[:] = before.nodes
+    forest.values[:] = before.values
+    hyper.logs[:] = before.logs
+    hyper.at[:] = before.at
+    renew(forest, means, bench, table, hyper, weights, base)
+    return correction
+
+
+@compiled
+def keep_state(s: int, forest: Forest, bench: Bench, hyper: Hyper, record: Record) -> None:
+    """Record the state after sweep s of a block."""
+    record.hyper[s, 0] = hyper.logs[0]
+    record.hyper[s, 1] = hyper.logs[1]
+    record.hyper[s, 2] = hyper.at[0]
+    encode(
+        forest.nodes, forest.values, record.variables, record.cuts, record.values, record.sizes[s], record.ends,
+        bench.stack,
+    )  # fmt: skip
+
+
+@compiled
 def run_sweeps(
     count: int, attempts: int, partners: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench,
     rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, before: Before, stream: Stream,
@@ -71,44 +125,10 @@ def run_sweeps(
     """Sweep ``count`` times and record every state; begins by renewing the state."""
     renew(forest, means, bench, table, hyper, weights, base)
     record.ends[:] = 0
-    leaves_out = len(before.q) > 0
-    correction = log_correction(forest.residual, table, hyper, before.q) if leaves_out else 0.0
+    correction = log_correction(forest.residual, table, hyper, before.q) if len(before.q) > 0 else 0.0
     for s in range(count):
-        back = False
-        if leaves_out:
-            before.nodes[:] = forest.nodes
-            before.values[:] = forest.values
-            before.logs[:] = hyper.logs
-            before.at[:] = hyper.at
-            back = uniform(stream) < 0.5
-        if not back:
-            spectrum = make_spectrum(table, hyper, weights, base)
-            sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
-        g = hyper.at[0]
-        update_hyper(forest.residual, forest.q, walks, ranges, back, table, hyper, stream)
-        if hyper.at[0] != g:
-            bring(table, hyper.at[0])
-            sum_all(forest, bench, make_spectrum(table, hyper, weights, base))
-        if back:
-            spectrum = make_spectrum(table, hyper, weights, base)
-            for t in range(len(forest.nodes) - 1, -1, -1):
-                sweep_tree(forest, t, attempts, partners, bench, rules, spectrum, stream)
-        if leaves_out:
-            proposed = log_correction(forest.residual, table, hyper, before.q)
-            before.counts[0] += 1
-            if np.log(uniform(stream)) < proposed - correction:
-                before.counts[1] += 1
-                correction = proposed
-            else:
-                forest.nodes[:] = before.nodes
-                forest.values[:] = before.values
-                hyper.logs[:] = before.logs
-                hyper.at[:] = before.at
-                renew(forest, means, bench, table, hyper, weights, base)
-        record.hyper[s, 0] = hyper.logs[0]
-        record.hyper[s, 1] = hyper.logs[1]
-        record.hyper[s, 2] = hyper.at[0]
-        encode(
-            forest.nodes, forest.values, record.variables, record.cuts, record.values, record.sizes[s], record.ends,
-            bench.stack,
+        correction = sweep_once(
+            correction, attempts, partners, walks, ranges, means, forest, bench, rules, table, hyper, weights, base,
+            before, stream,
         )  # fmt: skip
+        keep_state(s, forest, bench, hyper, record)

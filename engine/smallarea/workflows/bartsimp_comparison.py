@@ -19,6 +19,12 @@ from smallarea.unit_level.pc_prior import default_prior
 from smallarea.unit_level.spde_collapsed import check_design
 from smallarea.unit_level.spde_linear import SpdeSettings, fit_spde
 
+# Said where places of clusters are uncertain.
+DISPLACED_NOTE = (
+    "Left-out clusters are predicted at their candidate places by prior probability; linear models with a field take "
+    "all clusters at their most likely place before any outcome is seen."
+)
+
 Progress = Callable[[float, str], None]
 Fitter = Callable[[Clusters, int], ClusterPosterior]
 
@@ -99,6 +105,8 @@ def compare_with_baselines(
         linear, notes = _linear(clusters, crs)
     else:
         linear, notes = {}, (LINEAR_IS_NORMAL,)
+    if clusters.candidates is not None:
+        notes += (DISPLACED_NOTE,)
     found = cross_validate(models | linear, clusters, parts, level=level, seed=seed, progress=progress)
     flexible = next(iter(models))
     verdicts = [found.verdict(flexible, "spde")] if "spde" in linear else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.likelihoods import Likelihood, count_clusters
 from smallarea.workflows.bartsimp_counts import counted_rows
 from smallarea.workflows.bartsimp_covariates import Coding, choose_bands
+from smallarea.workflows.displaced_input import DisplacedRows, displaced_rows
 
 PathLike = str | os.PathLike[str]
 Vector = NDArray[np.float64]
@@ -103,13 +104,15 @@ def read_clusters(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> Cl
     kept, left_out = _usable_rows(values, shapes, survey, call)
     places = shapely.get_coordinates(np.asarray(shapes.array)[kept])
     plane, crs = _in_plane(places, shapes.crs, call["working_crs"])
-    covariates, names, grid, inside, more = _covariates(survey, places, shapes.crs, kept, call)
-    coding = Coding.of(covariates[inside], names, call["categorical"], call["covariates"])
+    covariates, names, grid, inside, more, moved = _covariates(survey, places, shapes.crs, (plane, crs), kept, call)
+    # A displaced cluster may have a code at a candidate place only.
+    seen = covariates[inside] if moved is None else np.vstack([covariates[inside], moved.candidates])
+    coding = Coding.of(seen, names, call["categorical"], call["covariates"])
     rows = np.flatnonzero(kept)[inside]
     gather = Clusters.from_rows if sizes is None else partial(count_clusters, sizes[rows], call["likelihood"])
     clusters = gather(
         values[rows],
-        _cluster_names(survey, call["cluster_field"], plane[inside], rows),
+        moved.names(inside) if moved else _cluster_names(survey, call["cluster_field"], plane[inside], rows),
         plane[inside],
         coding.columns_of(covariates[inside]),
         names=coding.columns,
@@ -119,6 +122,8 @@ def read_clusters(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> Cl
         raise TableProblem(
             f"There are {clusters.n} clusters with an outcome and all covariates; {FEWEST_CLUSTERS} or more are needed."
         )
+    if moved is not None:
+        clusters = replace(clusters, candidates=moved.of(clusters.ids, coding))
     notes = (*survey.notes, *left_out, *more, *said)
     return ClusterData(clusters, coding, crs, grid, transformation, len(survey.frame), notes, call["likelihood"])
 
@@ -130,7 +135,7 @@ def _read(table: PathLike | pd.DataFrame, call: Mapping[str, Any]) -> SurveyTabl
         raise JobProblem("Trees need something to split on: name covariate rasters (rasters) or fields (covariates).")
     if (call["bands"] or call["cell"] is not None) and not call["rasters"]:
         raise JobProblem("'bands' and 'cell' belong to rasters, and there are none. Leave them out.")
-    texts = [call[name] for name in ("cluster_field", "stratum_field") if call[name] is not None]
+    texts = [call[name] for name in ("cluster_field", "stratum_field", "urban_field") if call[name] is not None]
     singles = ("longitude_field", "latitude_field", "outcome_field", "trials_field", "exposure_field")
     columns = [*(call[name] for name in singles if call[name] is not None), *call["covariates"], *texts]
     return read_survey(
@@ -210,21 +215,27 @@ def _in_plane(places: Vector, crs: object, working: str | None) -> tuple[Vector,
 
 
 def _covariates(
-    survey: SurveyTable, places: Vector, crs: object, kept: Mask, call: Mapping[str, Any]
-) -> tuple[Vector, list[str], Grid | None, Mask, tuple[str, ...]]:
-    """Covariates of the kept rows, their names, the grid, which rows have all, and what to say."""
+    survey: SurveyTable, places: Vector, crs: object, plane: tuple[Vector, str], kept: Mask, call: Mapping[str, Any]
+) -> tuple[Vector, list[str], Grid | None, Mask, tuple[str, ...], DisplacedRows | None]:
+    """Covariates of the kept rows, their names, the grid, which rows have all, what to say, and candidate places."""
     fields = [numeric_column(survey.frame, name)[kept] for name in call["covariates"]]
-    parts = [np.column_stack(fields)] if fields else []
+    parts = np.column_stack([np.empty((len(places), 0)), *fields])
     if not call["rasters"]:
-        return parts[0], list(call["covariates"]), None, np.ones(len(places), dtype=bool), ()
+        return parts, list(call["covariates"]), None, np.ones(len(places), dtype=bool), (), None
     # Codes of fields are columns too; the bands only need to know of their own.
     bands = choose_bands(call["rasters"], call["bands"], call["categorical"])
     grid = grid_of(call["rasters"][0], call["cell"])
+    names = [*(band.name for band in bands), *call["covariates"]]
     with RasterStack(grid, bands) as stack:
+        if call["displaced"]:
+            rows = np.flatnonzero(kept)
+            clusters = _cluster_names(survey, call["cluster_field"], plane[0], rows)
+            urban = None if call["urban_field"] is None else [survey.texts(call["urban_field"])[i] for i in rows]
+            moved = displaced_rows(clusters, *plane, urban, parts, stack, call)
+            return moved.values, names, grid, moved.kept, moved.found.notes, moved
         sampled = sample_points(stack, places, crs, missing=call["missing"])
     notes = (f"Covariates of points: {'; '.join(sampled.notes)}.",) if sampled.notes else ()
-    names = [*(band.name for band in bands), *call["covariates"]]
-    return np.column_stack([sampled.values, *parts]), names, grid, sampled.kept, notes
+    return np.column_stack([sampled.values, parts]), names, grid, sampled.kept, notes, None
 
 
 def _cluster_names(survey: SurveyTable, name: str | None, plane: Vector, rows: NDArray[np.int64]) -> Sequence[object]:

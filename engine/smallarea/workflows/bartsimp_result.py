@@ -17,6 +17,7 @@ from smallarea.unit_level.settings import OWN_ALPHA
 from smallarea.workflows.bartsimp_comparison import ModelComparison
 from smallarea.workflows.bartsimp_counts import many_notes
 from smallarea.workflows.bartsimp_input import ClusterData, describe
+from smallarea.workflows.displaced_result import positions_table
 
 # Chains that differ by more have not converged; fewer effective draws make limits of 95 % intervals uncertain.
 R_HAT_LIMIT, ESS_LIMIT = 1.05, 200.0
@@ -50,7 +51,7 @@ class FitBartsimpResult:
     versions : dict
         Of the engine and the libraries.
     field_notes : tuple of str
-        How far the field on a mesh is from the exact one.
+        How uncertain places of clusters are, and how far the field on a mesh is from the exact one.
     """
 
     posterior: BartsimpPosterior
@@ -99,7 +100,7 @@ class FitBartsimpResult:
         # All draws at thousands of clusters need not be in memory at the same time.
         for part in np.array_split(np.arange(c.n), -(-c.n * self.posterior.draws // _AT_ONCE)):
             own = self.posterior.field_at_clusters(part)
-            linear = self.posterior.trees_at(c.covariates[part]) + own + self.posterior.centre
+            linear = self.posterior.trees_at_clusters(part) + own + self.posterior.centre
             whole = self.posterior.expected(linear, every)
             fitted[part], field[part] = whole.mean(axis=0), own.mean(axis=0)
             se[part] = whole.std(axis=0, ddof=1)
@@ -115,6 +116,8 @@ class FitBartsimpResult:
             Sheet("Covariates", self.covariates),
             Sheet("Clusters", self.clusters()),
         ]
+        if self.posterior.clusters.candidates is not None:
+            found.append(Sheet("Positions", positions_table(self.posterior)))
         if self.comparison is not None:
             found += [Sheet("Cross-validation", self.comparison.table), Sheet("Left out", self.comparison.clusters)]
         said = [("warning", text) for text in self.warnings] + [("note", text) for text in self.notes]

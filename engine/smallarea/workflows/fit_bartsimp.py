@@ -11,6 +11,7 @@ import pandas as pd
 
 from smallarea.errors import JobProblem, named
 from smallarea.io import AtomicOutputs, check_suffix
+from smallarea.io.table_output import check_table_output, write_table
 from smallarea.io.workbook import write_workbook
 from smallarea.trees import TreePrior
 from smallarea.unit_level import BartsimpSettings, sample_bartsimp
@@ -26,6 +27,8 @@ from smallarea.workflows.bartsimp_result import (
     field_notes,
     hyperparameter_table,
 )
+from smallarea.workflows.displaced_input import check_displaced, said_settings
+from smallarea.workflows.displaced_result import points_of, position_notes, positions_table
 from smallarea.workflows.record import silent, versions, within
 
 PathLike = str | os.PathLike[str]
@@ -69,6 +72,16 @@ def fit_bartsimp(
     covariates: str | Sequence[str] = (),
     cell: float | None = None,
     missing: Literal["error", "drop", "nearest"] = "error",
+    displaced: bool = False,
+    urban_field: str | None = None,
+    urban_distance: float = 2000.0,
+    rural_distance: float = 5000.0,
+    far_share: float = 0.01,
+    far_distance: float = 10_000.0,
+    stay_within: PathLike | None = None,
+    population: PathLike | None = None,
+    population_band: str | None = None,
+    candidates: int = 20,
     model: Literal["bartsimp", "bart"] = "bartsimp",
     preset: Literal["default", "paper"] = "default",
     trees: int = 20,
@@ -86,6 +99,7 @@ def fit_bartsimp(
     csv: PathLike | None = None,
     excel: PathLike | None = None,
     report: PathLike | None = None,
+    positions: PathLike | None = None,
     checkpoint: PathLike | None = None,
     progress: Progress | None = None,
 ) -> FitBartsimpResult:
@@ -124,6 +138,21 @@ def fit_bartsimp(
         Side of the grid's cells.
     missing : {'error', 'drop', 'nearest'}
         What happens to points without covariates; see :func:`smallarea.io.raster_points.sample_points`.
+    displaced : bool
+        Whether the places of clusters were displaced before they were published, as those of DHS are. Covariates are
+        then read at candidate places, which are parameters; see :mod:`smallarea.unit_level.displacement`.
+    urban_field : str, optional
+        Which clusters are urban (U, urban, 1) and which rural (R, rural, 0 or 2); all are rural if not given.
+    urban_distance, rural_distance, far_distance : float
+        Farthest displacement of urban clusters, of rural ones, and of the share `far_share` of the rural ones; metres.
+    far_share : float
+        Share of the rural clusters that were displaced by up to `far_distance`.
+    stay_within : path, optional
+        Polygons that no cluster left when it was displaced.
+    population : path, optional
+        Raster of people, in proportion to whom places are likely; `population_band` names its band.
+    candidates : int
+        Most candidate places of a cluster.
     model : {'bartsimp', 'bart'}
         With or without the field.
     preset : {'default', 'paper'}
@@ -146,6 +175,8 @@ def fit_bartsimp(
         What a fold leaves out.
     posterior, csv, excel, report : path, optional
         What to write; all files appear together.
+    positions : path, optional
+        Candidate places with their probabilities (.gpkg, .csv or .parquet).
     checkpoint : path, optional
         File in which the chains are saved on the way.
     progress : callable, optional
@@ -177,6 +208,7 @@ def fit_bartsimp(
     call |= {name: _listed(call[name]) for name in ("rasters", "bands", "categorical", "covariates")}
     _check(call)
     check_likelihood(call)
+    check_displaced(call)
     tell = progress or silent
     tell(0.0, "reading clusters and covariates")
     data = read_clusters(table, call)
@@ -198,9 +230,9 @@ def fit_bartsimp(
         hyperparameter_table(drawn, level),
         covariate_table(drawn, level),
         comparison,
-        {"table": os.fspath(table) if isinstance(table, str | os.PathLike) else "a data frame", **call},
+        {"table": os.fspath(table) if isinstance(table, str | os.PathLike) else "a data frame", **said_settings(call)},
         versions(),
-        field_notes(drawn),
+        (*position_notes(drawn), *field_notes(drawn)),
     )
     _write(result, call, tell)
     return result
@@ -236,6 +268,8 @@ def _check(call: Mapping[str, Any]) -> None:
     for name, (suffixes, what) in _SUFFIXES.items():
         if call[name] is not None:
             check_suffix(call[name], suffixes, what)
+    if call["positions"] is not None:
+        check_table_output(call["positions"])
 
 
 def _settings(data: ClusterData, call: Mapping[str, Any], tell: Progress) -> BartsimpSettings:
@@ -278,6 +312,9 @@ def _write(result: FitBartsimpResult, call: Mapping[str, Any], tell: Progress) -
             save_posterior(result.posterior, outputs.path(call["posterior"]), _about(result))
         if call["csv"] is not None:
             result.hyperparameters.to_csv(outputs.path(call["csv"]), index=False)
+        if call["positions"] is not None:
+            table = positions_table(result.posterior)
+            write_table(table, outputs.path(call["positions"]), "positions", points_of(table, result.data.crs))
         if call["excel"] is not None:
             tell(95.0, "writing the workbook")
             write_workbook(outputs.path(call["excel"]), result.sheets())

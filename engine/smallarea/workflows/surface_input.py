@@ -95,7 +95,8 @@ def covariates_on(grid: Grid, rasters: Sequence[PathLike], coding: Coding, clust
     """
     every = choose_bands(rasters, (), tuple(coding.codes))
     bands = [pick_band(every, name) for name in coding.names]
-    return CodedStack(grid, bands, coding, clusters.covariates.min(axis=0), clusters.covariates.max(axis=0))
+    seen = clusters.all_covariates
+    return CodedStack(grid, bands, coding, seen.min(axis=0), seen.max(axis=0))
 
 
 def beyond_warning(shares: Mapping[str, float], what: str) -> tuple[str, ...]:
