@@ -46,6 +46,11 @@ def check_likelihood(call: Mapping[str, Any]) -> None:
             "trials_field belongs to shares, and negative_binomial is of counts at an exposure. Name exposure_field, "
             "or choose the likelihood binomial."
         )
+    if call["displaced"] and likelihood != "normal":
+        raise JobProblem(
+            f"Places of displaced clusters are learned with the likelihood normal, not with {likelihood}. Leave "
+            "displaced out; effects of covariates that vary over short distances are then drawn towards zero."
+        )
     wrong = [] if likelihood == "normal" else [name for name, usual in _OF_NORMAL.items() if call[name] != usual]
     if wrong:
         raise JobProblem(f"{named(wrong)} belong to the likelihood normal, not to {likelihood}. Leave them out.")

@@ -44,11 +44,6 @@ def check_displaced(call: Mapping[str, Any]) -> None:
         if given:
             raise JobProblem(f"{named(given)} belong to displaced clusters. Leave them out, or ask for displaced.")
         return
-    if call["likelihood"] != "normal":
-        raise JobProblem(
-            f"Places of displaced clusters are drawn with normal outcomes only, not {call['likelihood']} ones. Leave "
-            "displaced out, or fit empirical logits (likelihood normal with trials_field)."
-        )
     if not call["rasters"]:
         raise JobProblem("Covariates of displaced clusters are uncertain where they come from rasters. Name rasters.")
     if not 1 <= call["candidates"] <= 1000:

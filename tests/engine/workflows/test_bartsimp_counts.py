@@ -126,6 +126,7 @@ def test_a_cross_validation_scores_shares(country):
         ({**BINOMIAL, "rank": 10}, JobProblem, "rank' belong to the likelihood normal"),
         ({**BINOMIAL, "leaf_spread": "clusters"}, JobProblem, "leaf_spread"),
         ({**BINOMIAL, "preset": "paper"}, JobProblem, "preset"),
+        ({**BINOMIAL, "displaced": True}, JobProblem, "displaced clusters are learned with the likelihood normal"),
         ({"likelihood": "binomial", "outcome_field": "y"}, TableProblem, "'y': Counts must be whole numbers"),
         ({**BINOMIAL, "trials_field": "one"}, TableProblem, "'sick' and 'one': Trials must be"),
         ({**COUNTS, "exposure_field": "none"}, TableProblem, "Exposures must be above 0"),

@@ -226,7 +226,6 @@ def test_places_without_data_follow_the_policy(country, tmp_path):
         ({"displaced": False}, JobProblem, r"'candidates' belong to displaced clusters"),
         ({"rasters": (), "covariates": "y", "categorical": ()}, JobProblem, "Name rasters"),
         ({"candidates": 0}, JobProblem, "between 1 and 1000"),
-        ({"likelihood": "negative_binomial"}, JobProblem, "normal outcomes only"),
         ({"population_band": "people"}, JobProblem, "belongs to population"),
         ({"far_distance": 10.0}, JobProblem, "at least as far"),
         ({"urban_distance": 0.0}, JobProblem, "positive distance"),
