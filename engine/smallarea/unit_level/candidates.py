@@ -81,12 +81,12 @@ class Candidates:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return Candidates(starts, self.coordinates[rows], self.covariates[rows], self.weights[rows])
 
-    def drawn(self, random: np.random.Generator, draws: int) -> Positions:
+    def drawn(self, rng: np.random.Generator, draws: int) -> Positions:
         """Draw candidates by their prior weights.
 
         Parameters
         ----------
-        random : numpy.random.Generator
+        rng : numpy.random.Generator
             Source of randomness.
         draws : int
             How often.
@@ -98,7 +98,7 @@ class Candidates:
         """
         total = np.cumsum(self.weights)
         before = np.concatenate([[0.0], total])[self.starts]
-        marks = before[:-1] + random.random((draws, self.n)) * np.diff(before)
+        marks = before[:-1] + rng.random((draws, self.n)) * np.diff(before)
         return np.searchsorted(total, marks, side="right").clip(self.starts[:-1], self.starts[1:] - 1)
 
     def shares(self, chosen: NDArray[np.int16]) -> Vector:

@@ -78,7 +78,7 @@ class Displacement:
         beyond = self.far_reach * (u - (1.0 - self.far_share)) / self.far_share
         return np.where(u <= near * self.reach, u / near, beyond)
 
-    def spiral(self, count: int, random: np.random.Generator) -> Vector:
+    def spiral(self, count: int, rng: np.random.Generator) -> Vector:
         """Spread points that all stand for the same share of the displacements.
 
         Distances are the middles of ``count`` classes of equal probability, directions go round by the golden angle
@@ -88,7 +88,7 @@ class Displacement:
         ----------
         count : int
             How many.
-        random : numpy.random.Generator
+        rng : numpy.random.Generator
             Where the first one lies.
 
         Returns
@@ -98,11 +98,11 @@ class Displacement:
         """
         steps = np.arange(count)
         distance = self.distances((steps + 0.5) / count)
-        angle = 2.0 * np.pi * random.random() + _GOLDEN_TURN * steps
+        angle = 2.0 * np.pi * rng.random() + _GOLDEN_TURN * steps
         return np.column_stack([distance * np.cos(angle), distance * np.sin(angle)])
 
 
-def thin(weights: Vector, count: int, random: np.random.Generator) -> Vector:
+def thin(weights: Vector, count: int, rng: np.random.Generator) -> Vector:
     """Keep at most ``count`` of some weighted points, so that every weight is right on average.
 
     The resampling of Fearnhead and Clifford (2003, Journal of the Royal Statistical Society B 65, 887-899), section 3:
@@ -115,7 +115,7 @@ def thin(weights: Vector, count: int, random: np.random.Generator) -> Vector:
         Not negative, with sum 1. Neighbours in this order are spread evenly over the sample.
     count : int
         Points to keep, at least 1.
-    random : numpy.random.Generator
+    rng : numpy.random.Generator
         Start of the systematic sample.
 
     Returns
@@ -131,7 +131,7 @@ def thin(weights: Vector, count: int, random: np.random.Generator) -> Vector:
     room = count - np.count_nonzero(out)
     if room:
         shares = np.cumsum(weights[low])
-        marks = (np.arange(room) + random.random()) * shares[-1] / room
+        marks = (np.arange(room) + rng.random()) * shares[-1] / room
         out[low[np.searchsorted(shares, marks, side="right").clip(max=len(low) - 1)]] = shares[-1] / room
     return out / out.sum()
 

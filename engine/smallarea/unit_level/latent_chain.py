@@ -136,10 +136,10 @@ class LatentChain:
         self.done += count
 
     def _sweep(self) -> None:
-        random = self._random
+        rng = self._random
         trees = leaf_values(self._forest).sum(axis=0)
         if not self._is_binomial:
-            self._hyper.update_size(self._counts, self._sizes, self._eta(trees), random)
+            self._hyper.update_size(self._counts, self._sizes, self._eta(trees), rng)
         self._move(trees)
         z = self._pseudo_data(self._eta(trees)) - self._centre
         variances = 1.0 / self._omega
@@ -147,12 +147,12 @@ class LatentChain:
         spectrum = factor.spectrum()
         self._forest.residual[:] = z - trees
         place_all(self._forest, self._bench, spectrum)
-        fill_stream(self._stream, random)
+        fill_stream(self._stream, rng)
         sweep_trees(
             self._forest, self._tree.attempts, self._tree.group, self._bench, self._rules, spectrum, self._stream
         )
         residual = z - leaf_values(self._forest).sum(axis=0)
-        factor = self._hyper.update(factor, residual, variances, random)
+        factor = self._hyper.update(factor, residual, variances, rng)
         self._latent, self._own, _ = self._drawn(factor, residual, self._omega)
 
     def _eta(self, trees: Vector) -> Vector:
@@ -167,24 +167,24 @@ class LatentChain:
 
     def _move(self, trees: Vector) -> None:
         """Move field, normal variables and their standard deviations by the likelihood itself."""
-        hyper, random = self._hyper, self._random
+        hyper, rng = self._hyper, self._random
         data = Counted(self._counts, self._sizes, hyper.size)
         base, at = self._centre + trees, self._field.at_clusters(self._latent)
         warming = self.done < self.warmup
         worthwhile = self._field_moves[1] >= WORTHWHILE * self._field_moves[0]
         if self._field.has_field and (warming or worthwhile):
-            found = move_field(data, base, at + self._own, hyper.factor, self._drawn, random)
+            found = move_field(data, base, at + self._own, hyper.factor, self._drawn, rng)
             if warming:
                 self._field_moves += 1, found is not None
             if found is not None:
                 self._latent, self._own = found
                 at = self._field.at_clusters(self._latent)
         if self._field.has_field:
-            factor = hyper.stretch(FIELD, data, base + self._own, at, random)
+            factor = hyper.stretch(FIELD, data, base + self._own, at, rng)
             self._latent, at = factor * self._latent, factor * at
         if self._is_binomial:
-            self._own = hyper.stretch(ERROR, data, base + at, self._own, random) * self._own
-            self._own = move_own(data, base + at, self._own, hyper.sigma_e, random)
+            self._own = hyper.stretch(ERROR, data, base + at, self._own, rng) * self._own
+            self._own = move_own(data, base + at, self._own, hyper.sigma_e, rng)
 
     def _pseudo_data(self, eta: Vector) -> Vector:
         """Draw omega given the linear predictor (n,), and return what it makes of the counts."""

@@ -45,7 +45,7 @@ class Factor(Protocol):
     def spectrum(self) -> Spectrum:
         """Return the precision C^-1 as the kernel of trees wants it."""
 
-    def draw(self, residual: Vector, random: np.random.Generator) -> Vector:
+    def draw(self, residual: Vector, rng: np.random.Generator) -> Vector:
         """Draw the field at clusters (n,) or nodes (m,) given the residuals."""
 
 
@@ -217,7 +217,7 @@ class _Plain:
     def spectrum(self) -> Spectrum:
         return Spectrum(np.zeros((len(self._d), 0)), np.zeros(0), np.ones(1), 1.0 / self._d, np.zeros(0))
 
-    def draw(self, residual: Vector, random: np.random.Generator) -> Vector:  # noqa: ARG002  as of the other factors
+    def draw(self, residual: Vector, rng: np.random.Generator) -> Vector:  # noqa: ARG002  as of the other factors
         return np.zeros(len(residual))
 
 
@@ -241,11 +241,11 @@ class _Dense:
         # The diagonal part has no weight, so sizes only count the clusters of a leaf.
         return Spectrum(vectors, np.ones(n), np.zeros(1), np.ones(n), vectors.sum(axis=0))
 
-    def draw(self, residual: Vector, random: np.random.Generator) -> Vector:
+    def draw(self, residual: Vector, rng: np.random.Generator) -> Vector:
         """Draw from the prior and correct it by what is wrong with the residuals that follow from it."""
         n = len(residual)
-        before = self._sd * (cholesky(self._r.copy()) @ random.standard_normal(n))
-        missing = residual - before - np.sqrt(self._d) * random.standard_normal(n)
+        before = self._sd * (cholesky(self._r.copy()) @ rng.standard_normal(n))
+        missing = residual - before - np.sqrt(self._d) * rng.standard_normal(n)
         weights = _solve(self._root, _solve(self._root, missing), transposed=True)
         return np.asarray(before + self._sd**2 * (self._r @ weights))
 
@@ -277,6 +277,6 @@ class _OnMesh:
         m = vectors.shape[1]
         return Spectrum(vectors, -np.ones(m), np.ones(1), self._weights, vectors.sum(axis=0))
 
-    def draw(self, residual: Vector, random: np.random.Generator) -> Vector:
+    def draw(self, residual: Vector, rng: np.random.Generator) -> Vector:
         half = _solve(self._root, self._weighted.T @ residual)
-        return _solve(self._root, half + random.standard_normal(len(half)), transposed=True)
+        return _solve(self._root, half + rng.standard_normal(len(half)), transposed=True)

@@ -39,7 +39,7 @@ class LatentHyper:
         Of range and standard deviation of the field.
     field : LatentField
         The field.
-    random : numpy.random.Generator
+    rng : numpy.random.Generator
         For the start, at a random place of the prior's middle, so that chains start apart.
 
     Attributes
@@ -57,13 +57,13 @@ class LatentHyper:
     """
 
     def __init__(
-        self, settings: BartsimpSettings, prior: PcPrior, field: LatentField, random: np.random.Generator
+        self, settings: BartsimpSettings, prior: PcPrior, field: LatentField, rng: np.random.Generator
     ) -> None:
         self._field, self._prior = field, prior
         self._is_binomial = settings.likelihood == "binomial"
         self._turns = settings.range_moves or TURNS
         self._error_rate = settings.own_rate
-        quantiles = random.uniform(0.2, 0.8, 3)
+        quantiles = rng.uniform(0.2, 0.8, 3)
         wanted = prior.range_quantile(quantiles[1])
         self.logs = np.zeros(2)
         self.logs[FIELD] = np.log(prior.sd_quantile(quantiles[0]))
@@ -100,7 +100,7 @@ class LatentHyper:
             total += logs[FIELD] - self._prior.sd_rate * np.exp(logs[FIELD]) + self._field.log_weights[g]
         return float(total)
 
-    def update(self, factor: Factor, residual: Vector, variances: Vector, random: np.random.Generator) -> Factor:
+    def update(self, factor: Factor, residual: Vector, variances: Vector, rng: np.random.Generator) -> Factor:
         """Propose standard deviations and ranges given the residuals (n,) of the trees.
 
         Parameters
@@ -109,7 +109,7 @@ class LatentHyper:
             At the present state.
         residual, variances : ndarray, shape (n,)
             Pseudo-data less trees, and 1 / omega.
-        random : numpy.random.Generator
+        rng : numpy.random.Generator
             Source of randomness.
 
         Returns
@@ -122,8 +122,8 @@ class LatentHyper:
         if self._field.has_field:
             kinds += [FIELD, 2]
         for kind in kinds * self._turns:
-            logs, g = self._proposal(kind, random)
-            level = np.log(random.random())
+            logs, g = self._proposal(kind, rng)
+            level = np.log(rng.random())
             self.counts[kind, 0] += 1
             if not 0 <= g < len(self._field.ranges):
                 continue
@@ -135,27 +135,27 @@ class LatentHyper:
                 factor, current = proposed, density
         return factor
 
-    def _proposal(self, kind: int, random: np.random.Generator) -> tuple[Vector, int]:
+    def _proposal(self, kind: int, rng: np.random.Generator) -> tuple[Vector, int]:
         """Move one log standard deviation, or (``kind`` 2) the range and the field's with it; may leave the grid."""
         logs, g = self.logs.copy(), int(self.at[0])
         if kind != 2:
-            logs[kind] += self.steps[kind] * random.standard_normal()
+            logs[kind] += self.steps[kind] * rng.standard_normal()
             return logs, g
         reach = max(1, int(self.steps[2]))
-        step = int(random.integers(2 * reach)) - reach
+        step = int(rng.integers(2 * reach)) - reach
         new = g + (step if step < 0 else step + 1)
         if 0 <= new < len(self._field.ranges):
             logs[FIELD] += self.steps[3] * np.log(self._field.ranges[new] / self._field.ranges[g])
         return logs, new
 
-    def draw_own(self, residual: Vector, omega: Vector, random: np.random.Generator) -> Vector:
+    def draw_own(self, residual: Vector, omega: Vector, rng: np.random.Generator) -> Vector:
         """Draw the clusters' normal variables (n,) given pseudo-data less trees and field; 0 where there are none."""
         if not self._is_binomial:
             return np.zeros(len(residual))
         variance = 1.0 / (np.exp(-2.0 * self.logs[ERROR]) + omega)
-        return variance * omega * residual + np.sqrt(variance) * random.standard_normal(len(residual))
+        return variance * omega * residual + np.sqrt(variance) * rng.standard_normal(len(residual))
 
-    def update_size(self, counts: Vector, exposures: Vector, eta: Vector, random: np.random.Generator) -> None:
+    def update_size(self, counts: Vector, exposures: Vector, eta: Vector, rng: np.random.Generator) -> None:
         """Propose the size of negative binomial counts (n,) given linear predictors (n,), omega integrated out."""
 
         def log_density(log_sigma: float) -> float:
@@ -165,8 +165,8 @@ class LatentHyper:
 
         current = log_density(self.logs[ERROR])
         for _ in range(SIZE_WALKS):
-            new = self.logs[ERROR] + self.steps[ERROR] * random.standard_normal()
-            level = np.log(random.random())
+            new = self.logs[ERROR] + self.steps[ERROR] * rng.standard_normal()
+            level = np.log(rng.random())
             self.counts[ERROR, 0] += 1
             if new < np.log(SMALLEST):
                 continue
@@ -175,11 +175,11 @@ class LatentHyper:
                 self.counts[ERROR, 1] += 1
                 self.logs[ERROR], current = new, proposed
 
-    def stretch(self, kind: int, data: Counted, base: Vector, part: Vector, random: np.random.Generator) -> float:
+    def stretch(self, kind: int, data: Counted, base: Vector, part: Vector, rng: np.random.Generator) -> float:
         """Propose sd ``kind`` with the part (n,) of the predictor that has it; return by what that is stretched."""
         before = float(self.logs[kind])
         rate = self._error_rate if kind == ERROR else self._prior.sd_rate
-        after = move_scale(data, base, part, before, rate, float(self.stretches[kind]), random)
+        after = move_scale(data, base, part, before, rate, float(self.stretches[kind]), rng)
         self.stretched[kind] += 1, after != before
         self.logs[kind] = after
         return float(np.exp(after - before))

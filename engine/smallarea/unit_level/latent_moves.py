@@ -34,7 +34,7 @@ class Counted:
 
 def move_field(
     data: Counted, base: Vector, now: Vector, factor_of: Callable[[Vector], Factor],
-    drawn: Callable[[Factor, Vector, Vector], tuple[Vector, Vector, Vector]], random: np.random.Generator,
+    drawn: Callable[[Factor, Vector, Vector], tuple[Vector, Vector, Vector]], rng: np.random.Generator,
 ) -> tuple[Vector, Vector] | None:  # fmt: skip
     """Propose field and normal variables together from the working data at the present state.
 
@@ -53,7 +53,7 @@ def move_field(
         Factor for variances (n,) of data.
     drawn : callable
         Of factor, residuals and their information: draws field and normal variables, and their sum at the clusters.
-    random : numpy.random.Generator
+    rng : numpy.random.Generator
         Source of randomness.
 
     Returns
@@ -73,13 +73,13 @@ def move_field(
 
     here = looked(now)
     latent, own, proposed = drawn(here[2], here[0], here[1])
-    level = np.log(random.random())
+    level = np.log(rng.random())
     ratio = data.log_likelihood(base + proposed) - data.log_likelihood(base + now)
     ratio += log_ratio(looked(proposed), now) - log_ratio(here, proposed)
     return (latent, own) if level < ratio else None
 
 
-def move_own(data: Counted, base: Vector, own: Vector, sd: float, random: np.random.Generator) -> Vector:
+def move_own(data: Counted, base: Vector, own: Vector, sd: float, rng: np.random.Generator) -> Vector:
     """Update the normal variable of each cluster by itself, as in :func:`move_field`.
 
     Parameters
@@ -92,7 +92,7 @@ def move_own(data: Counted, base: Vector, own: Vector, sd: float, random: np.ran
         The variables.
     sd : float
         Their standard deviation.
-    random : numpy.random.Generator
+    rng : numpy.random.Generator
         Source of randomness.
 
     Returns
@@ -112,14 +112,14 @@ def move_own(data: Counted, base: Vector, own: Vector, sd: float, random: np.ran
         return log_likelihoods(data.counts, data.sizes, base + at, data.size) - 0.5 * (at / sd) ** 2
 
     there = of(own)
-    proposed = there[0] + random.standard_normal(len(own)) / np.sqrt(there[1])
+    proposed = there[0] + rng.standard_normal(len(own)) / np.sqrt(there[1])
     ratio = log_posterior(proposed) - log_posterior(own)
     ratio += log_density(own, *of(proposed)) - log_density(proposed, *there)
-    return np.where(np.log(random.random(len(own))) < ratio, proposed, own)
+    return np.where(np.log(rng.random(len(own))) < ratio, proposed, own)
 
 
 def move_scale(
-    data: Counted, base: Vector, part: Vector, log_sd: float, rate: float, step: float, random: np.random.Generator
+    data: Counted, base: Vector, part: Vector, log_sd: float, rate: float, step: float, rng: np.random.Generator
 ) -> float:
     """Propose another standard deviation of field or normal variables, which are stretched with it.
 
@@ -138,7 +138,7 @@ def move_scale(
         Of its exponential prior.
     step : float
         Standard deviation of the proposal.
-    random : numpy.random.Generator
+    rng : numpy.random.Generator
         Source of randomness.
 
     Returns
@@ -146,8 +146,8 @@ def move_scale(
     float
         Log standard deviation afterwards; the same number if nothing moved.
     """
-    new = log_sd + step * random.standard_normal()
-    level = np.log(random.random())
+    new = log_sd + step * rng.standard_normal()
+    level = np.log(rng.random())
     ratio = data.log_likelihood(base + np.exp(new - log_sd) * part) - data.log_likelihood(base + part)
     ratio += new - log_sd - rate * (np.exp(new) - np.exp(log_sd))
     return float(new) if level < ratio else log_sd

@@ -178,7 +178,7 @@ def expected(linear: Vector, sigma_e: Vector, likelihood: Likelihood) -> Vector:
 
 
 def draw_observed(
-    linear: Vector, sigma_e: Vector, sizes: Vector, likelihood: Likelihood, random: np.random.Generator
+    linear: Vector, sigma_e: Vector, sizes: Vector, likelihood: Likelihood, rng: np.random.Generator
 ) -> Vector:
     """Draw the share or rate that would be observed in a new cluster.
 
@@ -192,7 +192,7 @@ def draw_observed(
         Trials or exposures.
     likelihood : {"binomial", "negative_binomial"}
         What is counted.
-    random : numpy.random.Generator
+    rng : numpy.random.Generator
         Source of randomness.
 
     Returns
@@ -200,10 +200,10 @@ def draw_observed(
     ndarray, shape (S, P)
     """
     if likelihood == "binomial":
-        share = special.expit(linear + sigma_e[:, None] * random.standard_normal(linear.shape))
-        return random.binomial(sizes.astype(np.int64), share) / sizes
+        share = special.expit(linear + sigma_e[:, None] * rng.standard_normal(linear.shape))
+        return rng.binomial(sizes.astype(np.int64), share) / sizes
     shape = np.broadcast_to(sigma_e[:, None] ** -2.0, linear.shape)
-    return random.poisson(sizes * np.exp(linear) * random.standard_gamma(shape) / shape) / sizes
+    return rng.poisson(sizes * np.exp(linear) * rng.standard_gamma(shape) / shape) / sizes
 
 
 def log_likelihoods(counts: Vector, sizes: Vector, eta: Vector, size: float | None) -> Vector:

@@ -38,17 +38,17 @@ _NOTHING = 1e-9
 
 
 @compiled
-def draw_polya_gamma(b: Vector, c: Vector, out: Vector, random: np.random.Generator) -> None:
+def draw_polya_gamma(b: Vector, c: Vector, out: Vector, rng: np.random.Generator) -> None:
     """Write a draw of PG(b_i, c_i) into each ``out[i]``; all arrays (n,), b above 0."""
     for i in range(len(out)):
         tilt = abs(c[i])
         if b[i] <= MOST_EXACT and b[i] == np.floor(b[i]):
             total = 0.0
             for _ in range(int(b[i])):
-                total += _devroye(0.5 * tilt, random)
+                total += _devroye(0.5 * tilt, rng)
             out[i] = 0.25 * total
         else:
-            out[i] = _sum_of_gammas(b[i], tilt, random)
+            out[i] = _sum_of_gammas(b[i], tilt, rng)
 
 
 @compiled
@@ -77,17 +77,17 @@ def remainder(b: float, c: float) -> tuple[float, float]:
 
 
 @compiled
-def _sum_of_gammas(b: float, c: float, random: np.random.Generator) -> float:
+def _sum_of_gammas(b: float, c: float, rng: np.random.Generator) -> float:
     shift = (c / (2.0 * math.pi)) ** 2
     shape, scale = remainder(b, c)
-    total = scale * random.standard_gamma(shape)
+    total = scale * rng.standard_gamma(shape)
     for k in range(TERMS):
-        total += random.standard_gamma(b) * 0.5 / (math.pi**2 * ((k + 0.5) ** 2 + shift))
+        total += rng.standard_gamma(b) * 0.5 / (math.pi**2 * ((k + 0.5) ** 2 + shift))
     return total
 
 
 @compiled
-def _devroye(z: float, random: np.random.Generator) -> float:
+def _devroye(z: float, rng: np.random.Generator) -> float:
     """Draw 4 PG(1, 2 z): propose from an exponential above ``_MEET``, an inverse Gaussian below it."""
     rate = 0.125 * math.pi**2 + 0.5 * z * z
     root = np.sqrt(_MEET)
@@ -95,12 +95,12 @@ def _devroye(z: float, random: np.random.Generator) -> float:
     below = np.exp(-z) * math.erfc((1.0 - _MEET * z) / root / np.sqrt(2.0))
     below += np.exp(z) * math.erfc((1.0 + _MEET * z) / root / np.sqrt(2.0))
     while True:
-        if random.random() * (above + below) < above:
-            x = _MEET + random.standard_exponential() / rate
+        if rng.random() * (above + below) < above:
+            x = _MEET + rng.standard_exponential() / rate
         else:
-            x = _inverse_gaussian(z, random)
+            x = _inverse_gaussian(z, rng)
         total = _coefficient(0, x)
-        level = random.random() * total
+        level = rng.random() * total
         n = 0
         while True:
             n += 1
@@ -124,23 +124,23 @@ def _coefficient(n: int, x: float) -> float:
 
 
 @compiled
-def _inverse_gaussian(z: float, random: np.random.Generator) -> float:
+def _inverse_gaussian(z: float, rng: np.random.Generator) -> float:
     """Draw an inverse Gaussian variable of mean 1 / z and shape 1, given that it is below ``_MEET``."""
     if z * _MEET < 1.0:
         while True:
             while True:
-                one, other = random.standard_exponential(), random.standard_exponential()
+                one, other = rng.standard_exponential(), rng.standard_exponential()
                 if one * one <= 2.0 * other / _MEET:
                     break
             x = _MEET / (1.0 + _MEET * one) ** 2
-            if random.random() <= np.exp(-0.5 * z * z * x):
+            if rng.random() <= np.exp(-0.5 * z * z * x):
                 return x
     while True:
-        square = random.standard_normal() ** 2
+        square = rng.standard_normal() ** 2
         mean = 1.0 / z
         # The smaller root, in the form that does not cancel.
         x = 2.0 * mean / (2.0 + mean * square + np.sqrt(mean * square * (4.0 + mean * square)))
-        if random.random() * (mean + x) > mean:
+        if rng.random() * (mean + x) > mean:
             x = mean * mean / x
         if x < _MEET:
             return x
