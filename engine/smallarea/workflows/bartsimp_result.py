@@ -11,6 +11,7 @@ import pandas as pd
 
 from smallarea.gmrf.spde import Spde
 from smallarea.io.workbook import Sheet
+from smallarea.report.formatting import significant
 from smallarea.unit_level import BartsimpPosterior
 from smallarea.unit_level.mesh_choice import error_at_clusters, mesh_notes
 from smallarea.unit_level.settings import OWN_ALPHA
@@ -146,8 +147,8 @@ def field_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
     middle = float(np.median(posterior.range))
     error = error_at_clusters(Spde(posterior.mesh), posterior.clusters, middle)
     said = (
-        f"The field lives on a mesh of {posterior.mesh.n} nodes. At the median range, {middle:.4g}, covariances of the "
-        f"clusters are wrong by at most {error.covariance:.1%} of the field's variance."
+        f"The field lives on a mesh of {posterior.mesh.n} nodes. At the median range, {significant(middle, 4)}, "
+        f"covariances of the clusters are wrong by at most {error.covariance:.1%} of the field's variance."
     )
     return (said, *mesh_notes(posterior.mesh, posterior.range.ravel(), error))
 
@@ -203,7 +204,7 @@ def hyperparameter_table(posterior: BartsimpPosterior, level: float) -> pd.DataF
     settings, scales = posterior.settings, posterior.scales
     columns = {"sigma_e": posterior.sigma_e}
     said = {
-        "sigma_e": f"P(sigma_e < {scales.error_start:.4g}) = {settings.error_quantile:g}, "
+        "sigma_e": f"P(sigma_e < {significant(scales.error_start, 4)}) = {settings.error_quantile:g}, "
         f"{settings.error_df:g} degrees of freedom"
     }
     if settings.likelihood != "normal":
@@ -211,8 +212,8 @@ def hyperparameter_table(posterior: BartsimpPosterior, level: float) -> pd.DataF
     if settings.field != "none":
         prior = scales.field_prior
         columns |= {"range": posterior.range, "sigma_m": posterior.sigma_m}
-        said["range"] = f"P(range < {prior.range0:.4g}) = {prior.range_alpha:g}"
-        said["sigma_m"] = f"P(sigma_m > {prior.sd0:.4g}) = {prior.sd_alpha:g}"
+        said["range"] = f"P(range < {significant(prior.range0, 4)}) = {prior.range_alpha:g}"
+        said["sigma_m"] = f"P(sigma_m > {significant(prior.sd0, 4)}) = {prior.sd_alpha:g}"
     rows = []
     for name, values in columns.items():
         lower, median, upper = np.quantile(values, [(1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0])

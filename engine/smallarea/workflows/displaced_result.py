@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from smallarea.gmrf.matern import matern_correlation
+from smallarea.report.formatting import significant
 from smallarea.unit_level import BartsimpPosterior
 
 
@@ -72,7 +73,7 @@ def position_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
         shared = matern_correlation(np.hypot(*gap.T), middle) @ after / found.n
         said.append(
             "The field is taken at the published places, only covariates at the candidates. At the median range, "
-            f"{middle:.4g}, the field at the candidate places has a mean correlation of {shared:.3f} with that at the "
-            "published ones."
+            f"{significant(middle, 4)}, the field at the candidate places has a mean correlation of {shared:.3f} with "
+            "that at the published ones."
         )
     return tuple(said)
