@@ -189,6 +189,26 @@ def encode(
 
 
 @compiled
+def link_tree(
+    variables: Short, begin: int, count: int, first_leaf: int, right: Positions, leaf: Positions, stack: Positions
+) -> None:
+    """Find each rule's right child and each leaf's value in a tree that is written in preorder."""
+    top = 0
+    next_leaf = first_leaf
+    for j in range(count):
+        if variables[begin + j] >= 0:
+            stack[top] = j
+            top += 1
+        else:
+            leaf[j] = next_leaf
+            next_leaf += 1
+            # The node after a leaf is the right child of the last rule that has none yet.
+            if top > 0:
+                top -= 1
+                right[stack[top]] = j + 1
+
+
+@compiled
 def _evaluate(
     variables: Short, cuts: Short, starts: Positions, values: Vector, trees: int, bins: Integers, draws: Positions,
     out: Vector, right: Positions, leaf: Positions, stack: Positions,
@@ -198,20 +218,7 @@ def _evaluate(
         for t in range(trees):
             tree = draws[s] * trees + t
             begin = starts[tree]
-            count = starts[tree + 1] - begin
-            next_leaf = (begin + tree) // 2
-            top = 0
-            for i in range(count):
-                if variables[begin + i] >= 0:
-                    stack[top] = i
-                    top += 1
-                else:
-                    leaf[i] = next_leaf
-                    next_leaf += 1
-                    # The node after a leaf is the right child of the last rule that has none yet.
-                    if top > 0:
-                        top -= 1
-                        right[stack[top]] = i + 1
+            link_tree(variables, begin, starts[tree + 1] - begin, (begin + tree) // 2, right, leaf, stack)
             for i in range(len(bins)):
                 j = 0
                 while variables[begin + j] >= 0:

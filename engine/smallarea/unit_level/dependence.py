@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import JobProblem, ModelProblem
-from smallarea.unit_level.dependence_loops import add_dependence
+from smallarea.unit_level.dependence_kernel import add_dependence
 from smallarea.unit_level.posterior import BartsimpPosterior
 from smallarea.unit_level.tree_covariates import Covariate
 

@@ -6,7 +6,7 @@ their mean d* in place of each. Trees and hyperparameters are therefore updated 
     log p~ = log p + 1/2 e^-2 sum_far q_k^2 [1 / (1 + s d_k / e^2) - 1 / (1 + s d* / e^2)]
 
 (determinants are those of p), and the whole sweep is a proposal, accepted with the ratio of p / p~ after and before it.
-That leaves p itself invariant if the sweep is reversible under p~ (a surrogate transition, Liu 2001, section 9.4.3).
+That leaves p itself invariant if the sweep is reversible under p~ (a surrogate transition, Liu 2001).
 Each update is; their sequence becomes so by going through it forwards or backwards, by the toss of a coin.
 """
 
@@ -23,11 +23,8 @@ Vector = NDArray[np.float64]
 
 
 @compiled
-def log_correction(residual: Vector, table: FieldTable, hyper: Hyper, q: Vector) -> float:
-    """Log of p / p~ at a state; ``q`` (f,) is room."""
-    g = hyper.at[0]
-    error = np.exp(2.0 * hyper.logs[ERROR])
-    ratio = np.exp(2.0 * (hyper.logs[FIELD] - hyper.logs[ERROR]))
+def project_far(residual: Vector, table: FieldTable, g: int, q: Vector) -> None:
+    """Write V' residual of the far directions at a range into ``q`` (f,)."""
     for c in range(len(q)):
         q[c] = 0.0
     n = len(residual)
@@ -40,6 +37,15 @@ def log_correction(residual: Vector, table: FieldTable, hyper: Hyper, q: Vector)
             q[c] += first * one[c] + second * two[c] + third * three[c] + fourth * four[c]
     for i in range(n - n % 4, n):
         add(q, table.far_vectors[g, i], residual[i])
+
+
+@compiled
+def log_correction(residual: Vector, table: FieldTable, hyper: Hyper, q: Vector) -> float:
+    """Log of p / p~ at a state; ``q`` (f,) is room."""
+    g = hyper.at[0]
+    error = np.exp(2.0 * hyper.logs[ERROR])
+    ratio = np.exp(2.0 * (hyper.logs[FIELD] - hyper.logs[ERROR]))
+    project_far(residual, table, g, q)
     mean = 1.0 / (1.0 + ratio * table.rest[g])
     total = 0.0
     for c in range(len(q)):

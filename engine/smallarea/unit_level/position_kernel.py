@@ -14,8 +14,9 @@ from smallarea.trees.compiling import compiled
 from smallarea.trees.leaves import Spectrum, add, dot
 from smallarea.trees.moves import Stream, normal
 from smallarea.trees.structure import Rules
+from smallarea.trees.trace import link_tree
 from smallarea.unit_level.candidate_kernel import Places, evaluate_candidates, move_clusters, shift_cuts
-from smallarea.unit_level.far_kernel import log_correction
+from smallarea.unit_level.far_kernel import log_correction, project_far
 from smallarea.unit_level.hyper_kernel import ERROR, FIELD, FieldTable, Hyper, make_spectrum
 from smallarea.unit_level.sweep_kernel import Before, Record, keep_state, renew, sweep_once
 
@@ -62,9 +63,7 @@ def _draw_far(residual: Vector, sizes: Vector, table: FieldTable, hyper: Hyper, 
     g = hyper.at[0]
     error, sd = np.exp(2.0 * hyper.logs[ERROR]), np.exp(2.0 * hyper.logs[FIELD])
     far = places.far
-    far[:] = 0.0
-    for i in range(len(residual)):
-        add(far, table.far_vectors[g, i], residual[i])
+    project_far(residual, table, g, far)
     for c in range(len(far)):
         share = sd * table.far_values[g, c] / (sd * table.far_values[g, c] + error)
         far[c] = share * far[c] + np.sqrt(share * error) * normal(stream)
@@ -119,19 +118,7 @@ def evaluate_rows(
         for t in range(trees):
             tree = draws[s] * trees + t
             begin = starts[tree]
-            next_leaf = (begin + tree) // 2
-            top = 0
-            for i in range(starts[tree + 1] - begin):
-                if variables[begin + i] >= 0:
-                    stack[top] = i
-                    top += 1
-                else:
-                    leaf[i] = next_leaf
-                    next_leaf += 1
-                    # In preorder the node after a leaf is the right child of the last rule that has none yet.
-                    if top > 0:
-                        top -= 1
-                        right[stack[top]] = i + 1
+            link_tree(variables, begin, starts[tree + 1] - begin, (begin + tree) // 2, right, leaf, stack)
             for p in range(rows.shape[1]):
                 j = 0
                 while variables[begin + j] >= 0:

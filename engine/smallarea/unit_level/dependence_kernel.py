@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smallarea.gmrf.kernels import compiled
+from smallarea.trees.compiling import compiled
+from smallarea.trees.trace import link_tree
 
 Vector = NDArray[np.float64]
 Short = NDArray[np.int16]
@@ -43,7 +44,7 @@ def add_dependence(
             begin, count = starts[tree], starts[tree + 1] - starts[tree]
             if not _has_groups(variables, begin, count, groups, needed):
                 continue
-            _link(variables, begin, count, (begin + tree) // 2, right, leaf, stack)
+            link_tree(variables, begin, count, (begin + tree) // 2, right, leaf, stack)
             worth[:count] = 0.0
             for i in range(len(bins)):
                 _let_through(variables, cuts, begin, right, stack, bins[i], asked, weights[i], worth)
@@ -71,25 +72,6 @@ def _has_groups(variables: Short, begin: int, count: int, groups: Positions, nee
         if not found:
             return False
     return True
-
-
-@compiled
-def _link(
-    variables: Short, begin: int, count: int, first_leaf: int, right: Positions, leaf: Positions, stack: Positions
-) -> None:
-    """Find each rule's right child and each leaf's value in a tree that is written in preorder."""
-    top = 0
-    next_leaf = first_leaf
-    for j in range(count):
-        if variables[begin + j] >= 0:
-            stack[top] = j
-            top += 1
-        else:
-            leaf[j] = next_leaf
-            next_leaf += 1
-            if top > 0:
-                top -= 1
-                right[stack[top]] = j + 1
 
 
 @compiled
