@@ -13,8 +13,9 @@ from typing import Any
 from smallarea.gmrf import kernels
 
 _TREES = Path(__file__).parent
+_NAMES = ("arrays", "kernel", "leaves", "moves", "structure", "sums", "sweep", "together", "trace")
 _LOOPS = (
-    *(_TREES / f"{name}.py" for name in ("arrays", "kernel", "leaves", "moves", "structure", "sums", "sweep", "trace")),
+    *(_TREES / f"{name}.py" for name in _NAMES),
     *(file for room in ("unit_level", "area_trees") for file in sorted((_TREES.parent / room).glob("*_kernel.py"))),
 )
 
