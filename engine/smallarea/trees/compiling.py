@@ -2,8 +2,8 @@
 
 numba stores compiled code beside a module and compiles anew when that module changes, but not when one changes whose
 functions it calls. Here every stored function is tied to the sources of all loops together. They stand in the place of
-numba's version, which is looked at before anything else: an older cache may name types that are gone, and could not even
-be read.
+numba's version, which is looked at before anything else: an older cache may name types that are gone, and could then
+not even be read.
 """
 
 from __future__ import annotations
