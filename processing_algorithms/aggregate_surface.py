@@ -13,7 +13,7 @@ from .parameters import ParameterMaker, key, parse_list
 from .raster_input import posterior_path, raster_path, raster_paths, thresholds_of
 from .result_layers import show_layer, show_more_layers
 
-_OUTPUTS = ("OUTPUT", "CSV", "AREA_DRAWS")
+_OUTPUTS = ("OUTPUT", "CSV", "AREA_DRAWS", "REPORT")
 _OF_TOTALS = ("totals_id_field", "stratum_field", "total_field")
 
 
@@ -37,7 +37,7 @@ class AggregateSurface(AreasAlgorithm):
     )
     LAYER_INPUTS = ("AREAS", "TOTALS")
     LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("csv", "area_draws")
+    FILE_OUTPUTS = ("report", "csv", "area_draws")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_CELLS": ("n_cells", "Cells with a prediction"),
         "N_AREAS": ("n_areas", "Areas of all levels"),
@@ -86,7 +86,10 @@ class AggregateSurface(AreasAlgorithm):
         )
         self.add_areas_options(make)
         vector = QgsProcessing.SourceType.TypeVectorPolygon
-        self.add(make.layer_output("output", "Estimates of areas", vector, optional=True))
+        self.add(
+            make.layer_output("output", "Estimates of areas", vector, optional=True),
+            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
+        )
         self.add_advanced(
             make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
             make.file_output("area_draws", "Draws of the areas", "NetCDF files (*.nc)"),

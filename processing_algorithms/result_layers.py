@@ -11,7 +11,7 @@ from qgis.core import (
 )
 
 # Processing keeps only the C++ half of a post-processor; the Python half has to be kept until the layer is loaded.
-_KEPT: list[StoredStyle] = []
+_KEPT: list[QgsProcessingLayerPostProcessorInterface] = []
 
 
 class StoredStyle(QgsProcessingLayerPostProcessorInterface):
@@ -24,6 +24,36 @@ class StoredStyle(QgsProcessingLayerPostProcessorInterface):
         layer.loadDefaultStyle()
         offer_styles(layer)
         layer.triggerRepaint()
+
+
+class StyleBeside(QgsProcessingLayerPostProcessorInterface):
+    """Apply the style file that lies beside a raster, which Processing skips."""
+
+    def postProcessLayer(
+        self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        """Apply it; called in the main thread."""
+        layer.loadDefaultStyle()
+        layer.triggerRepaint()
+
+
+def style_raster(context: QgsProcessingContext, outputs: dict[str, str], output: str) -> None:
+    """Give a raster that Processing will load the style beside it.
+
+    Parameters
+    ----------
+    context : QgsProcessingContext
+        Of the run.
+    outputs : dict
+        Files by the name of the output.
+    output : str
+        Name of the output.
+    """
+    destination = outputs.get(output, "")
+    if destination and context.willLoadLayerOnCompletion(destination):
+        processor = StyleBeside()
+        _KEPT.append(processor)
+        context.layerToLoadOnCompletionDetails(destination).setPostProcessor(processor)
 
 
 def offer_styles(layer: QgsMapLayer) -> None:

@@ -49,12 +49,21 @@ def test_fit_and_predict(country, feedback, tmp_path):
             "POSTERIOR": files["POSTERIOR"], "RASTERS": [str(folder / "covariates.tif")], "DRAWS": 20,
             "AREAS": str(folder / "regions.gpkg"), "ID_FIELD": "code", "POPULATION": str(folder / "people.tif"),
             "THRESHOLDS": "6.5", "SURFACE": str(tmp_path / "s.tif"), "OUTPUT": str(tmp_path / "a.gpkg"),
+            "REPORT": str(tmp_path / "s.html"),
         },
         feedback=feedback,
     )  # fmt: skip
     assert (done["N_AREAS"], done["N_ESTIMATED"]) == (5, 4)
     surface = QgsRasterLayer(done["SURFACE"])
     assert surface.bandCount() == 6
+    assert [surface.bandName(band) for band in (1, 2, 6)] == ["Band 1: mean", "Band 2: sd", "Band 6: p_above_6.5"]
+    renderer = surface.renderer()
+    assert renderer.type() == "singlebandpseudocolor"
+    assert renderer.band() == 1
+    classes = renderer.shader().rasterShaderFunction().colorRampItemList()
+    assert len(classes) == 7
+    assert classes[0].label.startswith("below ")
+    assert Path(done["REPORT"]).stat().st_size > 20_000
     layer = QgsVectorLayer(done["OUTPUT"])
     assert {"estimate", "se", "cv", "lower", "upper"} <= set(layer.fields().names())
     _aggregates(folder, files["POSTERIOR"], tmp_path, feedback)
@@ -117,9 +126,11 @@ def _aggregates(folder, posterior, tmp_path, feedback):
         "ID_FIELD": "code", "MORE_AREAS": [whole], "MORE_ID_FIELDS": "land", "NAMES": "regions; country",
         "POPULATION": str(folder / "people.tif"), "STRATA_RASTER": str(folder / "covariates.tif"),
         "STRATA_BAND": "land", "TOTALS": str(census), "OUTPUT": str(tmp_path / "levels.gpkg"),
+        "REPORT": str(tmp_path / "levels.html"),
     }  # fmt: skip
     done = processing.run("smallarea:aggregatesurface", values, feedback=feedback)
     assert (done["N_AREAS"], done["N_ESTIMATED"]) == (6, 5)
+    assert "How cells were weighted" in Path(done["REPORT"]).read_text(encoding="utf-8")
     country = QgsVectorLayer(f"{done['OUTPUT']}|layername=country")
     regions = QgsVectorLayer(f"{done['OUTPUT']}|layername=regions")
     found = {one["code"]: one["estimate"] for one in regions.getFeatures()}

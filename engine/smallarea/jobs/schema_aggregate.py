@@ -102,3 +102,8 @@ class AggregateSurface(ReadingPolygons):
         "levels each has a file of its own, with the level's name before the ending.",
         json_schema_extra=OUT,
     )
+    report: str | None = Field(
+        None,
+        description="HTML report to write: maps and tables of the areas of each level, and how they were weighted.",
+        json_schema_extra=OUT,
+    )

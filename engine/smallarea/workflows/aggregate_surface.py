@@ -39,6 +39,7 @@ _SUFFIXES = {
     "output": ((".gpkg",), "a GeoPackage"),
     "csv": ((".csv",), "CSV"),
     "area_draws": ((".nc",), "NetCDF"),
+    "report": ((".html", ".htm"), "a report"),
 }
 _OF_TOTALS = ("strata_band", "totals_layer", "totals_id_field")
 
@@ -51,6 +52,8 @@ class AggregateSurfaceResult:
     ----------
     outcome : str
         What was averaged.
+    quantity : str
+        What the numbers are: its expectation, or that of its share or rate.
     table : pandas.DataFrame
         One row an area of each level: ``layer`` (the level), then as in :class:`PredictSurfaceResult`. With strata,
         ``weight`` are people as the totals have them.
@@ -67,6 +70,7 @@ class AggregateSurfaceResult:
     """
 
     outcome: str
+    quantity: str
     table: pd.DataFrame
     areas: dict[str, Areas]
     draws: dict[str, AreaDraws]
@@ -121,6 +125,7 @@ def aggregate_surface(
     output: PathLike | None = None,
     csv: PathLike | None = None,
     area_draws: PathLike | None = None,
+    report: PathLike | None = None,
     progress: Progress | None = None,
 ) -> AggregateSurfaceResult:
     """Average draws of a surface over areas of one or several levels, with people and strata as weights.
@@ -169,7 +174,7 @@ def aggregate_surface(
         Coverage of the intervals.
     thresholds : sequence of float
         Values whose probability of being exceeded is given.
-    output, csv, area_draws : path, optional
+    output, csv, area_draws, report : path, optional
         What to write; all files appear together. With several levels, the draws of each go to a file of its own, with
         the level's name before the ending.
     progress : callable, optional
@@ -298,8 +303,8 @@ def _result(
         name: value for name, value in call.items() if isinstance(value, str | int | float | list | os.PathLike)
     }
     return AggregateSurfaceResult(
-        run.outcome, pd.concat(tables, ignore_index=True), polygons, found.areas, found.predicted, found.missing,
-        run.warnings(), (*repaired, *found.notes, *run.notes()), settings,
+        run.outcome, run.quantity, pd.concat(tables, ignore_index=True), polygons, found.areas, found.predicted,
+        found.missing, run.warnings(), (*repaired, *found.notes, *run.notes()), settings,
     )  # fmt: skip
 
 
@@ -318,4 +323,9 @@ def _write(result: AggregateSurfaceResult, outputs: AtomicOutputs, call: Mapping
             save_area_draws(result.draws[name], result.outcome, path, outputs)
     if call["csv"] is not None:
         result.table.to_csv(outputs.path(call["csv"]), index=False)
+    if call["report"] is not None:
+        from smallarea.report.levels_page import write_levels_report
+
+        tell(98.0, "writing the report")
+        write_levels_report(result, str(outputs.path(call["report"])))
     tell(100.0, "done")
