@@ -217,6 +217,7 @@ def test_checks_before_effects(country, tmp_path, change, said):
         ({"MORE_AREAS": "regions", "MORE_ID_FIELDS": "zone"}, "no field 'zone'"),
         ({"NAMES": "a; b"}, "2 are given, and 1 are needed"),
         ({"STRATA_RASTER": "people"}, "belong together"),
+        ({"DIRECT_FIELD": "code"}, "no numbers"),
         ({"THRESHOLDS": "much"}, "numbers separated"),
         ({"OUTPUT": None}, "Nothing would be written"),
     ],

@@ -71,6 +71,10 @@ class AggregateSurface(ReadingPolygons):
     total_kind: Literal["people", "shares"] = Field(
         "people", description="Totals are numbers of people, or shares of the people of their area."
     )
+    direct_field: str | None = Field(
+        None, description="Field of the first layer with direct estimates, to be shown beside those of the surface."
+    )
+    direct_se_field: str | None = Field(None, description="Field of the first layer with their standard errors.")
     cell: float | None = Field(
         None,
         gt=0.0,

@@ -10,7 +10,7 @@ import numpy as np
 from smallarea.io.style_classes import same_sign
 from smallarea.report import maps
 from smallarea.report.classes import classes_by_breaks, classes_of_probabilities
-from smallarea.report.figures import ranked_intervals
+from smallarea.report.figures import direct_and_model, errors_before_after, ranked_intervals
 from smallarea.report.formatting import Scale, count, percent, plural, scale_for, significant
 from smallarea.report.tables import BAR_WIDTH, FULL_TABLE_LIMIT
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from smallarea.areas import Areas
 
-RANKED_LIMIT = 400
+# Areas from which on, and up to which, a picture of their order says something.
+RANKED = (4, 400)
 MOST_THRESHOLDS = 4
 _PROBABILITY = "p_above_"
 
@@ -46,6 +47,8 @@ def area_block(name: str, table: pd.DataFrame, areas: Areas) -> dict[str, Any]:
     # A coefficient of variation says nothing where estimates differ in sign.
     relative = bool(known.any() and same_sign(a["estimate"]))
     scale = scale_for(a["se"], a["estimate"])
+    direct = a.get("direct", np.full(len(table), np.nan))
+    has_direct = bool(np.isfinite(direct).any())
     thresholds = [column.removeprefix(_PROBABILITY) for column in a if column.startswith(_PROBABILITY)]
     return {
         "name": name,
@@ -53,8 +56,11 @@ def area_block(name: str, table: pd.DataFrame, areas: Areas) -> dict[str, Any]:
         "relative": relative,
         "maps": _maps(a, areas, relative, scale, thresholds[:MOST_THRESHOLDS]),
         "thresholds": thresholds[:MOST_THRESHOLDS],
-        "ranked": ranked_intervals(a["estimate"], a["lower"], a["upper"], np.full(len(table), np.nan))
-        if len(table) <= RANKED_LIMIT
+        "has_direct": has_direct,
+        "scatter": direct_and_model(direct, a["estimate"], []) if has_direct else None,
+        "errors": errors_before_after(a["direct_se"], a["se"]) if has_direct and "direct_se" in a else None,
+        "ranked": ranked_intervals(a["estimate"], a["lower"], a["upper"], direct)
+        if RANKED[0] <= len(table) <= RANKED[1]
         else None,
         "rows": _rows(table, a, scale, thresholds[:MOST_THRESHOLDS]) if len(table) <= FULL_TABLE_LIMIT else [],
         "n": count(len(table)),
@@ -99,12 +105,18 @@ def _rows(table: pd.DataFrame, a: dict[str, Any], scale: Scale, thresholds: Sequ
     low, high = (float(ends.min()), float(ends.max())) if ends.size else (0.0, 1.0)
     width = (high - low) or 1.0
 
+    direct = {name: a.get(name, np.full(len(table), np.nan)) for name in ("direct", "direct_se")}
+
     def place(x: float) -> str:
-        return f"{4.0 + (x - low) / width * (BAR_WIDTH - 8.0):.1f}" if np.isfinite(x) else ""
+        # Direct estimates outside the range of the intervals sit on the rim.
+        inside = min(1.0, max(0.0, (x - low) / width))
+        return f"{4.0 + inside * (BAR_WIDTH - 8.0):.1f}" if np.isfinite(x) else ""
 
     return [
         {
             "area": str(table["area"].iat[i]),
+            "direct": scale(direct["direct"][i]),
+            "direct_se": scale(direct["direct_se"][i]),
             "estimate": scale(a["estimate"][i]),
             "se": scale(a["se"][i]),
             "cv": percent(a["cv"][i]),
@@ -116,6 +128,7 @@ def _rows(table: pd.DataFrame, a: dict[str, Any], scale: Scale, thresholds: Sequ
             "x_lower": place(a["lower"][i]),
             "x_upper": place(a["upper"][i]),
             "x_estimate": place(a["estimate"][i]),
+            "x_direct": place(direct["direct"][i]),
         }
         for i in range(len(table))
     ]

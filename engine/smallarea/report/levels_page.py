@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from smallarea._version import __version__
 from smallarea.report.area_means import area_block
-from smallarea.report.formatting import count, level_percent, listed, percent, plural, setting
+from smallarea.report.formatting import count, level_percent, listed, percent, plural, scale_for, setting
 from smallarea.report.page import page_template, time_words, write_page
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def render_levels(result: AggregateSurfaceResult, *, written: datetime | None = 
         level=level_percent(result.settings["level"]),
         weights="People" if _has_people(result) else "Cells",
         weighting=_weighting(result),
+        strata=_strata(result),
         call=[(name, setting(value)) for name, value in shown.items()],
     )
 
@@ -118,6 +119,26 @@ def _weighting(result: AggregateSurfaceResult) -> list[tuple[str, str]]:
             ("Weights of strata meet", f"{call['total_field']} of {source}: {kind}, by area of {first}"),
         ]
     return rows
+
+
+def _strata(result: AggregateSurfaceResult) -> list[dict[str, str]]:
+    """Rows of the strata: people before and after, and their means."""
+    table = result.strata
+    scale = scale_for(table["se"], table["estimate"])
+    before, after = table["raster"].sum(), table["people"].sum()
+    return [
+        {
+            "code": f"{row['stratum']:g}",
+            "raster": count(row["raster"]),
+            "raster_share": percent(row["raster"] / before),
+            "people": count(row["people"]),
+            "share": percent(row["people"] / after),
+            "estimate": scale(row["estimate"]),
+            "se": scale(row["se"]),
+            "interval": f"{scale(row['lower'])} to {scale(row['upper'])}",
+        }
+        for row in table.to_dict("records")
+    ]
 
 
 def _name(path: Any) -> str:

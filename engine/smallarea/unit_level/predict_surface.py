@@ -20,7 +20,7 @@ from smallarea.io.rasters import RasterStack
 from smallarea.io.surface_file import SurfaceFile, open_surface
 from smallarea.unit_level.aggregate import AreaDraws, AreaSums, Level
 from smallarea.unit_level.cell_shares import CellShares, Split
-from smallarea.unit_level.poststrata import Poststrata
+from smallarea.unit_level.poststrata import Poststrata, StratumWeights
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -102,12 +102,15 @@ class SurfaceResult:
         Cells with predictions, and cells of the region that lack a covariate.
     notes : tuple of str
         What the reader should know.
+    strata : StratumWeights or None
+        What strata weigh and hold; None without strata.
     """
 
     areas: dict[str, AreaDraws]
     predicted: int
     missing: int
     notes: tuple[str, ...] = field(default=())
+    strata: StratumWeights | None = None
 
 
 def predict_surface(
@@ -190,7 +193,8 @@ def predict_surface(
             )
     areas = sums.result()
     notes = [note for level in areas.values() for note in level.notes]
-    return SurfaceResult(areas, pass_over.predicted, pass_over.missing, (*pass_over.notes(), *sums.notes, *notes))
+    said = (*pass_over.notes(), *sums.notes, *notes)
+    return SurfaceResult(areas, pass_over.predicted, pass_over.missing, said, sums.weights)
 
 
 def _one_tile(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import smallarea
@@ -12,7 +13,7 @@ from bartsimp_world import CELLS, NORTH, SIDE, WEST, call, make_country
 from click.testing import CliRunner
 from scipy.spatial.distance import cdist
 from smallarea.cli import cli
-from smallarea.errors import Cancelled, OutputProblem
+from smallarea.errors import Cancelled, JobProblem, OutputProblem, TableProblem
 from smallarea.workflows.surface_overview import overview_of
 from smallarea.workflows.surface_run import open_run
 
@@ -106,6 +107,63 @@ def test_levels_side_by_side(country, tmp_path):
     assert "people of people.tif" in page
     assert page.count("Map of the estimates") == 2
     assert all(f">{code}</th>" in page for code in found.table["area"])
+
+
+def test_direct_estimates_stand_beside_those_of_the_first_level(country, tmp_path):
+    regions = gpd.read_file(country / "regions.gpkg").assign(seen=[5.0, np.nan, 6.0, 7.0, 8.0], error=0.25)
+    chosen = settings(country, **areas(country, direct_field="seen", direct_se_field="error"))
+    files = {"report": tmp_path / "r.html", "output": tmp_path / "a.gpkg"}
+    whole = {"more_areas": [regions.drop(columns=["seen", "error"])], "names": ["fine", "same"]}
+    found = smallarea.aggregate_surface(regions, **chosen, **whole, **files)
+    np.testing.assert_array_equal(found.table["direct"][:5], regions["seen"])
+    assert found.table["direct"][5:].isna().all()
+    page = files["report"].read_text()
+    assert page.count("Direct estimates of the areas against") == 1
+    assert page.count("Standard errors of the direct") == 1
+    written = gpd.read_file(files["output"], layer="fine")
+    np.testing.assert_array_equal(written["direct"], regions["seen"])
+    assert "direct" not in gpd.read_file(files["output"], layer="same")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"direct_field": "sen"}, TableProblem, "'seen'"),
+        ({"direct_se_field": "seen"}, JobProblem, "belongs to 'direct_field'"),
+        ({"direct_field": "code"}, TableProblem, "code"),
+        ({"direct_field": "seen", "direct_se_field": "seen"}, TableProblem, "negative for 'ne'"),
+    ],
+)
+def test_direct_estimates_that_cannot_be(country, change, error, said):
+    regions = gpd.read_file(country / "regions.gpkg").assign(seen=[5.0, -1.0, 6.0, 7.0, 8.0])
+    with pytest.raises(error, match=said):
+        smallarea.aggregate_surface(regions, **settings(country, **areas(country)), **change)
+
+
+def test_strata_before_and_after_their_totals(country, tmp_path):
+    """Estimates of strata over the country: the mean over its cells, weighted by people, with the census' totals."""
+    regions = gpd.read_file(country / "regions.gpkg").iloc[:4]
+    totals = pd.DataFrame(
+        [(c, s, 40.0 * s) for c in regions["code"] for s in (1, 2, 3)], columns=["code", "stratum", "total"]
+    )
+    found = smallarea.aggregate_surface(
+        regions, **settings(country, **areas(country)), strata_raster=country / "covariates.tif", strata_band="land",
+        totals=totals, report=tmp_path / "r.html",
+    )  # fmt: skip
+    np.testing.assert_allclose(found.strata["people"], [160.0, 320.0, 480.0])
+    with rasterio.open(country / "covariates.tif") as covariates, rasterio.open(country / "people.tif") as people:
+        land, weight = covariates.read(2), people.read(1)
+    np.testing.assert_allclose(found.strata["raster"], [weight[land == code].sum() for code in (1.0, 2.0, 3.0)])
+    for code, row in zip((1.0, 2.0, 3.0), found.strata.to_dict("records"), strict=True):
+        only = pd.DataFrame({"code": regions["code"], "stratum": code, "total": 1.0})
+        others = only.assign(stratum=code % 3 + 1, total=0.0), only.assign(stratum=(code + 1) % 3 + 1, total=0.0)
+        alone = smallarea.aggregate_surface(
+            regions, **settings(country, **areas(country)), strata_raster=country / "covariates.tif",
+            strata_band="land", totals=pd.concat([only, *others]),
+        )  # fmt: skip
+        # Each region has the same total, so the stratum's mean is that of the regions' means.
+        assert row["estimate"] == pytest.approx(alone.table["estimate"].mean())
+    assert "Strata of all areas of areas_1" in (tmp_path / "r.html").read_text()
 
 
 def test_degrees_are_drawn_with_the_width_that_they_have():
