@@ -11,7 +11,8 @@ from .areas_input import AreasAlgorithm, without_private
 from .inputs import InputProblem, Parameters, check_geopackage, source_of
 from .parameters import ParameterMaker
 from .raster_input import posterior_path, raster_path, raster_paths, thresholds_of
-from .result_layers import show_layer, style_raster
+from .result_layers import show_layer
+from .surface_styles import show_surface
 
 _OUTPUTS = ("SURFACE", "OUTPUT", "CSV", "AREA_DRAWS", "REPORT")
 
@@ -123,7 +124,7 @@ class PredictSurface(AreasAlgorithm):
 
     def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
         """Name the areas after the polygons, and give the surface its colours."""
-        style_raster(context, outputs, "SURFACE")
+        show_surface(context, outputs, "SURFACE")
         if outputs.get("OUTPUT"):
             name = source_of(self, parameters, "AREAS", context).sourceName()
             show_layer(context, outputs, "OUTPUT", f"{name}: estimates")

@@ -26,34 +26,10 @@ class StoredStyle(QgsProcessingLayerPostProcessorInterface):
         layer.triggerRepaint()
 
 
-class StyleBeside(QgsProcessingLayerPostProcessorInterface):
-    """Apply the style file that lies beside a raster, which Processing skips."""
-
-    def postProcessLayer(
-        self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
-    ) -> None:
-        """Apply it; called in the main thread."""
-        layer.loadDefaultStyle()
-        layer.triggerRepaint()
-
-
-def style_raster(context: QgsProcessingContext, outputs: dict[str, str], output: str) -> None:
-    """Give a raster that Processing will load the style beside it.
-
-    Parameters
-    ----------
-    context : QgsProcessingContext
-        Of the run.
-    outputs : dict
-        Files by the name of the output.
-    output : str
-        Name of the output.
-    """
-    destination = outputs.get(output, "")
-    if destination and context.willLoadLayerOnCompletion(destination):
-        processor = StyleBeside()
-        _KEPT.append(processor)
-        context.layerToLoadOnCompletionDetails(destination).setPostProcessor(processor)
+def keep(processor: QgsProcessingLayerPostProcessorInterface) -> QgsProcessingLayerPostProcessorInterface:
+    """Keep the Python half of a post-processor, and return it."""
+    _KEPT.append(processor)
+    return processor
 
 
 def offer_styles(layer: QgsMapLayer) -> None:
@@ -97,9 +73,7 @@ def show_layer(context: QgsProcessingContext, outputs: dict[str, str], output: s
     if details.outputName == output:
         details.name = name
         details.forceName = True
-    processor = StoredStyle()
-    _KEPT.append(processor)
-    details.setPostProcessor(processor)
+    details.setPostProcessor(keep(StoredStyle()))
 
 
 def show_more_layers(
@@ -124,7 +98,5 @@ def show_more_layers(
     for layer, name in names.items():
         details = QgsProcessingContext.LayerDetails(name, context.project(), output)
         details.forceName = True
-        processor = StoredStyle()
-        _KEPT.append(processor)
-        details.setPostProcessor(processor)
+        details.setPostProcessor(keep(StoredStyle()))
         context.addLayerToLoadOnCompletion(f"{destination}|layername={layer}", details)

@@ -139,6 +139,46 @@ def _aggregates(folder, posterior, tmp_path, feedback):
     assert abs(next(country.getFeatures())["estimate"] - mean) < 1e-9
 
 
+def test_towns_from_the_table_then_from_a_raster(country, feedback, tmp_path):
+    import processing
+    from qgis.core import QgsRasterLayer, QgsVectorLayer
+
+    folder, _ = country
+    land = QgsRasterLayer(str(folder / "covariates.tif"))
+    lines = (folder / "clusters.csv").read_text().splitlines()
+    rows = []
+    for line in lines[1:]:
+        east, north = (float(part) for part in line.split(",")[1:3])
+        cell = land.dataProvider().identify(_point(east, north), _as_values()).results()
+        rows.append(f"{line},{cell[2]:g}")
+    (folder / "towns.csv").write_text("\n".join([f"{lines[0]},land", *rows]))
+    uri = f"file://{folder}/towns.csv?delimiter=,&xField=east&yField=north&crs=EPSG:32736&detectTypes=yes"
+    values = _fit(
+        country, TABLE=QgsVectorLayer(uri, "towns", "delimitedtext"), BANDS="green", COVARIATES=["land"],
+        POSTERIOR=str(tmp_path / "p.npz"),
+    )  # fmt: skip
+    processing.run("smallarea:fitbartsimp", values, feedback=feedback)
+    done = processing.run(
+        "smallarea:predictsurface",
+        {"POSTERIOR": values["POSTERIOR"], "RASTERS": [str(folder / "covariates.tif")], "DRAWS": 20,
+         "SURFACE": str(tmp_path / "s.tif")},
+        feedback=feedback,
+    )  # fmt: skip
+    assert done["N_CELLS"] == 400
+
+
+def _point(east, north):
+    from qgis.core import QgsPointXY
+
+    return QgsPointXY(east, north)
+
+
+def _as_values():
+    from qgis.core import QgsRaster
+
+    return QgsRaster.IdentifyFormat.IdentifyFormatValue
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
