@@ -202,7 +202,7 @@ def predict_surface(
 
             tell(97.0, "writing the report")
             write_surface_report(result, overview, str(outputs.path(report)))
-    tell(100.0, "done")
+        tell(100.0, "done")
     return result
 
 
