@@ -11,7 +11,7 @@ from smallarea.io.style_classes import same_sign
 from smallarea.report import maps
 from smallarea.report.classes import classes_by_breaks, classes_of_probabilities
 from smallarea.report.figures import direct_and_model, errors_before_after, ranked_intervals
-from smallarea.report.formatting import Scale, count, percent, plural, scale_for, significant
+from smallarea.report.formatting import MISSING, Scale, count, fixed, percent, plural, scale_for, significant
 from smallarea.report.tables import BAR_WIDTH, FULL_TABLE_LIMIT
 
 if TYPE_CHECKING:
@@ -65,6 +65,15 @@ def area_block(name: str, table: pd.DataFrame, areas: Areas) -> dict[str, Any]:
         "rows": _rows(table, a, scale, thresholds[:MOST_THRESHOLDS]) if len(table) <= FULL_TABLE_LIMIT else [],
         "n": count(len(table)),
     }
+
+
+def chance(probability: float) -> str:
+    """Write a probability that is a share of some hundreds of draws: never 0 or 100%, which they cannot tell."""
+    if not np.isfinite(probability):
+        return MISSING
+    if probability < 0.01:
+        return "< 1%"
+    return "> 99%" if probability > 0.99 else f"{fixed(100.0 * probability, 0)}%"
 
 
 def _words(name: str, a: dict[str, Any], known: Any, relative: bool) -> str:
@@ -122,7 +131,7 @@ def _rows(table: pd.DataFrame, a: dict[str, Any], scale: Scale, thresholds: Sequ
             "cv": percent(a["cv"][i]),
             "lower": scale(a["lower"][i]),
             "upper": scale(a["upper"][i]),
-            "above": [percent(a[f"{_PROBABILITY}{threshold}"][i]) for threshold in thresholds],
+            "above": [chance(a[f"{_PROBABILITY}{threshold}"][i]) for threshold in thresholds],
             "weight": count(round(a["weight"][i])) if a["weight"][i] >= 100.0 else significant(a["weight"][i]),
             "predicted": percent(a["predicted"][i]),
             "x_lower": place(a["lower"][i]),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from smallarea.report.classes import Classes, classes_by_breaks, classes_of_probabilities
 from smallarea.report.drawing import BLUE, INK, MUTED, RED, labels, style
 from smallarea.report.encoding import Picture, as_png, as_svg, new_figure
-from smallarea.report.formatting import fixed
+from smallarea.report.formatting import fixed, significant
 from smallarea.report.maps import MAX_HEIGHT, PNG_DPI, WIDTH
 
 if TYPE_CHECKING:
@@ -232,4 +232,4 @@ def in_thousands(values: FloatArray, unit: str) -> tuple[float, str]:
 def length(value: float, divisor: float, unit: str) -> str:
     """Write a length."""
     shown = value / divisor
-    return f"{fixed(shown, 0 if shown >= 100.0 else 1 if shown >= 1.0 else 2)} {unit}"
+    return f"{fixed(shown, 0 if shown >= 100.0 else 1) if shown >= 1.0 else significant(shown, 2)} {unit}"

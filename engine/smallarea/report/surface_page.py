@@ -170,12 +170,13 @@ def _distance(overview: SurfaceOverview) -> dict[str, Any]:
 
 
 def _beyond(overview: SurfaceOverview) -> Sequence[dict[str, str]]:
-    ordered = sorted(overview.share_beyond.items(), key=lambda item: -item[1])
+    ordered = sorted(overview.share_beyond.items(), key=lambda item: (-overview.without[item[0]], -item[1]))
     return [
         {
             "name": name,
             "low": significant(overview.limits[name][0]),
             "high": significant(overview.limits[name][1]),
+            "without": percent(overview.without[name]),
             "share": percent(share),
         }
         for name, share in ordered[:_MOST_COLUMNS]

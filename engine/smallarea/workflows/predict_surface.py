@@ -192,7 +192,7 @@ def predict_surface(
             levels, people if population is not None else None, draws=draws, seed=seed, tell=within(tell, 5.0, 88.0),
             output=raster, outputs=outputs, statistics=statistics, split=split,
         )  # fmt: skip
-        overview = None if raster is None else overview_of(outputs.written(raster), run, draws)
+        overview = None if raster is None else overview_of(outputs.written(raster), run, found, draws)
         result = _result(found, run, polygons, call, statistics)
         if surface is not None and overview is not None:
             result = _styled(result, overview, outputs, surface)

@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 
 from smallarea.io.planar import as_crs, project
 from smallarea.io.reduced_raster import ReducedRaster, read_reduced
+from smallarea.unit_level.predict_surface import SurfaceResult
 from smallarea.workflows.surface_run import SurfaceRun
 
 Vector = NDArray[np.float64]
@@ -41,8 +42,10 @@ class SurfaceOverview:
         Median range of the field, in the same unit; None without a field.
     displaced : bool
         Whether the places of the clusters are not exact.
+    without : dict of str to float
+        Share of the cells that lack it, by column of the model.
     share_beyond : dict of str to float
-        Share of the cells beyond the clusters' values, by column of the model.
+        Share of the others beyond the clusters' values, by column of the model.
     limits : dict of str to tuple of float
         Smallest and largest value at the clusters, by column.
     share_beyond_any : float
@@ -59,13 +62,14 @@ class SurfaceOverview:
     unit: str
     range: float | None
     displaced: bool
+    without: dict[str, float]
     share_beyond: dict[str, float]
     limits: dict[str, tuple[float, float]]
     share_beyond_any: float
     draws: int
 
 
-def overview_of(path: str | os.PathLike[str], run: SurfaceRun, draws: int) -> SurfaceOverview:
+def overview_of(path: str | os.PathLike[str], run: SurfaceRun, found: SurfaceResult, draws: int) -> SurfaceOverview:
     """Look at a surface after the pass that wrote it.
 
     Parameters
@@ -74,6 +78,8 @@ def overview_of(path: str | os.PathLike[str], run: SurfaceRun, draws: int) -> Su
         The GeoTIFF.
     run : SurfaceRun
         What it was predicted by.
+    found : SurfaceResult
+        What the pass counted.
     draws : int
         Draws that were asked for at most.
 
@@ -92,9 +98,14 @@ def overview_of(path: str | os.PathLike[str], run: SurfaceRun, draws: int) -> Su
     return SurfaceOverview(
         reduced, grid.cell_size, _unit(grid.crs), places if same else project(places, crs, grid.crs), distance,
         _unit(crs), float(np.median(posterior.range)) if posterior.settings.field != "none" else None,
-        posterior.clusters.candidates is not None, run.stack.shares_beyond(), run.stack.limits(),
+        posterior.clusters.candidates is not None, _without(found, run), run.stack.shares_beyond(), run.stack.limits(),
         run.stack.share_beyond_any(), len(posterior.thinned(draws)),
     )  # fmt: skip
+
+
+def _without(found: SurfaceResult, run: SurfaceRun) -> dict[str, float]:
+    cells = found.predicted + found.missing
+    return {name: count / cells for name, count in zip(run.stack.limits(), found.without, strict=True)}
 
 
 def _unit(crs: object) -> str:

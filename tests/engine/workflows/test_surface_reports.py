@@ -1,5 +1,7 @@
 """Reports of surfaces and of their areas: what they say, what they leave behind, text that stays text."""
 
+import base64
+import io
 import re
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import rasterio
 import smallarea
 from bartsimp_world import CELLS, NORTH, SIDE, WEST, call, make_country
 from click.testing import CliRunner
+from PIL import Image
 from scipy.spatial.distance import cdist
 from smallarea.cli import cli
 from smallarea.errors import Cancelled, JobProblem, OutputProblem, TableProblem
+from smallarea.unit_level.predict_surface import SurfaceResult
 from smallarea.workflows.surface_overview import overview_of
 from smallarea.workflows.surface_run import open_run
 
@@ -54,7 +58,7 @@ def test_a_surface_alone(country, tmp_path):
     assert len(alts) == 4
     assert all(alt.endswith(".") for alt in alts)
     for said in ("400 cells of 5.0 km", "60 clusters", "Probability of more than 6.5", "Median range of the field",
-                 "Cells beyond", "land=2"):  # fmt: skip
+                 "Others beyond", "land=2"):  # fmt: skip
         assert said in page, said
     assert 'id="areas"' not in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "s.qml", "s.tif"]
@@ -80,7 +84,9 @@ def test_what_the_overview_counts(country, tmp_path):
     with run.stack:
         values = np.concatenate([run.stack.read(tile) for tile in run.grid.tiles()])
         run.stack.count_beyond(values)
-        found = overview_of(tmp_path / "s.tif", run, 20)
+        gaps = tuple(range(0, 10 * values.shape[1], 10))
+        counted = SurfaceResult({}, 300, 100, without=gaps)
+        found = overview_of(tmp_path / "s.tif", run, counted, 20)
     size = SIDE / CELLS
     i, j = np.divmod(np.arange(CELLS * CELLS), CELLS)
     centres = np.column_stack([WEST + (j + 0.5) * size, NORTH - (i + 0.5) * size])
@@ -90,6 +96,7 @@ def test_what_the_overview_counts(country, tmp_path):
     outside = (values < low) | (values > high)
     assert found.share_beyond_any == pytest.approx(outside.any(axis=1).mean())
     np.testing.assert_allclose(list(found.share_beyond.values()), outside.mean(axis=0))
+    np.testing.assert_allclose(list(found.without.values()), np.array(gaps) / 400.0)
     assert found.unit == "metre"
     assert found.draws == 20
 
@@ -166,6 +173,12 @@ def test_strata_before_and_after_their_totals(country, tmp_path):
     assert "Strata of all areas of areas_1" in (tmp_path / "r.html").read_text()
 
 
+def test_draws_cannot_tell_what_is_impossible():
+    from smallarea.report.area_means import chance
+
+    assert [chance(p) for p in (np.nan, 0.0, 0.01, 0.5, 0.99, 1.0)] == ["–", "< 1%", "1%", "50%", "99%", "> 99%"]
+
+
 def test_degrees_are_drawn_with_the_width_that_they_have():
     from smallarea.io.planar import as_crs
     from smallarea.io.reduced_raster import ReducedRaster
@@ -180,6 +193,37 @@ def test_degrees_are_drawn_with_the_width_that_they_have():
         sizes[geographic] = value_map(SurfaceFrame(reduced, (), np.empty((0, 2)), geographic), values, "estimate")
     assert sizes[False].height < sizes[True].height
     assert value_map(SurfaceFrame(reduced, (), np.empty((0, 2)), False), values, "estimate") == sizes[False]
+
+
+def colours(picture):
+    """Share of each colour of a PNG."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1]))).convert("RGB")
+    found, counts = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_counts=True)
+    return {"#{:02x}{:02x}{:02x}".format(*one): n / counts.sum() for one, n in zip(found.tolist(), counts, strict=True)}
+
+
+@pytest.mark.parametrize("turn", [0.0, 30.0])
+def test_a_map_has_its_classes_also_where_the_grid_is_turned(turn):
+    from smallarea.io.reduced_raster import ReducedRaster
+    from smallarea.report.classes import PROBABILITIES, SEQUENTIAL
+    from smallarea.report.surface_figures import SurfaceFrame, probability_map, value_map
+
+    affine = rasterio.Affine.rotation(turn) * rasterio.Affine.scale(100.0, -100.0)
+    values = np.linspace(0.0, 1.0, 2500).reshape(50, 50)
+    values[:10] = np.nan
+    frame = SurfaceFrame(
+        ReducedRaster({"mean": values}, tuple(affine)[:6], "EPSG:32736", 1.0), (), np.empty((0, 2)), False
+    )
+    west, south, east, north = frame.box
+    inside = 5000.0**2 / ((east - west) * (north - south))
+    assert inside == pytest.approx(1.0 if turn == 0.0 else 1.0 / (np.cos(np.pi / 6) + np.sin(np.pi / 6)) ** 2)
+    found = colours(probability_map(frame, values))
+    # Of 0.2 to 1: nothing below 5%, and 60 of 80 parts where it is open; bar and margins are part of the picture.
+    open_share, surely = found[PROBABILITIES[2]], found[PROBABILITIES[4]]
+    assert open_share == pytest.approx(0.6 * inside, abs=0.1 * inside)
+    assert surely == pytest.approx(0.05 * inside, abs=0.03)
+    one = value_map(frame, np.where(np.isnan(values), np.nan, 3.0), "estimate")
+    assert colours(one)[SEQUENTIAL["estimate"][3]] > 0.5 * inside
 
 
 def test_a_stopped_run_leaves_the_old_files(country, tmp_path):
