@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from smallarea.report.classes import Classes, classes_by_breaks, classes_of_probabilities
+from smallarea.report.classes import Classes, LegendItem, classes_by_breaks, classes_of_probabilities
 from smallarea.report.drawing import BLUE, INK, MUTED, RED, labels, style
 from smallarea.report.encoding import Picture, as_png, as_svg, new_figure
 from smallarea.report.formatting import fixed, significant
@@ -101,6 +101,28 @@ def probability_map(frame: SurfaceFrame, probabilities: FloatArray) -> Picture:
     return _draw(frame, classes_of_probabilities(probabilities), False)
 
 
+def beyond_map(frame: SurfaceFrame, beyond: FloatArray) -> Picture:
+    """Draw where a covariate lies beyond its values at the clusters, and the clusters.
+
+    Parameters
+    ----------
+    frame : SurfaceFrame
+        Where.
+    beyond : ndarray, shape (height, width)
+        1 for beyond, 0 for within, NaN for none.
+
+    Returns
+    -------
+    Picture
+    """
+    index = np.where(np.isfinite(beyond), beyond, -1.0).astype(np.int64)
+    legend = tuple(
+        LegendItem(colour, text, int((index == k).sum()))
+        for k, (colour, text) in enumerate((("#d3dde8", "within"), (RED, "beyond")))
+    )
+    return _draw(frame, Classes(index, legend), True)
+
+
 def _draw(frame: SurfaceFrame, found: Classes, clusters: bool) -> Picture:
     from matplotlib.collections import LineCollection
     from matplotlib.colors import ListedColormap
@@ -109,8 +131,9 @@ def _draw(frame: SurfaceFrame, found: Classes, clusters: bool) -> Picture:
     west, south, east, north = frame.box
     ratio = (north - south) * frame.stretch / (east - west)
     height = min(MAX_HEIGHT, max(0.8, WIDTH * ratio))
-    figure = new_figure(WIDTH, height + _BAR)
-    axes = figure.add_axes((0.0, _BAR / (height + _BAR), 1.0, height / (height + _BAR)))
+    bar = _BAR if found.limits else 0.0
+    figure = new_figure(WIDTH, height + bar)
+    axes = figure.add_axes((0.0, bar / (height + bar), 1.0, height / (height + bar)))
     axes.set_axis_off()
     colours = [item.colour for item in found.legend if not item.hatched]
     rows, columns = frame.reduced.shape
@@ -132,7 +155,8 @@ def _draw(frame: SurfaceFrame, found: Classes, clusters: bool) -> Picture:
     axes.set_xlim(west - margin, east + margin)
     axes.set_ylim(south - margin, north + margin)
     axes.set_aspect(frame.stretch)
-    _colour_bar(figure, colours, found.limits, _BAR / (height + _BAR))
+    if bar:
+        _colour_bar(figure, colours, found.limits, bar / (height + bar))
     return as_png(figure, PNG_DPI)
 
 

@@ -15,6 +15,7 @@ from smallarea.report.formatting import count, level_percent, percent, plural, s
 from smallarea.report.page import page_template, time_words, write_page
 from smallarea.report.surface_figures import (
     SurfaceFrame,
+    beyond_map,
     borders_of,
     distance_chart,
     in_thousands,
@@ -95,6 +96,7 @@ def render_surface(result: PredictSurfaceResult, overview: SurfaceOverview, *, w
         borders=bool(frame.borders),
         level=level_percent(result.settings["level"]),
         distance=_distance(overview),
+        beyond_map=beyond_map(frame, overview.beyond) if np.nansum(overview.beyond) > 0.0 else None,
         beyond=_beyond(overview),
         beyond_any=percent(overview.share_beyond_any),
         areas=area_block("the polygon layer", result.table, result.areas) if result.areas is not None else None,

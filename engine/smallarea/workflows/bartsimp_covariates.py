@@ -148,9 +148,17 @@ class CodedStack(RasterStack):
         """Return the model's columns of a tile, row by row, shape (cells, columns); NaN where one is missing."""
         return self._coding.columns_of(super().read(tile))
 
+    def on(self, grid: Grid) -> CodedStack:
+        """Return the same columns on another grid, closed."""
+        return CodedStack(grid, self.bands, self._coding, self._low, self._high)
+
+    def beyond(self, values: Vector) -> NDArray[np.bool_]:
+        """Say which values lie beyond the clusters', shape (m, columns)."""
+        return np.asarray((values < self._low) | (values > self._high))
+
     def count_beyond(self, values: Vector) -> None:
         """Count the cells of which a column lies beyond the clusters'."""
-        beyond = (values < self._low) | (values > self._high)
+        beyond = self.beyond(values)
         self._beyond += beyond.sum(axis=0)
         self._any += int(beyond.any(axis=1).sum())
         self._cells += len(values)

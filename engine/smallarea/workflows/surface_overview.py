@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from smallarea.io.planar import as_crs, project
+from smallarea.io.raster_grid import Grid
 from smallarea.io.reduced_raster import ReducedRaster, read_reduced
 from smallarea.unit_level.predict_surface import SurfaceResult
 from smallarea.workflows.surface_run import SurfaceRun
@@ -50,6 +51,9 @@ class SurfaceOverview:
         Smallest and largest value at the clusters, by column.
     share_beyond_any : float
         Share of the cells beyond in at least one column.
+    beyond : ndarray, shape (height, width)
+        1 for blocks of `reduced` of which a column, read at the block's size, is beyond; 0 for others, NaN without
+        values.
     draws : int
         Draws that were used.
     """
@@ -66,6 +70,7 @@ class SurfaceOverview:
     share_beyond: dict[str, float]
     limits: dict[str, tuple[float, float]]
     share_beyond_any: float
+    beyond: Vector
     draws: int
 
 
@@ -99,8 +104,19 @@ def overview_of(path: str | os.PathLike[str], run: SurfaceRun, found: SurfaceRes
         reduced, grid.cell_size, _unit(grid.crs), places if same else project(places, crs, grid.crs), distance,
         _unit(crs), float(np.median(posterior.range)) if posterior.settings.field != "none" else None,
         posterior.clusters.candidates is not None, _without(found, run), run.stack.shares_beyond(), run.stack.limits(),
-        run.stack.share_beyond_any(), len(posterior.thinned(draws)),
+        run.stack.share_beyond_any(), _beyond(reduced, usable, run), len(posterior.thinned(draws)),
     )  # fmt: skip
+
+
+def _beyond(reduced: ReducedRaster, usable: NDArray[np.bool_], run: SurfaceRun) -> Vector:
+    rows, columns = reduced.shape
+    found = np.full((rows, columns), np.nan)
+    with run.stack.on(Grid(run.grid.crs, reduced.transform, rows, columns)) as stack:
+        for tile in stack.grid.tiles():
+            beyond = run.stack.beyond(stack.read(tile)).any(axis=1).astype(float)
+            part = slice(tile.row, tile.row + tile.height), slice(tile.column, tile.column + tile.width)
+            found[part] = beyond.reshape(tile.height, tile.width)
+    return np.where(usable, found, np.nan)
 
 
 def _without(found: SurfaceResult, run: SurfaceRun) -> dict[str, float]:

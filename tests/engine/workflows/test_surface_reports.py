@@ -55,7 +55,7 @@ def test_a_surface_alone(country, tmp_path):
     page = files["report"].read_text()
     assert is_self_contained(page)
     alts = pictures(page)
-    assert len(alts) == 4
+    assert len(alts) == 5
     assert all(alt.endswith(".") for alt in alts)
     for said in ("400 cells of 5.0 km", "60 clusters", "Probability of more than 6.5", "Median range of the field",
                  "Others beyond", "land=2"):  # fmt: skip
@@ -96,6 +96,7 @@ def test_what_the_overview_counts(country, tmp_path):
     outside = (values < low) | (values > high)
     assert found.share_beyond_any == pytest.approx(outside.any(axis=1).mean())
     np.testing.assert_allclose(list(found.share_beyond.values()), outside.mean(axis=0))
+    np.testing.assert_array_equal(found.beyond.ravel(), outside.any(axis=1))
     np.testing.assert_allclose(list(found.without.values()), np.array(gaps) / 400.0)
     assert found.unit == "metre"
     assert found.draws == 20
