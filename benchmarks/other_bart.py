@@ -1,4 +1,4 @@
-"""Plain BART by another program, stochtree, in the place of this one's."""
+"""Plain BART by another program, stochtree (`pip install stochtree`), in the place of this one's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from smallarea.unit_level import BartsimpSettings, Clusters
 from smallarea.unit_level.settings import scales
-from stochtree import BARTModel
 
 Vector = NDArray[np.float64]
 # Forests that stochtree grows before it samples, one after another, if nobody asks for another number.
@@ -39,6 +38,8 @@ def same_prior(
     -------
     ndarray, shape (draws, P)
     """
+    from stochtree import BARTModel
+
     scale, trees, every = scales(clusters, settings), settings.trees, max(1, chains * sweeps // keep)
     model = BARTModel()
     model.sample(
@@ -88,6 +89,8 @@ def as_it_comes(
     -------
     ndarray, shape (draws, P)
     """
+    from stochtree import BARTModel
+
     every = max(1, chains * sweeps // keep)
     model = BARTModel()
     model.sample(
