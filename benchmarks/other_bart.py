@@ -72,7 +72,7 @@ def same_prior(
 
 
 def as_it_comes(
-    outcome: Vector, covariates: Vector, points: Vector, *, trees: int, chains: int, sweeps: int, keep: int, seed: int
+    outcome: Vector, covariates: Vector, points: Vector, trees: int, *, chains: int, sweeps: int, keep: int, seed: int
 ) -> Vector:
     """Draw the surface with the priors and the grown start that stochtree's users get.
 
