@@ -148,9 +148,7 @@ class LatentChain:
         self._forest.residual[:] = z - trees
         place_all(self._forest, self._bench, spectrum)
         fill_stream(self._stream, rng)
-        sweep_trees(
-            self._forest, self._tree.attempts, self._tree.group, self._bench, self._rules, spectrum, self._stream
-        )
+        sweep_trees(self._forest, False, self._bench, self._rules, spectrum, self._stream)
         residual = z - leaf_values(self._forest).sum(axis=0)
         factor = self._hyper.update(factor, residual, variances, rng)
         self._latent, self._own, _ = self._drawn(factor, residual, self._omega)
