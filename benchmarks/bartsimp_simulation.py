@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from smallarea.gmrf.matern import distances, matern_correlation
+from smallarea.trees.specification import MOVES
 from smallarea.unit_level import BartsimpSettings, Clusters, paper_settings, sample_bartsimp
 
 Vector = NDArray[np.float64]
@@ -111,7 +112,8 @@ def score_others(data: Simulated, sweeps: int, seed: int) -> dict[str, Score]:
     from other_bart import as_it_comes, same_prior
 
     plain = paper_settings(field="none")
-    few = replace(plain.trees, moves=(0.5, 0.5, 0.0, 0.0, 0.0), attempts=1, partners=0)
+    births = tuple(float(move in {"grow", "prune"}) for move in MOVES)
+    few = replace(plain.trees, moves=births, attempts=1, partners=0, together=0)
     rows, points = (data.outcome, data.of_rows), data.covariates
     run = {"chains": CHAINS, "sweeps": sweeps, "keep": SCORED_DRAWS, "seed": seed}
     return {
