@@ -12,6 +12,7 @@ from smallarea.unit_level.latent_field import make_latent_field
 from smallarea.unit_level.likelihoods import count_clusters
 from smallarea.unit_level.pc_prior import PcPrior
 from smallarea.unit_level.settings import Scales
+from smallarea.unit_level.spde_counted import fit_counted_spde
 
 CENTRE = {"binomial": -1.0, "negative_binomial": 0.5}
 
@@ -103,3 +104,24 @@ def test_shares_of_a_rare_outcome_are_not_drawn_to_one_half(size):
     assert 0.9 < level < 1.1
     assert level_of_logits > 1.2
     assert coverage > 0.85
+
+
+def test_intervals_of_slopes_cover_them(size):
+    """Linear models with a field: 80 % intervals of slopes that are drawn anew each time."""
+    replicates, inside = size(12, 150), 0
+    for replicate in range(replicates):
+        random = np.random.default_rng(900 + replicate)
+        n = 60
+        place, x = random.random((n, 2)), random.standard_normal((n, 2))
+        slopes = 0.7 * random.standard_normal(2)
+        field = 0.6 * np.linalg.cholesky(matern_correlation(distances(place), 0.5) + 1e-9 * np.eye(n))
+        eta = -1.0 + x @ slopes + field @ random.standard_normal(n) + 0.3 * random.standard_normal(n)
+        trials = random.integers(10, 30, n)
+        clusters = count_clusters(
+            trials, "binomial", random.binomial(trials, special.expit(eta)), np.arange(n), place, x
+        )
+        settings = BartsimpSettings(likelihood="binomial", trees=TreePrior(min_leaf=1), range_points=12)
+        drawn = fit_counted_spde(clusters, settings, chains=2, warmup=150, draws=250, seed=replicate)
+        lower, upper = np.quantile(drawn.coefficients[:, 1:], [0.1, 0.9], axis=0)
+        inside += int(np.sum((lower < slopes) & (slopes < upper)))
+    assert stats.binomtest(inside, 2 * replicates, 0.8).pvalue > 1e-3

@@ -90,8 +90,9 @@ class LatentChain:
         self._rules = make_rules(self._tree, cuts.counts)
         self._stream = make_stream(*tree_numbers(self._tree))
         self._hyper = LatentHyper(settings, scales.field_prior, field, self._random)
-        # Field where it is drawn, and the clusters' own variables.
-        self._latent = np.zeros(field.mesh.n if field.mesh is not None else n)
+        # Field where it is drawn with the coefficients of a linear part, and the clusters' own variables.
+        self._places = field.mesh.n if field.mesh is not None else n
+        self._latent = np.zeros(self._places + field.coefficients)
         self._own, self._omega = np.zeros(n), np.zeros(n)
         room = BLOCK * self._tree.trees
         self._record = Record(
@@ -144,16 +145,20 @@ class LatentChain:
         z = self._pseudo_data(self._eta(trees)) - self._centre
         variances = 1.0 / self._omega
         factor = self._hyper.factor(variances)
-        spectrum = factor.spectrum()
-        self._forest.residual[:] = z - trees
-        place_all(self._forest, self._bench, spectrum)
-        fill_stream(self._stream, rng)
-        sweep_trees(
-            self._forest, self._tree.attempts, self._tree.group, self._bench, self._rules, spectrum, self._stream
-        )
+        if self._tree.trees:
+            self._sweep_trees(z - trees, factor.spectrum())
         residual = z - leaf_values(self._forest).sum(axis=0)
         factor = self._hyper.update(factor, residual, variances, rng)
         self._latent, self._own, _ = self._drawn(factor, residual, self._omega)
+
+    def _sweep_trees(self, residual: Vector, spectrum: Spectrum) -> None:
+        """Update the trees given pseudo-data less trees (n,) and the precision."""
+        self._forest.residual[:] = residual
+        place_all(self._forest, self._bench, spectrum)
+        fill_stream(self._stream, self._random)
+        sweep_trees(
+            self._forest, self._tree.attempts, self._tree.group, self._bench, self._rules, spectrum, self._stream
+        )
 
     def _eta(self, trees: Vector) -> Vector:
         return self._centre + trees + self._field.at_clusters(self._latent) + self._own
@@ -180,8 +185,10 @@ class LatentChain:
                 self._latent, self._own = found
                 at = self._field.at_clusters(self._latent)
         if self._field.has_field:
-            factor = hyper.stretch(FIELD, data, base + self._own, at, rng)
-            self._latent, at = factor * self._latent, factor * at
+            of_field, linear = self._field.parts(self._latent)
+            factor = hyper.stretch(FIELD, data, base + linear + self._own, of_field, rng)
+            self._latent[: self._places] *= factor
+            at = factor * of_field + linear
         if self._is_binomial:
             self._own = hyper.stretch(ERROR, data, base + at, self._own, rng) * self._own
             self._own = move_own(data, base + at, self._own, hyper.sigma_e, rng)
@@ -207,7 +214,11 @@ class LatentChain:
     def fields(self) -> Vector:
         """Kept draws of the field at the clusters or nodes, shape (S, n), (S, m), or (S, 0) without a field."""
         found = np.concatenate(self._fields)
-        return found if self._field.has_field else found[:, :0]
+        return found[:, : self._places if self._field.has_field else 0]
+
+    def coefficients(self) -> Vector:
+        """Kept draws of the coefficients of a linear part, shape (S, q)."""
+        return np.concatenate(self._fields)[:, self._places :]
 
     def arrays(self) -> Arrays:
         """Everything that the chain needs to go on, and what it has kept."""
