@@ -22,6 +22,8 @@ def test_the_sampler_is_calibrated(size, likelihood):
     """Simulation-based calibration (Talts et al. 2018): ranks of what was drawn from the prior are uniform."""
     random = np.random.default_rng(17)
     n, replicates, kept, thin = 14, size(32, 800), 15, size(8, 25)
+    # Long enough for sweeps that are accepted or not.
+    warmup = 200
     prior = PcPrior(0.5, 0.5, 1.0, 0.2)
     settings = BartsimpSettings(
         likelihood=likelihood, trees=TreePrior(trees=2, min_leaf=1), field_prior=prior, range_points=6,
@@ -58,7 +60,9 @@ def test_the_sampler_is_calibrated(size, likelihood):
         clusters = count_clusters(sizes, likelihood, y, np.arange(n), place, x)
         if field is None:
             field = make_latent_field(clusters, prior, "exact", nodes=0, points=6, bounds=(0.1, 5.0))
-        chain = LatentChain(clusters, settings, scales, cuts, field, np.random.SeedSequence(replicate), 80, kept * thin)
+        chain = LatentChain(
+            clusters, settings, scales, cuts, field, np.random.SeedSequence(replicate), warmup, kept * thin
+        )
         # The prior is about outcomes as they are, not about their distances from the pooled share or rate.
         chain._centre = CENTRE[likelihood]
         while not chain.finished:

@@ -9,6 +9,7 @@ from smallarea.convergence import convergence
 from smallarea.gmrf.matern import distances, matern_correlation
 from smallarea.trees import TreePrior
 from smallarea.unit_level import BartsimpSettings, sample_bartsimp
+from smallarea.unit_level.latent_calibration import Calibration
 from smallarea.unit_level.likelihoods import count_clusters, counts_of, expected
 from smallarea.unit_level.pc_prior import PcPrior
 from smallarea.unit_level.spde_counted import fit_counted_spde
@@ -110,6 +111,7 @@ def agree(clusters, settings, draws, which, density=log_likelihood):
         values = stack[:, :, k]
         assert ess[k] > 200.0
         assert abs(values.mean() - wanted[k]) < 4.0 * values.std() / np.sqrt(ess[k]) + 2e-3, k
+    return posterior
 
 
 def settings_of(likelihood, **more):
@@ -171,6 +173,17 @@ def test_a_linear_model_with_a_field(likelihood, counts, sizes):
     assert ess.min() > 200.0
     error = stack.std(axis=(0, 1)) / np.sqrt(ess)
     assert np.all(np.abs(stack.mean(axis=(0, 1)) - np.delete(wanted, 3)) < 4.0 * error + 2e-3)
+
+
+@pytest.mark.parametrize(("likelihood", "sizes"), [("binomial", [80, 9, 7]), ("negative_binomial", [10.0, 2.0, 1.5])])
+def test_a_bad_calibration_changes_speed_and_not_the_posterior(likelihood, sizes, monkeypatch):
+    def tune(self, blocks):
+        self.at[:], self.least[:] = [-3.0, 1.0, -0.5], 0.3
+
+    monkeypatch.setattr(Calibration, "tune", tune)
+    clusters = three_clusters(likelihood, [1, 7, 4], sizes)
+    settings = settings_of(likelihood, trees=TreePrior(trees=1, min_leaf=1, base=0.6))
+    assert 0.2 < agree(clusters, settings, 900, (0, 1, 2, 3, 4, 5, 6)).diagnostics.acceptance["sweep"] < 0.9
 
 
 def test_expected_shares_average_over_the_clusters_own_variable():
