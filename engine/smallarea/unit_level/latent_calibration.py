@@ -29,8 +29,8 @@ Vector = NDArray[np.float64]
 
 # Blocks of the warm-up whose sweeps are those of L, before there is a point.
 BLIND = 4
-# The share of sweeps to accept, where ``least`` begins, and the most it can be: omega then says a third too much.
-TARGET, FIRST, MOST = 0.7, 0.05, 0.2
+# The share of sweeps to accept, where ``least`` begins, and the most it can be: omega then says twice as much.
+TARGET, FIRST, MOST = 0.7, 0.05, 0.1
 # Smallest b of L*: variables of a smaller one can vanish to the precision of numbers.
 SMALLEST_B = 0.05
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +150,8 @@ class LatentChain:
         exact = augmented(Counted(self._counts, self._sizes, hyper.size))
         star = self._calibration.star(exact)
         omega, observed = star.draw(before, rng)
-        changed = (self._forest.nodes, self._forest.values, self._forest.place, hyper.logs, hyper.at)
+        f = self._forest
+        changed: tuple[NDArray[Any], ...] = (f.nodes, f.values, f.place, hyper.logs, hyper.at)
         kept, normal = [array.copy() for array in changed], (self._latent, self._own)
         self._augmented_sweep(trees, observed - self._centre, omega)
         after = self._eta(leaf_values(self._forest).sum(axis=0))
