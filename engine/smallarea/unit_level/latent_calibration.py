@@ -31,6 +31,8 @@ Vector = NDArray[np.float64]
 BLIND = 4
 # The share of sweeps to accept, where ``least`` begins, and the most it can be: omega then says twice as much.
 TARGET, FIRST, MOST = 0.7, 0.05, 0.1
+# With a share below the first, the next block's sweeps are those of L, and then ``least`` is smaller by the second.
+TOO_FEW, RETREAT = 0.25, 0.3
 # Smallest b of L*: variables of a smaller one can vanish to the precision of numbers.
 SMALLEST_B = 0.05
 
@@ -83,13 +85,13 @@ class Calibration:
     at : ndarray, shape (n,)
         Mean linear predictor so far, later sweeps counting more.
     least : ndarray, shape (1,)
-        Smallest share of L* there; 0 as long as sweeps are those of L.
+        Smallest share of L* there. Below 0 as long as sweeps are those of L; less that is then where to begin.
     counts : ndarray of int, shape (2,)
         Sweeps proposed and accepted since the last look.
     """
 
     def __init__(self, n: int) -> None:
-        self.at, self.least = np.zeros(n), np.zeros(1)
+        self.at, self.least = np.zeros(n), np.full(1, -FIRST)
         self.counts = np.zeros(2, np.int64)
         self._sum = np.zeros(n)
 
@@ -111,8 +113,8 @@ class Calibration:
         self.at += 2.0 / (1.0 + blocks) * (self._sum / self.counts[0] - self.at)
         if blocks < BLIND:
             return
-        if not self.least[0] > 0.0:
-            self.least[:] = FIRST
+        rate, least = self.counts[1] / self.counts[0], float(self.least[0])
+        if least < 0.0 or rate < TOO_FEW:
+            self.least[:] = -least if least < 0.0 else -RETREAT * least
             return
-        rate = self.counts[1] / self.counts[0]
-        self.least[:] = min(self.least[0] * np.exp(3.0 / np.sqrt(1.0 + blocks) * (rate - TARGET)), MOST)
+        self.least[:] = min(least * np.exp(3.0 / np.sqrt(1.0 + blocks) * (rate - TARGET)), MOST)

@@ -72,13 +72,23 @@ def test_it_begins_with_the_data_s_own_likelihood_and_is_steered_by_what_is_acce
     np.testing.assert_allclose(found.at, eta)
     assert found.least[0] == FIRST
     assert found.star(exact) is not exact
-    for is_accepted, block in ((False, 5), (True, 6)):
+    for few, block in ((True, 5), (False, 6)):
         last = found.least[0]
         found.begin()
-        found.count(eta, is_accepted)
+        for is_accepted in (True, not few):
+            found.count(eta, is_accepted)
         found.tune(block)
-        assert (found.least[0] > last) == is_accepted
-    for block in range(7, 40):
+        assert 0.0 < found.least[0] != last
+        assert (found.least[0] < last) == few
+    # With nothing accepted it goes back to the data's own for a block, and then begins lower.
+    last = found.least[0]
+    for sign, block in ((-1.0, 7), (1.0, 8)):
+        found.begin()
+        found.count(eta, is_accepted=sign > 0.0)
+        found.tune(block)
+        assert found.least[0] == pytest.approx(0.3 * sign * last)
+        assert (found.star(exact) is exact) == (sign < 0.0)
+    for block in range(9, 60):
         found.begin()
         found.count(eta, is_accepted=True)
         found.tune(block)
