@@ -119,7 +119,7 @@ def test_intervals_of_slopes_cover_them(size):
     replicates, inside = size(12, 150), 0
     for replicate in range(replicates):
         random = np.random.default_rng(900 + replicate)
-        n = 60
+        n = 40
         place, x = random.random((n, 2)), random.standard_normal((n, 2))
         slopes = 0.7 * random.standard_normal(2)
         field = 0.6 * np.linalg.cholesky(matern_correlation(distances(place), 0.5) + 1e-9 * np.eye(n))
@@ -129,7 +129,7 @@ def test_intervals_of_slopes_cover_them(size):
             trials, "binomial", random.binomial(trials, special.expit(eta)), np.arange(n), place, x
         )
         settings = BartsimpSettings(likelihood="binomial", trees=TreePrior(min_leaf=1), range_points=12)
-        drawn = fit_counted_spde(clusters, settings, chains=2, warmup=150, draws=250, seed=replicate)
+        drawn = fit_counted_spde(clusters, settings, chains=2, warmup=125, draws=150, seed=replicate)
         lower, upper = np.quantile(drawn.coefficients[:, 1:], [0.1, 0.9], axis=0)
         inside += int(np.sum((lower < slopes) & (slopes < upper)))
     assert stats.binomtest(inside, 2 * replicates, 0.8).pvalue > 1e-3

@@ -114,6 +114,42 @@ def test_a_stopped_run_goes_on_to_the_same_draws(fitted, tmp_path, monkeypatch):
         np.testing.assert_array_equal(whole.forest.values, resumed.forest.values)
 
 
+def test_a_run_that_is_calibrated_goes_on_too(tmp_path):
+    clusters = count_clusters(*survey("negative_binomial", n=20))
+    long = {"warmup": 150, "draws": 40, "workers": 1}
+
+    def stop(percent, text):
+        if percent > 70.0:
+            raise Cancelled("enough")
+
+    whole = quick(clusters, COUNTS, **long)
+    with pytest.raises(Cancelled):
+        quick(clusters, COUNTS, checkpoint=tmp_path / "c.npz", progress=stop, **long)
+    resumed = quick(clusters, COUNTS, checkpoint=tmp_path / "c.npz", **long)
+    np.testing.assert_array_equal(whole.field, resumed.field)
+    assert whole.diagnostics.acceptance == resumed.diagnostics.acceptance
+    assert 0.0 < whole.diagnostics.acceptance["sweep"] < 1.0
+
+
+@pytest.mark.parametrize("likelihood", ["binomial", "negative_binomial"])
+def test_very_many_and_very_few_trials_stand_side_by_side(likelihood):
+    """The level of what says most is found, and nothing overflows where next to nothing is said."""
+    _, _, _, ids, place, x = survey(likelihood, n=16)
+    sizes = np.where(np.arange(16) < 8, 1.0, 1e6)
+    if likelihood == "negative_binomial":
+        sizes[:8] = 1e-6
+    counts = np.where(np.arange(16) < 8, 0.0, 200.0)
+    settings = BINOMIAL if likelihood == "binomial" else COUNTS
+    clusters = count_clusters(sizes, likelihood, counts, ids, place, x)
+    drawn = quick(clusters, settings, warmup=250, draws=100)
+    eta = drawn.trees_at(clusters.covariates) + drawn.field_at_clusters(np.arange(16)) + drawn.centre
+    assert np.all(np.isfinite(eta))
+    known = clusters.sizes > 1.0
+    # 200 cases tell the level to 0.07; the clusters' own variables may take some of it.
+    assert np.abs(eta[:, known].mean(axis=0) - np.log(2e-4)).max() < 0.3
+    assert drawn.diagnostics.acceptance["sweep"] > 0.25
+
+
 def test_a_saved_posterior_predicts_the_same(fitted, tmp_path):
     _, _, drawn = fitted
     save_posterior(drawn, tmp_path / "posterior.npz")
