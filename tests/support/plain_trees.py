@@ -172,6 +172,11 @@ def proposals(kind, tree, counts):
                     m = abs(new - cut)
                     size = math.log((m + 1) / m) / math.log(reach + 1)
                     offer(put(tree, path, (v, new, *below)), size / 2 / len(inner))
+    elif kind == "mirror":
+        paths = [p for p in inner if not is_twig(tree, p)]
+        for path in paths:
+            v, cut, left, right = at(tree, path)
+            offer(put(tree, path, (v, cut, right, left)), 1 / len(paths))
     else:
         pairs = [p for p in inner if p]
         for path in pairs:

@@ -139,9 +139,8 @@ class Chain:
         if self.done <= self.warmup:
             self._bench.counts[:] = 0
         self._state.moves[:] = 0
-        tree = self._problem.settings.trees
         run_sweeps(
-            count, tree.attempts, tree.group, WALKS, self._jumps, self._problem.y, self._forest, self._bench,
+            count, WALKS, self._jumps, self._problem.y, self._forest, self._bench,
             self._rules, self._problem.table, self._state, self._weights, self._base, self._stream, self._record,
         )  # fmt: skip
         if self.done < self.warmup:

@@ -207,7 +207,7 @@ def renew(
 
 @compiled
 def run_sweeps(
-    count: int, attempts: int, partners: int, walks: int, jumps: int, y: Vector, forest: Forest, bench: Bench,
+    count: int, walks: int, jumps: int, y: Vector, forest: Forest, bench: Bench,
     rules: Rules, table: EffectTable, state: EffectState, weights: Vector, base: Vector, stream: Stream, record: Record,
 ) -> None:  # fmt: skip
     """Sweep ``count`` times and record every state; begins by renewing the state."""
@@ -215,7 +215,7 @@ def run_sweeps(
     record.ends[:] = 0
     for s in range(count):
         spectrum = spectrum_of(table, state, weights, base)
-        sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
+        sweep_trees(forest, False, bench, rules, spectrum, stream)
         before = position(table, state)
         update_effect(forest.residual, forest.q, walks, jumps, table, state, stream)
         record.hyper[s, 0] = state.log_sd[0]

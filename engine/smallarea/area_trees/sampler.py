@@ -21,7 +21,7 @@ from smallarea.areas import AreaGraph
 from smallarea.cores import available_cores
 from smallarea.errors import GraphProblem, ModelProblem
 from smallarea.trees import Cuts, ForestTrace
-from smallarea.trees.specification import MOVES
+from smallarea.trees.specification import KINDS
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -213,7 +213,7 @@ def _gather(
 
     theta = level + scales.scale * (trees + drawn.effect)[:, back]
     hyperparameters = _hyperparameters(problem.specification, grid, scales, sd, at)
-    acceptance = {kind: float(a / max(m, 1)) for kind, (m, a) in zip(MOVES, counts, strict=True)}
+    acceptance = {kind: float(a / max(m, 1)) for kind, (m, a) in zip(KINDS, counts, strict=True)}
     return AreaTreesPosterior(
         areas,
         problem.specification,

@@ -51,10 +51,27 @@ class Group(NamedTuple):
     joint: Vector
 
 
+class Together(NamedTuple):
+    """Room to move cuts of several trees at once, see :mod:`smallarea.trees.together`.
+
+    ``trees`` (trees,) that hold the cuts, and as they were before: ``nodes`` (trees, slots, 5). ``rows`` (n,) lists the
+    clusters between the cuts, ``changes`` (n,) how their residuals change, ``places`` (trees, n) their new leaves;
+    ``sizes`` (trees, slots) and ``q`` (k,) are those after the move.
+    """
+
+    trees: Integers
+    nodes: Integers
+    rows: Integers
+    changes: Vector
+    places: Integers
+    sizes: Vector
+    q: Vector
+
+
 class Bench(NamedTuple):
     """Room to work in, and the fixed numbers of proposals.
 
-    ``leaf_precision`` is tau^-2; ``counts`` (5, 2): proposals made and accepted by kind.
+    ``leaf_precision`` is tau^-2; ``counts`` (7, 2): proposals made and accepted by kind.
     """
 
     bins: Integers
@@ -78,3 +95,4 @@ class Bench(NamedTuple):
     weighted: Vector
     counts: NDArray[np.int64]
     group: Group
+    together: Together

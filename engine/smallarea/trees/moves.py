@@ -28,7 +28,9 @@ from smallarea.trees.structure import (
     fitting_range,
 )
 
-GROW, PRUNE, CHANGE, SHIFT, SWAP = 0, 1, 2, 3, 4
+GROW, PRUNE, CHANGE, SHIFT, SWAP, MIRROR = 0, 1, 2, 3, 4, 5
+# Not a move of one tree, see :mod:`smallarea.trees.together`; counted after the others.
+TOGETHER = 6
 # Shifts go at most this share of a covariate's cuts to either side.
 SHIFT_SHARE = 10
 
@@ -203,17 +205,23 @@ def change(nodes: Integers, ranges: Ranges, rules: Rules, stream: Stream) -> tup
 
 
 @compiled
+def draw_step(stream: Stream, n_cuts: int) -> int:
+    """Draw how far a cut moves, to either side alike."""
+    reach = max(1, n_cuts // SHIFT_SHARE)
+    # Log-uniform: a step of one is the likeliest, one of a tenth of all cuts still common.
+    u = 2.0 * uniform(stream) - 1.0
+    step = min(reach, int(np.exp(abs(u) * np.log(reach + 1.0))))
+    return step if u > 0.0 else -step
+
+
+@compiled
 def shift(nodes: Integers, ranges: Ranges, rules: Rules, stream: Stream) -> tuple[int, float]:
     """Move the cut of a node a little."""
     target = _pick_internal(nodes, stream)
     if target < 0:
         return -1, 0.0
     v = nodes[target, VARIABLE]
-    reach = max(1, rules.n_cuts[v] // SHIFT_SHARE)
-    # Log-uniform: a step of one is the likeliest, one of a tenth of all cuts still common.
-    u = 2.0 * uniform(stream) - 1.0
-    step = min(reach, int(np.exp(abs(u) * np.log(reach + 1.0))))
-    cut = nodes[target, CUT] + (step if u > 0.0 else -step)
+    cut = nodes[target, CUT] + draw_step(stream, rules.n_cuts[v])
     low, high = fitting_range(nodes, target, v, ranges, ranges.stack)
     if cut < low or cut >= high:
         return -1, 0.0
@@ -251,6 +259,32 @@ def swap(nodes: Integers, stream: Stream) -> tuple[int, float]:
 
 
 @compiled
+def mirror(nodes: Integers, stream: Stream) -> tuple[int, float]:
+    """Exchange what is left and right of a node that has a rule below it.
+
+    A rule that holds on one side of a cut only may stand on the wrong side, with other trees making up for it.
+    """
+    count = 0
+    for j in range(len(nodes)):
+        if nodes[j, VARIABLE] >= 0 and not _is_twig(nodes, j):
+            count += 1
+    if count == 0:
+        return -1, 0.0
+    chosen = whole(stream, count)
+    target = -1
+    for j in range(len(nodes)):
+        if nodes[j, VARIABLE] >= 0 and not _is_twig(nodes, j):
+            if chosen == 0:
+                target = j
+                break
+            chosen -= 1
+    left = nodes[target, LEFT]
+    nodes[target, LEFT] = nodes[target, RIGHT]
+    nodes[target, RIGHT] = left
+    return target, 0.0
+
+
+@compiled
 def propose(kind: int, nodes: Integers, ranges: Ranges, rules: Rules, stream: Stream) -> tuple[int, float]:
     """Change ``nodes`` by a move of this kind; ``ranges`` are those of the tree as it was."""
     if kind == GROW:
@@ -261,4 +295,6 @@ def propose(kind: int, nodes: Integers, ranges: Ranges, rules: Rules, stream: St
         return change(nodes, ranges, rules, stream)
     if kind == SHIFT:
         return shift(nodes, ranges, rules, stream)
-    return swap(nodes, stream)
+    if kind == SWAP:
+        return swap(nodes, stream)
+    return mirror(nodes, stream)

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from smallarea.errors import PriorProblem
 
-# Grow, prune, change a rule anywhere, shift a cut, swap the rules of parent and child.
-MOVES = ("grow", "prune", "change", "shift", "swap")
+# Grow, prune, change a rule anywhere, shift a cut, swap the rules of parent and child, exchange both sides of a node.
+MOVES = ("grow", "prune", "change", "shift", "swap", "mirror")
+# Also counted: exchanges of two cuts in all trees at once.
+KINDS = (*MOVES, "together")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class TreePrior:
     partners : int
         Other trees, chosen at random, whose leaves are integrated out with those of the tree that is proposed. Trees
         share large steps between them; without partners one of them can hardly move its cut alone.
+    together : int
+        Proposals a sweep to exchange two cuts of a covariate in all trees at once, for steps shared by more trees than
+        that.
     """
 
     trees: int = 20
@@ -46,9 +51,10 @@ class TreePrior:
     power: float = 2.0
     min_leaf: int = 5
     max_leaves: int = 32
-    moves: tuple[float, ...] = (0.25, 0.25, 0.2, 0.2, 0.1)
+    moves: tuple[float, ...] = (0.25, 0.25, 0.18, 0.2, 0.06, 0.06)
     attempts: int = 2
     partners: int = 3
+    together: int = 10
 
     def __post_init__(self) -> None:
         if not (0.0 < self.base < 1.0 and self.power >= 0.0):
@@ -56,10 +62,16 @@ class TreePrior:
                 f"Nodes cannot split with probability {self.base} (1 + depth)^-{self.power}. "
                 f"Take a base between 0 and 1 and a power of at least 0."
             )
-        if self.trees < 0 or self.partners < 0 or self.attempts < 1 or self.min_leaf < 1 or self.max_leaves < 2:
+        if (
+            min(self.trees, self.partners, self.together) < 0
+            or self.attempts < 1
+            or self.min_leaf < 1
+            or self.max_leaves < 2
+        ):
             raise PriorProblem(
-                "Trees need trees and partners >= 0, attempts >= 1, min_leaf >= 1 and max_leaves >= 2, not "
-                f"{self.trees}, {self.partners}, {self.attempts}, {self.min_leaf} and {self.max_leaves}."
+                "Trees need trees, partners and together >= 0, attempts >= 1, min_leaf >= 1 and max_leaves >= 2, not "
+                f"{self.trees}, {self.partners}, {self.together}, {self.attempts}, {self.min_leaf} and "
+                f"{self.max_leaves}."
             )
         if len(self.moves) != len(MOVES) or min(self.moves) < 0.0 or self.moves[0] <= 0.0 or self.moves[1] <= 0.0:
             raise PriorProblem(

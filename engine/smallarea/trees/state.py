@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallarea.errors import ModelProblem
-from smallarea.trees.arrays import Bench, Forest, Group
+from smallarea.trees.arrays import Bench, Forest, Group, Together
 from smallarea.trees.leaves import Gram, Solver, Spectrum
 from smallarea.trees.moves import Stream
-from smallarea.trees.specification import TreePrior
-from smallarea.trees.structure import Integers, Rules, Vector, empty_ranges, stumps
+from smallarea.trees.specification import KINDS, TreePrior
+from smallarea.trees.structure import FIELDS, Integers, Rules, Vector, empty_ranges, stumps
 
 # Uniform numbers that one proposal can use: its kind, up to four for the move, the acceptance.
 UNIFORMS_OF_PROPOSAL = 6
+# And one to move cuts of several trees: the node, the step, the acceptance.
+UNIFORMS_TOGETHER = 3
 # Most cells that the leaves of partners may form, see :class:`smallarea.trees.kernel.Group`.
 MOST_CELLS = 512
 
@@ -35,7 +37,10 @@ def make_rules(prior: TreePrior, n_cuts: Integers) -> Rules:
     split = prior.split_probability()
     shares = prior.move_shares
     with np.errstate(divide="ignore"):
-        return Rules(np.asarray(n_cuts, np.int32), np.log(split), np.log1p(-split), np.cumsum(shares), np.log(shares))
+        return Rules(
+            np.asarray(n_cuts, np.int32), np.log(split), np.log1p(-split), np.cumsum(shares), np.log(shares),
+            np.array([prior.attempts, prior.group, prior.together]),
+        )  # fmt: skip
 
 
 def make_forest(prior: TreePrior, residual: Vector, rank: int) -> Forest:
@@ -123,7 +128,7 @@ def make_bench(prior: TreePrior, bins: Integers, leaf_scale: float, sizes: Vecto
         linear=np.zeros(rows),
         sums=np.zeros((slots, rank)),
         weighted=np.zeros(rank),
-        counts=np.zeros((len(prior.moves), 2), np.int64),
+        counts=np.zeros((len(KINDS), 2), np.int64),
         group=Group(
             whole(prior.trees),
             whole(others),
@@ -136,6 +141,15 @@ def make_bench(prior: TreePrior, bins: Integers, leaf_scale: float, sizes: Vecto
             np.zeros((MOST_CELLS, prior.group), np.int32),
             np.zeros((2, MOST_CELLS)),
             np.zeros((slots, MOST_CELLS)),
+        ),
+        together=Together(
+            whole(prior.trees),
+            np.zeros((prior.trees, slots, FIELDS), np.int32),
+            whole(n),
+            np.zeros(n),
+            np.zeros((prior.trees, n), np.int32),
+            np.zeros((prior.trees, slots)),
+            np.zeros(rank),
         ),
     )
 
@@ -177,6 +191,7 @@ def make_stream(uniforms: int, normals: int) -> Stream:
 def tree_numbers(prior: TreePrior) -> tuple[int, int]:
     """Most uniform and normal numbers that a sweep over all trees can use."""
     uniforms = prior.trees * (prior.attempts * UNIFORMS_OF_PROPOSAL + prior.group)
+    uniforms += prior.together * UNIFORMS_TOGETHER
     return uniforms, prior.trees * (prior.group + 1) * prior.max_leaves
 
 

@@ -19,12 +19,15 @@ Integers = NDArray[np.int32]
 VARIABLE, CUT, LEFT, RIGHT, PARENT = 0, 1, 2, 3, 4
 FIELDS = 5
 LEAF, FREE = -1, -2
+# Places in the plan of a sweep.
+ATTEMPTS, PARTNERS, TOGETHER_MOVES = 0, 1, 2
 
 
 class Rules(NamedTuple):
     """What the prior of trees needs in compiled loops.
 
-    ``n_cuts`` (p,), ``log_split`` and ``log_stop`` (depths,): log probabilities to split or not; ``log_moves`` (5,).
+    ``n_cuts`` (p,), ``log_split`` and ``log_stop`` (depths,): log probabilities to split or not; ``log_moves`` (6,).
+    ``plan`` (3,): proposals of a tree, its partners, and moves of several trees together in a sweep.
     """
 
     n_cuts: Integers
@@ -32,6 +35,7 @@ class Rules(NamedTuple):
     log_stop: Vector
     move_ends: Vector
     log_moves: Vector
+    plan: NDArray[np.int64]
 
 
 class Ranges(NamedTuple):

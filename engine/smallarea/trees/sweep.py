@@ -13,8 +13,9 @@ from smallarea.trees.compiling import compiled
 from smallarea.trees.kernel import accept, add_diagonal, log_ratio
 from smallarea.trees.leaves import Spectrum, dot, draw_leaves, evidence, fill_gram, weigh
 from smallarea.trees.moves import Stream, normal, uniform, whole
-from smallarea.trees.structure import Rules, list_leaves, log_prior
+from smallarea.trees.structure import ATTEMPTS, PARTNERS, TOGETHER_MOVES, Rules, list_leaves, log_prior
 from smallarea.trees.sums import shift_residual
+from smallarea.trees.together import move_together
 
 
 @compiled
@@ -141,14 +142,13 @@ def choose_partners(t: int, trees: int, partners: int, bench: Bench, stream: Str
 
 
 @compiled
-def sweep_tree(
-    forest: Forest, t: int, attempts: int, asked: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream
-) -> None:
+def sweep_tree(forest: Forest, t: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream) -> None:
     """Update one tree given all others but the leaves of its partners, then the leaves of all of them jointly."""
+    asked = rules.plan[PARTNERS]
     choose_partners(t, len(forest.nodes), asked, bench, stream)
     group = bench.group
     partners, count, others, current = start_tree(forest, t, asked, bench, rules, spectrum)
-    for _ in range(attempts):
+    for _ in range(rules.plan[ATTEMPTS]):
         u = uniform(stream)
         kind = 0
         while kind < len(rules.move_ends) - 1 and u >= rules.move_ends[kind]:
@@ -179,9 +179,14 @@ def sweep_tree(
 
 
 @compiled
-def sweep_trees(
-    forest: Forest, attempts: int, partners: int, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream
-) -> None:
-    """Update all trees, one after another."""
-    for t in range(len(forest.nodes)):
-        sweep_tree(forest, t, attempts, partners, bench, rules, spectrum, stream)
+def sweep_trees(forest: Forest, back: bool, bench: Bench, rules: Rules, spectrum: Spectrum, stream: Stream) -> None:
+    """Update all trees, one after another, then cuts of several at once; ``back``: in the opposite order."""
+    trees = len(forest.nodes)
+    if back:
+        for _ in range(rules.plan[TOGETHER_MOVES]):
+            move_together(forest, bench, rules, spectrum, stream)
+    for i in range(trees):
+        sweep_tree(forest, trees - 1 - i if back else i, bench, rules, spectrum, stream)
+    if not back:
+        for _ in range(rules.plan[TOGETHER_MOVES]):
+            move_together(forest, bench, rules, spectrum, stream)

@@ -124,7 +124,7 @@ class Chain:
         """Run some sweeps, which leave their record."""
         settings = self._settings
         run_sweeps(
-            count, settings.trees.attempts, settings.trees.group, settings.walks, self._range_moves,
+            count, settings.walks, self._range_moves,
             self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
             self._before, self._stream, self._record,
         )  # fmt: skip

@@ -86,9 +86,6 @@ class LatentChain:
         n, rank = clusters.n, field.rank
         self._forest = make_forest(self._tree, np.zeros(n), rank)
         self._bench = make_bench(self._tree, cuts.bins(clusters.covariates), scales.leaf, np.ones(n), rank)
-        if field.has_complement:
-            # The kernel's sizes are precisions then: all that they say of a leaf is whether it is empty.
-            self._bench.min_leaf[0] = np.finfo(np.float64).tiny
         self._rules = make_rules(self._tree, cuts.counts)
         self._stream = make_stream(*tree_numbers(self._tree))
         self._hyper = LatentHyper(settings, scales.field_prior, field, self._random)
@@ -168,32 +165,30 @@ class LatentChain:
     def _augmented_sweep(self, trees: Vector, z: Vector, omega: Vector) -> None:
         """Update all but omega given what is observed less the centre (n,).
 
-        Trees, which are alike beforehand, are updated in an order that is drawn, and hyperparameters before or after
-        them, forwards or backwards: any order is as likely as its reverse, so that the sweep is reversible.
+        Everything in one order or in the opposite one: the sweep is then reversible.
         """
-        rng, forest, variances = self._random, self._forest, 1.0 / omega
-        order = rng.permutation(self._tree.trees)
-        for array in (forest.nodes, forest.values, forest.place):
-            array[:] = array[order]
-        hyper_first, backwards = rng.random(2) < 0.5
+        rng, variances = self._random, 1.0 / omega
+        back = bool(rng.random() < 0.5)
         factor = self._hyper.factor(variances)
-        if hyper_first:
-            factor = self._hyper.update(factor, z - trees, variances, rng, backwards=bool(backwards))
+        if back:
+            factor = self._hyper.update(factor, z - trees, variances, rng, back=True)
         if self._tree.trees:
-            self._sweep_trees(z - trees, factor.spectrum())
-        residual = z - leaf_values(forest).sum(axis=0)
-        if not hyper_first:
-            factor = self._hyper.update(factor, residual, variances, rng, backwards=bool(backwards))
+            self._sweep_trees(z - trees, factor.spectrum(), back)
+        residual = z - leaf_values(self._forest).sum(axis=0)
+        if not back:
+            factor = self._hyper.update(factor, residual, variances, rng, back=False)
         self._latent, self._own, _ = self._drawn(factor, residual, omega)
 
-    def _sweep_trees(self, residual: Vector, spectrum: Spectrum) -> None:
+    def _sweep_trees(self, residual: Vector, spectrum: Spectrum, back: bool) -> None:
         """Update the trees given pseudo-data less trees (n,) and the precision."""
+        if self._field.has_complement:
+            # The kernel's sizes are precisions then: all that they say of a leaf is whether it is empty, up to
+            # rounding.
+            self._bench.min_leaf[0] = 0.5 * spectrum.sizes.min()
         self._forest.residual[:] = residual
         place_all(self._forest, self._bench, spectrum)
         fill_stream(self._stream, self._random)
-        sweep_trees(
-            self._forest, self._tree.attempts, self._tree.group, self._bench, self._rules, spectrum, self._stream
-        )
+        sweep_trees(self._forest, back, self._bench, self._rules, spectrum, self._stream)
 
     def _eta(self, trees: Vector) -> Vector:
         return self._centre + trees + self._field.at_clusters(self._latent) + self._own

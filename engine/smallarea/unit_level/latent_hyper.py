@@ -101,7 +101,7 @@ class LatentHyper:
         return float(total)
 
     def update(
-        self, factor: Factor, residual: Vector, variances: Vector, rng: np.random.Generator, *, backwards: bool
+        self, factor: Factor, residual: Vector, variances: Vector, rng: np.random.Generator, *, back: bool
     ) -> Factor:
         """Propose standard deviations and ranges given the residuals (n,) of the trees.
 
@@ -113,8 +113,8 @@ class LatentHyper:
             Pseudo-data less trees, and 1 / omega.
         rng : numpy.random.Generator
             Source of randomness.
-        backwards : bool
-            In the reverse order.
+        back : bool
+            In the opposite order.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class LatentHyper:
         if self._field.has_field:
             kinds += [FIELD, 2]
         kinds *= self._turns
-        for kind in reversed(kinds) if backwards else kinds:
+        for kind in reversed(kinds) if back else kinds:
             logs, g = self._proposal(kind, rng)
             level = np.log(rng.random())
             self.counts[kind, 0] += 1

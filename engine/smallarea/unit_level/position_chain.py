@@ -57,7 +57,7 @@ class PositionChain(Chain):
         fill_stream(self._own_stream, self._own_random)
         settings = self._settings
         run_displaced_sweeps(
-            count, settings.trees.attempts, settings.trees.group, settings.walks, self._range_moves,
+            count, settings.walks, self._range_moves,
             self._means, self._forest, self._bench, self._rules, self._table, self._hyper, self._weights, self._base,
             self._before, self._stream, self._record, self._places, self._own_stream,
         )  # fmt: skip

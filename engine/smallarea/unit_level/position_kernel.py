@@ -73,7 +73,7 @@ def _draw_far(residual: Vector, sizes: Vector, table: FieldTable, hyper: Hyper, 
 
 @compiled
 def run_displaced_sweeps(
-    count: int, attempts: int, partners: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench,
+    count: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench,
     rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, before: Before, stream: Stream,
     record: Record, places: Places, own_stream: Stream,
 ) -> None:  # fmt: skip
@@ -88,7 +88,7 @@ def run_displaced_sweeps(
     correction = log_correction(forest.residual, table, hyper, before.q) if leaves_out else 0.0
     for s in range(count):
         correction = sweep_once(
-            correction, attempts, partners, walks, ranges, means, forest, bench, rules, table, hyper, weights, base,
+            correction, walks, ranges, means, forest, bench, rules, table, hyper, weights, base,
             before, stream,
         )  # fmt: skip
         if uncertain:

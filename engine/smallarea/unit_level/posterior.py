@@ -12,7 +12,7 @@ from smallarea.convergence import convergence
 from smallarea.errors import ModelProblem
 from smallarea.gmrf.mesh import Mesh
 from smallarea.trees import Cuts, ForestTrace
-from smallarea.trees.specification import MOVES
+from smallarea.trees.specification import KINDS as TREE_KINDS
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.likelihoods import Likelihood, expected, link
 from smallarea.unit_level.position_kernel import evaluate_rows
@@ -24,7 +24,7 @@ Positions = NDArray[np.int64]
 # Clusters at which the convergence of trees plus field is looked at.
 TEST_CLUSTERS = 200
 # What is proposed and accepted or not.
-KINDS = (*MOVES, "sweep")
+KINDS = (*TREE_KINDS, "sweep")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Diagnostics:
             dict(zip(named, ess.tolist(), strict=True)),
             f_r_hat,
             f_ess,
-            {kind: float(a / max(m, 1)) for kind, (m, a) in zip(KINDS, counts, strict=True) if m or kind in MOVES},
+            {kind: float(a / max(m, 1)) for kind, (m, a) in zip(KINDS, counts, strict=True) if m or kind in TREE_KINDS},
             bool(np.std(np.log(posterior.range)) >= 0.5 * step),
             float(ends.mean()) if has_field else 0.0,
         )

@@ -12,7 +12,7 @@ from smallarea.trees.compiling import compiled
 from smallarea.trees.moves import Stream, uniform
 from smallarea.trees.structure import Integers, Rules, find_leaf
 from smallarea.trees.sums import place_all, sum_all
-from smallarea.trees.sweep import sweep_tree, sweep_trees
+from smallarea.trees.sweep import sweep_trees
 from smallarea.trees.trace import encode
 from smallarea.unit_level.far_kernel import log_correction
 from smallarea.unit_level.hyper_kernel import FieldTable, Hyper, bring, make_spectrum, update_hyper
@@ -64,7 +64,7 @@ def renew(
 
 @compiled
 def sweep_once(
-    correction: float, attempts: int, partners: int, walks: int, ranges: int, means: Vector, forest: Forest,
+    correction: float, walks: int, ranges: int, means: Vector, forest: Forest,
     bench: Bench, rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, before: Before,
     stream: Stream,
 ) -> float:  # fmt: skip
@@ -79,7 +79,7 @@ def sweep_once(
         back = uniform(stream) < 0.5
     if not back:
         spectrum = make_spectrum(table, hyper, weights, base)
-        sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
+        sweep_trees(forest, False, bench, rules, spectrum, stream)
     g = hyper.at[0]
     update_hyper(forest.residual, forest.q, walks, ranges, back, table, hyper, stream)
     if hyper.at[0] != g:
@@ -87,8 +87,7 @@ def sweep_once(
         sum_all(forest, bench, make_spectrum(table, hyper, weights, base))
     if back:
         spectrum = make_spectrum(table, hyper, weights, base)
-        for t in range(len(forest.nodes) - 1, -1, -1):
-            sweep_tree(forest, t, attempts, partners, bench, rules, spectrum, stream)
+        sweep_trees(forest, True, bench, rules, spectrum, stream)
     if not leaves_out:
         return correction
     proposed = log_correction(forest.residual, table, hyper, before.q)
@@ -118,7 +117,7 @@ def keep_state(s: int, forest: Forest, bench: Bench, hyper: Hyper, record: Recor
 
 @compiled
 def run_sweeps(
-    count: int, attempts: int, partners: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench,
+    count: int, walks: int, ranges: int, means: Vector, forest: Forest, bench: Bench,
     rules: Rules, table: FieldTable, hyper: Hyper, weights: Vector, base: Vector, before: Before, stream: Stream,
     record: Record,
 ) -> None:  # fmt: skip
@@ -128,7 +127,7 @@ def run_sweeps(
     correction = log_correction(forest.residual, table, hyper, before.q) if len(before.q) > 0 else 0.0
     for s in range(count):
         correction = sweep_once(
-            correction, attempts, partners, walks, ranges, means, forest, bench, rules, table, hyper, weights, base,
-            before, stream,
+            correction, walks, ranges, means, forest, bench, rules, table, hyper, weights,
+            base, before, stream,
         )  # fmt: skip
         keep_state(s, forest, bench, hyper, record)

@@ -25,12 +25,10 @@ from smallarea.trees.trace import encode
 
 
 @compiled
-def many_sweeps(
-    forest, attempts, partners, bench, rules, spectrum, stream, count, variables, cuts, values, sizes, ends
-):
+def many_sweeps(forest, bench, rules, spectrum, stream, count, variables, cuts, values, sizes, ends):
     """Sweep and write every state."""
     for s in range(count):
-        sweep_trees(forest, attempts, partners, bench, rules, spectrum, stream)
+        sweep_trees(forest, False, bench, rules, spectrum, stream)
         encode(forest.nodes, forest.values, variables, cuts, values, sizes[s], ends, bench.stack)
 
 
@@ -49,8 +47,6 @@ def run_chain(prior, bins, counts, residual, spectrum, leaf_scale, sweeps, seed)
     rules = make_rules(prior, counts)
     many_sweeps(
         forest,
-        prior.attempts,
-        prior.group,
         bench,
         rules,
         spectrum,
@@ -79,7 +75,8 @@ def random_problem(seed, n=12, counts=(2, 2)):
 @pytest.mark.parametrize("partners", [0, 2])
 def test_every_move_has_the_ratio_of_enumeration_and_brute_force(partners):
     bins, counts, residual, sizes, vectors, weights = random_problem(1)
-    prior = TreePrior(trees=3, min_leaf=2, max_leaves=16, partners=partners)
+    moves = (0.3, 0.2, 0.2, 0.1, 0.1, 0.1)
+    prior = TreePrior(trees=3, min_leaf=2, max_leaves=16, partners=partners, moves=moves)
     tau, base = 0.7, 0.4
     spectrum = make_spectrum(vectors, weights, base, sizes)
     precision = base * np.diag(sizes) + vectors @ np.diag(weights) @ vectors.T
@@ -202,7 +199,7 @@ def max_depth(tree):
 
 def test_leaves_are_drawn_jointly():
     bins, counts, residual, sizes, vectors, weights = random_problem(6)
-    prior = TreePrior(trees=1, min_leaf=1, moves=(1e-12, 1e-12, 0.0, 0.0, 1.0), attempts=1)
+    prior = TreePrior(trees=1, min_leaf=1, moves=(1e-12, 1e-12, 0.0, 0.0, 1.0, 0.0), attempts=1)
     tree = (0, 0, None, (1, 1, None, None))
     spectrum = make_spectrum(vectors, weights, 0.3, sizes)
     precision = 0.3 * np.diag(sizes) + vectors @ np.diag(weights) @ vectors.T
@@ -222,7 +219,7 @@ def test_leaves_are_drawn_jointly():
     draws = []
     for _ in range(4000):
         fill_stream(stream, random)
-        sweep_trees(forest, 1, 0, bench, rules, spectrum, stream)
+        sweep_trees(forest, False, bench, rules, spectrum, stream)
         draws.append(leaf_values(forest)[0])
     drawn = np.array(draws)[:, [r[0] for r in rows]]
     z = (drawn.mean(axis=0) - mean) / np.sqrt(np.diag(posterior) / len(drawn))

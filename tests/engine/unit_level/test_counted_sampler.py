@@ -8,10 +8,13 @@ from scipy import special
 from smallarea.convergence import convergence
 from smallarea.errors import Cancelled, ModelProblem, PriorProblem, TableProblem
 from smallarea.trees import TreePrior
+from smallarea.trees.structure import list_leaves
 from smallarea.unit_level import BartsimpSettings, sample_bartsimp
+from smallarea.unit_level.latent_chain import LatentChain
 from smallarea.unit_level.likelihoods import count_clusters, counts_of, draw_observed
 from smallarea.unit_level.pc_prior import PcPrior
 from smallarea.unit_level.posterior_file import load_posterior, save_posterior
+from smallarea.unit_level.sampler import prepare
 from smallarea.unit_level.surface import SurfaceDraws
 
 PRIOR = PcPrior(0.2, 0.05, 1.0, 0.05)
@@ -197,6 +200,26 @@ def test_without_a_field_and_with_one_on_a_mesh(fitted):
     for other in (plain, mesh):
         total = other.predict(clusters.coordinates, clusters.covariates).total
         assert np.corrcoef(total.mean(axis=0), clusters.means)[0, 1] > 0.6
+
+
+@pytest.mark.parametrize("field", ["none", "mesh"])
+def test_no_leaf_is_empty(field):
+    """Where the kernel knows leaves by sums of precisions, which change in every sweep."""
+    _, likelihood, counts, ids, place, x = survey("negative_binomial", n=14)
+    sizes = 10.0 ** np.random.default_rng(2).uniform(-4.0, 4.0, 14)
+    clusters = count_clusters(sizes, likelihood, np.rint(counts * np.maximum(sizes, 1.0)), ids, place, x.round(1))
+    prior = TreePrior(trees=10, min_leaf=1, base=0.99, power=0.5)
+    settings = replace(COUNTS, field=field, trees=prior, mesh_nodes=60)
+    problem = prepare(clusters, settings)
+    chain = LatentChain(
+        clusters, settings, problem.scales, problem.cuts, problem.latent, np.random.SeedSequence(1), 150, 100
+    )
+    while not chain.finished:
+        chain.advance()
+        for tree, place in zip(chain._forest.nodes, chain._forest.place, strict=True):
+            leaves, stack = np.zeros(99, np.int32), np.zeros(99, np.int32)
+            count = list_leaves(tree, 0, leaves, stack)
+            assert set(leaves[:count]) == set(place)
 
 
 def test_a_fine_mesh_gives_what_the_exact_field_gives():
