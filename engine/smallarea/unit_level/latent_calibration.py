@@ -1,17 +1,20 @@
 """Pólya-Gamma variables that say about as much of a cluster as its counts do.
 
-Every likelihood here is ``exp(k psi) / (1 + exp(psi))^b`` with psi = eta + offset, and one of n psi is normal given
-omega ~ PG(b, psi), whatever k and b > 0 are (Polson, Scott and Windle 2013, theorem 1). Given p = expit(psi), omega is
-about b tanh(c / 2) / (2 c) with c = logit p, and the counts say b p (1 - p). That is the same for p near one half, but
-where p is small omega says 1 / (-2 p log p) times as much, which is what makes sweeps slow where events are rare and
-where counts are nearly Poisson, whose p is mean / (mean + size).
+Every likelihood here is ``exp(k psi) / (1 + exp(psi))^b`` with psi = eta + offset, which given omega ~ PG(b, psi) is
+that of a normal observation of psi, whatever k and b > 0 are (Polson, Scott and Windle 2013, theorem 1). With p =
+expit(psi) omega is about b tanh(c / 2) / (2 c), c = logit p, and the counts say b p (1 - p). That is the same for p
+near one half, but where p is small omega says 1 / (-2 p log p) times as much, which is what makes sweeps slow where
+events are rare and where counts are nearly Poisson, whose p is mean / (mean + size).
 
 So a sweep is run with another likelihood L* of that form, whose p is at least ``least`` at a point near which eta lies,
-and whose first two derivatives there are those of L; and is accepted as a whole with probability L / L* after it over
+and whose first two derivatives there are those of L; it is accepted as a whole with probability L / L* after it over
 L / L* before it. Since the sweep is reversible for L* the posterior is that of L. The third derivative of L*, -b p (1 -
-p)(1 - 2 p), is right but for 2 ``least`` of it. (The idea, with likelihoods for which the sample is augmented: Duan,
-Johndrow and Dunson 2018, Scaling up data augmentation MCMC via calibration, JMLR 19.) The points, means of eta, and
-``least`` are tuned while a chain warms up and then stay.
+p)(1 - 2 p), is right but for 2 ``least`` of it. The idea is that of Duan, Johndrow and Dunson (2018). The points, which
+are means of eta, and ``least`` are tuned while a chain warms up and then stay.
+
+References
+----------
+Duan, L. L., Johndrow, J. E. and Dunson, D. B. (2018). Scaling up data augmentation MCMC via calibration. JMLR 19.
 """
 
 from __future__ import annotations
