@@ -13,7 +13,8 @@ from .parameters import ParameterMaker, key, parse_list
 from .raster_input import posterior_path, raster_path, raster_paths, thresholds_of
 from .result_layers import show_layer, show_more_layers
 
-_OUTPUTS = ("OUTPUT", "CSV", "AREA_DRAWS")
+_OUTPUTS = ("OUTPUT", "CSV", "AREA_DRAWS", "REPORT")
+_DIRECT = ("direct_field", "direct_se_field")
 _OF_TOTALS = ("totals_id_field", "stratum_field", "total_field")
 
 
@@ -37,7 +38,7 @@ class AggregateSurface(AreasAlgorithm):
     )
     LAYER_INPUTS = ("AREAS", "TOTALS")
     LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("csv", "area_draws")
+    FILE_OUTPUTS = ("report", "csv", "area_draws")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_CELLS": ("n_cells", "Cells with a prediction"),
         "N_AREAS": ("n_areas", "Areas of all levels"),
@@ -73,6 +74,8 @@ class AggregateSurface(AreasAlgorithm):
             make.text("stratum_field", "Totals: field with the stratum"),
             make.text("total_field", "Totals: field with the people"),
             make.choice("total_kind", "The totals are"),
+            make.field("direct_field", "Direct estimates", "areas", optional=True),
+            make.field("direct_se_field", "Their standard errors", "areas", optional=True),
             make.text("names", "Names of the levels (separated by semicolons)"),
             make.text("population_band", "Band of the population"),
             make.text("strata_band", "Band of the strata"),
@@ -86,7 +89,10 @@ class AggregateSurface(AreasAlgorithm):
         )
         self.add_areas_options(make)
         vector = QgsProcessing.SourceType.TypeVectorPolygon
-        self.add(make.layer_output("output", "Estimates of areas", vector, optional=True))
+        self.add(
+            make.layer_output("output", "Estimates of areas", vector, optional=True),
+            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
+        )
         self.add_advanced(
             make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
             make.file_output("area_draws", "Draws of the areas", "NetCDF files (*.nc)"),
@@ -109,6 +115,7 @@ class AggregateSurface(AreasAlgorithm):
                 check_field(self._source(layer, context), field, "MORE_ID_FIELDS")
         if bool(parameters.get("STRATA_RASTER")) != bool(parameters.get("TOTALS")):
             raise InputProblem("Strata: the raster and the people by area and stratum belong together.")
+        self._check_direct(parameters, context)
         if parameters.get("TOTALS"):
             totals = source_of(self, parameters, "TOTALS", context)
             for name in _OF_TOTALS[1:]:
@@ -120,8 +127,11 @@ class AggregateSurface(AreasAlgorithm):
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback, folder: Path
     ) -> dict[str, Any]:
         """Return the job's parameters."""
+        direct = self._direct(parameters, context)
+        polygons = self.areas_job(parameters, context, feedback, folder, list(direct.values()))
         job: dict[str, Any] = {
-            **self.areas_job(parameters, context, feedback, folder, []),
+            **polygons,
+            **{name: polygons["_names"].get(field, field) for name, field in direct.items()},
             **self._more_job(parameters, context, feedback, folder),
             **self._totals_job(parameters, context, feedback, folder),
             "posterior": posterior_path(self, parameters, context),
@@ -150,6 +160,18 @@ class AggregateSurface(AreasAlgorithm):
             first, *others = self._names(parameters, context)
             show_more_layers(context, outputs, "OUTPUT", {name: f"{name}: estimates" for name in others})
             show_layer(context, outputs, "OUTPUT", f"{first}: estimates")
+
+    def _direct(self, parameters: Parameters, context: QgsProcessingContext) -> dict[str, str]:
+        """Return the fields with direct estimates and their standard errors that are named."""
+        named = {name: field_of(self, parameters, key(name), context) for name in _DIRECT}
+        return {name: field for name, field in named.items() if field}
+
+    def _check_direct(self, parameters: Parameters, context: QgsProcessingContext) -> None:
+        fields = self._direct(parameters, context)
+        for name, field in fields.items():
+            check_field(source_of(self, parameters, "AREAS", context), field, key(name), numeric=True)
+        if list(fields) == ["direct_se_field"]:
+            raise InputProblem("DIRECT_SE_FIELD: name the field with the direct estimates too.")
 
     def _more_layers(self, parameters: Parameters, context: QgsProcessingContext) -> list[QgsMapLayer]:
         if not parameters.get("MORE_AREAS"):

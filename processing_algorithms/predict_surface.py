@@ -12,8 +12,9 @@ from .inputs import InputProblem, Parameters, check_geopackage, source_of
 from .parameters import ParameterMaker
 from .raster_input import posterior_path, raster_path, raster_paths, thresholds_of
 from .result_layers import show_layer
+from .surface_styles import show_surface
 
-_OUTPUTS = ("SURFACE", "OUTPUT", "CSV", "AREA_DRAWS")
+_OUTPUTS = ("SURFACE", "OUTPUT", "CSV", "AREA_DRAWS", "REPORT")
 
 
 class PredictSurface(AreasAlgorithm):
@@ -42,7 +43,7 @@ class PredictSurface(AreasAlgorithm):
         "The rasters must have the bands that the model was fitted with, of the same names."
     )
     LAYER_OUTPUTS = ("output",)
-    FILE_OUTPUTS = ("csv", "area_draws")
+    FILE_OUTPUTS = ("report", "csv", "area_draws")
     NUMBERS: ClassVar[dict[str, tuple[str, str]]] = {
         "N_CELLS": ("n_cells", "Cells with a prediction"),
         "N_AREAS": ("n_areas", "Areas"),
@@ -73,6 +74,7 @@ class PredictSurface(AreasAlgorithm):
         self.add(
             make.raster_output("surface", "Surface"),
             make.layer_output("output", "Estimates of areas", vector, optional=True, by_default=False),
+            make.file_output("report", "Report", "HTML files (*.html)", by_default=True),
         )
         self.add_advanced(
             make.file_output("csv", "Estimates as a CSV table", "CSV files (*.csv)"),
@@ -121,7 +123,8 @@ class PredictSurface(AreasAlgorithm):
         return {**found, "SURFACE": surface} if surface else found
 
     def name_layers(self, parameters: Parameters, context: QgsProcessingContext, outputs: dict[str, str]) -> None:
-        """Name the areas after the polygons."""
+        """Name the areas after the polygons, and give the surface its colours."""
+        show_surface(context, outputs, "SURFACE")
         if outputs.get("OUTPUT"):
             name = source_of(self, parameters, "AREAS", context).sourceName()
             show_layer(context, outputs, "OUTPUT", f"{name}: estimates")

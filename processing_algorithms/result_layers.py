@@ -11,7 +11,7 @@ from qgis.core import (
 )
 
 # Processing keeps only the C++ half of a post-processor; the Python half has to be kept until the layer is loaded.
-_KEPT: list[StoredStyle] = []
+_KEPT: list[QgsProcessingLayerPostProcessorInterface] = []
 
 
 class StoredStyle(QgsProcessingLayerPostProcessorInterface):
@@ -24,6 +24,12 @@ class StoredStyle(QgsProcessingLayerPostProcessorInterface):
         layer.loadDefaultStyle()
         offer_styles(layer)
         layer.triggerRepaint()
+
+
+def keep(processor: QgsProcessingLayerPostProcessorInterface) -> QgsProcessingLayerPostProcessorInterface:
+    """Keep the Python half of a post-processor, and return it."""
+    _KEPT.append(processor)
+    return processor
 
 
 def offer_styles(layer: QgsMapLayer) -> None:
@@ -67,9 +73,7 @@ def show_layer(context: QgsProcessingContext, outputs: dict[str, str], output: s
     if details.outputName == output:
         details.name = name
         details.forceName = True
-    processor = StoredStyle()
-    _KEPT.append(processor)
-    details.setPostProcessor(processor)
+    details.setPostProcessor(keep(StoredStyle()))
 
 
 def show_more_layers(
@@ -94,7 +98,5 @@ def show_more_layers(
     for layer, name in names.items():
         details = QgsProcessingContext.LayerDetails(name, context.project(), output)
         details.forceName = True
-        processor = StoredStyle()
-        _KEPT.append(processor)
-        details.setPostProcessor(processor)
+        details.setPostProcessor(keep(StoredStyle()))
         context.addLayerToLoadOnCompletion(f"{destination}|layername={layer}", details)

@@ -6,9 +6,13 @@ Geyer's initial monotone sequence for the autocorrelations.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, special, stats
+
+from smallarea.cores import available_cores
 
 Vector = NDArray[np.float64]
 
@@ -30,10 +34,13 @@ def convergence(draws: Vector) -> tuple[Vector, Vector]:
         NaN where a quantity does not vary.
     """
     c, s, m = draws.shape
-    at_once = max(1, NUMBERS_AT_ONCE // (c * s))
-    parts = [_convergence(draws[:, :, begin : begin + at_once]) for begin in range(0, m, at_once)]
-    if not parts:
+    if m == 0:
         return np.empty(0), np.empty(0)
+    cores = available_cores()
+    at_once = max(1, min(NUMBERS_AT_ONCE // (c * s), -(-m // cores)))
+    # Sorting and Fourier transforms, which take most of the time, run without Python's lock.
+    with ThreadPoolExecutor(cores) as pool:
+        parts = list(pool.map(lambda i: _convergence(draws[:, :, i : i + at_once]), range(0, m, at_once)))
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 

@@ -49,12 +49,21 @@ def test_fit_and_predict(country, feedback, tmp_path):
             "POSTERIOR": files["POSTERIOR"], "RASTERS": [str(folder / "covariates.tif")], "DRAWS": 20,
             "AREAS": str(folder / "regions.gpkg"), "ID_FIELD": "code", "POPULATION": str(folder / "people.tif"),
             "THRESHOLDS": "6.5", "SURFACE": str(tmp_path / "s.tif"), "OUTPUT": str(tmp_path / "a.gpkg"),
+            "REPORT": str(tmp_path / "s.html"),
         },
         feedback=feedback,
     )  # fmt: skip
     assert (done["N_AREAS"], done["N_ESTIMATED"]) == (5, 4)
     surface = QgsRasterLayer(done["SURFACE"])
     assert surface.bandCount() == 6
+    assert [surface.bandName(band) for band in (1, 2, 6)] == ["Band 1: mean", "Band 2: sd", "Band 6: p_above_6.5"]
+    renderer = surface.renderer()
+    assert renderer.type() == "singlebandpseudocolor"
+    assert renderer.band() == 1
+    classes = renderer.shader().rasterShaderFunction().colorRampItemList()
+    assert len(classes) == 7
+    assert classes[0].label.startswith("below ")
+    assert Path(done["REPORT"]).stat().st_size > 20_000
     layer = QgsVectorLayer(done["OUTPUT"])
     assert {"estimate", "se", "cv", "lower", "upper"} <= set(layer.fields().names())
     _aggregates(folder, files["POSTERIOR"], tmp_path, feedback)
@@ -117,15 +126,57 @@ def _aggregates(folder, posterior, tmp_path, feedback):
         "ID_FIELD": "code", "MORE_AREAS": [whole], "MORE_ID_FIELDS": "land", "NAMES": "regions; country",
         "POPULATION": str(folder / "people.tif"), "STRATA_RASTER": str(folder / "covariates.tif"),
         "STRATA_BAND": "land", "TOTALS": str(census), "OUTPUT": str(tmp_path / "levels.gpkg"),
+        "REPORT": str(tmp_path / "levels.html"),
     }  # fmt: skip
     done = processing.run("smallarea:aggregatesurface", values, feedback=feedback)
     assert (done["N_AREAS"], done["N_ESTIMATED"]) == (6, 5)
+    assert "How cells were weighted" in Path(done["REPORT"]).read_text(encoding="utf-8")
     country = QgsVectorLayer(f"{done['OUTPUT']}|layername=country")
     regions = QgsVectorLayer(f"{done['OUTPUT']}|layername=regions")
     found = {one["code"]: one["estimate"] for one in regions.getFeatures()}
     assert next(country.getFeatures())["land"] == "all"
     mean = sum(found[code] for code in ("nw", "ne", "sw", "se")) / 4.0
     assert abs(next(country.getFeatures())["estimate"] - mean) < 1e-9
+
+
+def test_towns_from_the_table_then_from_a_raster(country, feedback, tmp_path):
+    import processing
+    from qgis.core import QgsRasterLayer, QgsVectorLayer
+
+    folder, _ = country
+    land = QgsRasterLayer(str(folder / "covariates.tif"))
+    lines = (folder / "clusters.csv").read_text().splitlines()
+    rows = []
+    for line in lines[1:]:
+        east, north = (float(part) for part in line.split(",")[1:3])
+        cell = land.dataProvider().identify(_point(east, north), _as_values()).results()
+        rows.append(f"{line},{cell[2]:g}")
+    (folder / "towns.csv").write_text("\n".join([f"{lines[0]},land", *rows]))
+    uri = f"file://{folder}/towns.csv?delimiter=,&xField=east&yField=north&crs=EPSG:32736&detectTypes=yes"
+    values = _fit(
+        country, TABLE=QgsVectorLayer(uri, "towns", "delimitedtext"), BANDS="green", COVARIATES=["land"],
+        POSTERIOR=str(tmp_path / "p.npz"),
+    )  # fmt: skip
+    processing.run("smallarea:fitbartsimp", values, feedback=feedback)
+    done = processing.run(
+        "smallarea:predictsurface",
+        {"POSTERIOR": values["POSTERIOR"], "RASTERS": [str(folder / "covariates.tif")], "DRAWS": 20,
+         "SURFACE": str(tmp_path / "s.tif")},
+        feedback=feedback,
+    )  # fmt: skip
+    assert done["N_CELLS"] == 400
+
+
+def _point(east, north):
+    from qgis.core import QgsPointXY
+
+    return QgsPointXY(east, north)
+
+
+def _as_values():
+    from qgis.core import QgsRaster
+
+    return QgsRaster.IdentifyFormat.IdentifyFormatValue
 
 
 @pytest.mark.parametrize(
@@ -206,6 +257,7 @@ def test_checks_before_effects(country, tmp_path, change, said):
         ({"MORE_AREAS": "regions", "MORE_ID_FIELDS": "zone"}, "no field 'zone'"),
         ({"NAMES": "a; b"}, "2 are given, and 1 are needed"),
         ({"STRATA_RASTER": "people"}, "belong together"),
+        ({"DIRECT_FIELD": "code"}, "no numbers"),
         ({"THRESHOLDS": "much"}, "numbers separated"),
         ({"OUTPUT": None}, "Nothing would be written"),
     ],

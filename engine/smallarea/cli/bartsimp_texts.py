@@ -42,7 +42,7 @@ cells go together.
 A surface, and the estimates of districts:
   smallarea bartsimp predict districts.gpkg --id-field CODE --posterior posterior.npz \\
       --raster evi.tif --raster rain.tif --raster landcover.tif --population people.tif \\
-      --surface surface.tif --output districts_estimates.gpkg
+      --surface surface.tif --output districts_estimates.gpkg --report surface.html
 
 \b
 The surface alone, with the probability that a share exceeds 0.3:
@@ -74,7 +74,7 @@ so that the strata of each area of LAYER, such as urban and rural, have the peop
 Districts and regions:
   smallarea bartsimp aggregate districts.gpkg --id-field CODE --more-areas regions.gpkg \\
       --more-id-fields REGION --posterior posterior.npz --raster evi.tif --raster rain.tif \\
-      --population people.tif --output estimates.gpkg --area-draws draws.nc
+      --population people.tif --output estimates.gpkg --area-draws draws.nc --report areas.html
 
 \b
 With the urban shares of a census, a table with the columns CODE, stratum and total:

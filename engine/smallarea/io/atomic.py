@@ -83,6 +83,20 @@ class AtomicOutputs:
         self._swaps.append(_Swap(final, temporary))
         return temporary
 
+    def written(self, target: str | os.PathLike[str]) -> Path:
+        """Return the temporary path of a target that was asked for before, to read what was written there.
+
+        Raises
+        ------
+        OutputProblem
+            If it was not asked for.
+        """
+        final = Path(os.path.realpath(target))
+        for swap in self._swaps:
+            if swap.target == final:
+                return swap.temporary
+        raise OutputProblem(f"Nothing was written for {final}.")
+
     def __enter__(self) -> AtomicOutputs:
         """Start the block."""
         return self

@@ -29,6 +29,7 @@ __all__ = [
     "Style",
     "estimate_style",
     "estimates_styles",
+    "ramp",
     "reliability_style",
     "store_styles",
     "uncertainty_style",
@@ -67,9 +68,7 @@ def estimate_style(
     Style
     """
     found = intervals(values, classes)
-    qml = graduated(
-        field, found, _ramp(ESTIMATE_RAMP, len(found)), missing=_missing(values, "no estimate"), hatch=hatch
-    )
+    qml = graduated(field, found, ramp(ESTIMATE_RAMP, len(found)), missing=_missing(values, "no estimate"), hatch=hatch)
     return Style("Estimate", f"{title}: model estimates", qml)
 
 
@@ -102,7 +101,7 @@ def uncertainty_style(
     """
     found = intervals(values, classes, percent=kind == "cv")
     what = "coefficient of variation" if kind == "cv" else "standard error"
-    qml = graduated(field, found, _ramp(UNCERTAINTY_RAMP, len(found)), missing=_missing(values, f"no {what}"))
+    qml = graduated(field, found, ramp(UNCERTAINTY_RAMP, len(found)), missing=_missing(values, f"no {what}"))
     return Style(f"Uncertainty ({kind.upper()})", f"{title}: {what} of the estimates", qml)
 
 
@@ -211,8 +210,8 @@ def _missing(values: Any, label: str) -> str | None:
     return label if bool(np.any(~np.isfinite(np.asarray(values, dtype=float)))) else None
 
 
-def _ramp(colours: Sequence[str], count: int) -> list[str]:
-    """Spread ``count`` colours over a ramp; the middle one for a single class."""
+def ramp(colours: Sequence[str], count: int) -> list[str]:
+    """Spread ``count`` colours over a ramp, given as ``#rrggbb``; the middle one for a single class."""
     if count == 1:
         return [colours[len(colours) // 2]]
     places = np.linspace(0, len(colours) - 1, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from smallarea.io.raster_grid import TILE, Grid, Tile
 from smallarea.io.rasters import CACHE_MB, rasterio_module
 
 Vector = NDArray[np.float64]
+
+# Cells of the longer side up to which a raster is drawn quickly as it is.
+_SMALL = 512
 
 
 class SurfaceFile:
@@ -103,5 +107,15 @@ def open_surface(
                 for number, name in enumerate(names, start=1):
                     dataset.set_band_description(number, name)
                 yield SurfaceFile(dataset, path, len(names))
+            _add_overviews(temporary, max(grid.height, grid.width))
         except rasterio.errors.RasterioError as error:
             raise OutputProblem(f"Cannot write {path}: {error}.") from error
+
+
+def _add_overviews(path: Path, side: int) -> None:
+    """Add averages of 2 by 2, 4 by 4, ... cells, from which a large raster is drawn without reading all of it."""
+    rasterio = rasterio_module()
+    factors = [2**k for k in range(1, 16) if side > _SMALL * 2 ** (k - 1)]
+    if factors:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.build_overviews(factors, rasterio.enums.Resampling.average)

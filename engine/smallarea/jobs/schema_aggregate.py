@@ -71,6 +71,10 @@ class AggregateSurface(ReadingPolygons):
     total_kind: Literal["people", "shares"] = Field(
         "people", description="Totals are numbers of people, or shares of the people of their area."
     )
+    direct_field: str | None = Field(
+        None, description="Field of the first layer with direct estimates, to be shown beside those of the surface."
+    )
+    direct_se_field: str | None = Field(None, description="Field of the first layer with their standard errors.")
     cell: float | None = Field(
         None,
         gt=0.0,
@@ -100,5 +104,10 @@ class AggregateSurface(ReadingPolygons):
         None,
         description="Draws of the areas to write, for exceedance probabilities, ranks and benchmarking. With several "
         "levels each has a file of its own, with the level's name before the ending.",
+        json_schema_extra=OUT,
+    )
+    report: str | None = Field(
+        None,
+        description="HTML report to write: maps and tables of the areas of each level, and how they were weighted.",
         json_schema_extra=OUT,
     )

@@ -253,3 +253,8 @@ class PredictSurface(ReadingPolygons):
         description="Draws of the areas to write, for exceedance probabilities, ranks and benchmarking.",
         json_schema_extra=OUT,
     )
+    report: str | None = Field(
+        None,
+        description="HTML report to write: maps of the surface, how far cells are from clusters, and the areas.",
+        json_schema_extra=OUT,
+    )

@@ -20,6 +20,10 @@ SEQUENTIAL = {
 }
 DIVERGING = ("#8c510a", "#d8b365", "#f0f0ee", "#7fb8c9", "#1f6089")
 RESIDUAL_BREAKS = (-2.0, -1.0, 1.0, 2.0)
+# Of the probability that a threshold is exceeded: surely not, hardly, open, likely, surely. What is open is pale
+# yellow, since grey and white are for no value.
+PROBABILITY_BREAKS = (0.05, 0.2, 0.8, 0.95)
+PROBABILITIES = ("#8c510a", "#d8b365", "#f6ecc0", "#7fb8c9", "#1f6089")
 
 
 IntArray = npt.NDArray[np.int64]
@@ -57,10 +61,13 @@ class Classes:
         Class of each area, -1 for no value.
     legend : tuple of LegendItem
         One for each class, and one for no value if there is such an area.
+    limits : tuple of str
+        Limits between the classes, for a colour bar; empty where classes are no intervals.
     """
 
     index: IntArray
     legend: tuple[LegendItem, ...]
+    limits: tuple[str, ...] = ()
 
     @property
     def colours(self) -> list[str]:
@@ -111,7 +118,7 @@ def classes_by_breaks(
         labels = [f"below {text(breaks[0])}{unit}"]
         labels += [f"{text(a)} to {text(b)}{unit}" for a, b in pairwise(breaks)]
         labels.append(f"{text(breaks[-1])}{unit} and more")
-    return _with_legend(index, labels, palette)
+    return _with_legend(index, labels, palette, limits=tuple(f"{text(b)}{unit}" for b in breaks))
 
 
 def classes_of_residuals(residuals: npt.ArrayLike) -> Classes:
@@ -122,6 +129,16 @@ def classes_of_residuals(residuals: npt.ArrayLike) -> Classes:
     index[present] = np.searchsorted(RESIDUAL_BREAKS, numbers[present], side="right")
     labels = ["below −2", "−2 to −1", "−1 to 1", "1 to 2", "2 and more"]
     return _with_legend(index, labels, DIVERGING, missing="no direct estimate")
+
+
+def classes_of_probabilities(probabilities: npt.ArrayLike) -> Classes:
+    """Put probabilities of exceeding a threshold in five classes, the middle one of those that are open."""
+    numbers = np.asarray(probabilities, dtype=np.float64)
+    present = np.isfinite(numbers)
+    index = np.full(numbers.shape, -1, dtype=np.int64)
+    index[present] = np.searchsorted(PROBABILITY_BREAKS, numbers[present], side="right")
+    labels = ["below 5%", "5 to 20%", "20 to 80%", "80 to 95%", "95% and more"]
+    return _with_legend(index, labels, PROBABILITIES, limits=("5%", "20%", "80%", "95%"))
 
 
 def classes_of_labels(flags: npt.ArrayLike, classes: list[dict[str, str]], no_estimate: str) -> Classes:
@@ -204,11 +221,15 @@ def _pick(colours: tuple[str, ...], n: int) -> list[str]:
 
 
 def _with_legend(
-    index: IntArray, labels: list[str], colours: list[str] | tuple[str, ...], missing: str = "no estimate"
+    index: IntArray,
+    labels: list[str],
+    colours: list[str] | tuple[str, ...],
+    missing: str = "no estimate",
+    limits: tuple[str, ...] = (),
 ) -> Classes:
     counts = np.bincount(index[index >= 0], minlength=len(labels))
     items = [LegendItem(c, t, int(k)) for c, t, k in zip(colours, labels, counts, strict=False)]
     without = int(np.count_nonzero(index < 0))
     if without:
         items.append(LegendItem(NO_VALUE, missing, without, hatched=True))
-    return Classes(index, tuple(items))
+    return Classes(index, tuple(items), limits)

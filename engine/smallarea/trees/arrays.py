@@ -54,11 +54,12 @@ class Group(NamedTuple):
 class Together(NamedTuple):
     """Room to move cuts of several trees at once, see :mod:`smallarea.trees.together`.
 
-    ``trees`` (trees,) that hold the cuts, and as they were before: ``nodes`` (trees, slots, 5). ``rows`` (n,) lists the
-    clusters between the cuts, ``changes`` (n,) how their residuals change, ``places`` (trees, n) their new leaves;
-    ``sizes`` (trees, slots) and ``q`` (k,) are those after the move.
+    ``inner`` (trees x slots,) lists inner nodes. ``trees`` (trees,) that hold the cuts, and as they were before:
+    ``nodes`` (trees, slots, 5). ``rows`` (n,) lists the clusters between the cuts, ``changes`` (n,) how their residuals
+    change, ``places`` (trees, n) their new leaves; ``sizes`` (trees, slots) and ``q`` (k,) are those after the move.
     """
 
+    inner: Integers
     trees: Integers
     nodes: Integers
     rows: Integers

@@ -54,7 +54,7 @@ class TreePrior:
     moves: tuple[float, ...] = (0.25, 0.25, 0.18, 0.2, 0.06, 0.06)
     attempts: int = 2
     partners: int = 3
-    together: int = 10
+    together: int = 6
 
     def __post_init__(self) -> None:
         if not (0.0 < self.base < 1.0 and self.power >= 0.0):

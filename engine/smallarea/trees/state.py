@@ -143,6 +143,7 @@ def make_bench(prior: TreePrior, bins: Integers, leaf_scale: float, sizes: Vecto
             np.zeros((slots, MOST_CELLS)),
         ),
         together=Together(
+            whole(prior.trees * slots),
             whole(prior.trees),
             np.zeros((prior.trees, slots, FIELDS), np.int32),
             whole(n),

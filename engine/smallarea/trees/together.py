@@ -13,7 +13,7 @@ from smallarea.trees.arrays import Bench, Forest
 from smallarea.trees.compiling import compiled
 from smallarea.trees.leaves import Spectrum, add
 from smallarea.trees.moves import TOGETHER, Stream, draw_step, uniform, whole
-from smallarea.trees.structure import CUT, VARIABLE, Rules, find_leaf, log_prior
+from smallarea.trees.structure import CUT, VARIABLE, Integers, Rules, find_leaf, log_prior
 
 
 @compiled
@@ -24,14 +24,17 @@ def move_together(forest: Forest, bench: Bench, rules: Rules, spectrum: Spectrum
     the exchange, which is its own inverse, as before it.
     """
     bench.counts[TOGETHER, 0] += 1
-    v, cut = _pick_rule(forest, stream)
-    if v < 0:
+    room = bench.together
+    inner = _list_inner(forest, room.inner)
+    if inner == 0:
         return
+    t, j = divmod(room.inner[whole(stream, inner)], forest.nodes.shape[1])
+    v, cut = forest.nodes[t, j, VARIABLE], forest.nodes[t, j, CUT]
     other = cut + draw_step(stream, rules.n_cuts[v])
     u = uniform(stream)
     if other < 0 or other >= rules.n_cuts[v]:
         return
-    ratio, trees = _exchange(forest, v, cut, other, bench, rules)
+    ratio, trees = _exchange(forest, inner, v, cut, other, bench, rules)
     rows = 0
     if ratio > -np.inf:
         rows, large = _replace(forest, trees, v, min(cut, other), max(cut, other), bench, spectrum)
@@ -41,56 +44,47 @@ def move_together(forest: Forest, bench: Bench, rules: Rules, spectrum: Spectrum
         _accept(forest, trees, rows, bench, spectrum)
         return
     for m in range(trees):
-        forest.nodes[bench.together.trees[m]] = bench.together.nodes[m]
+        forest.nodes[room.trees[m]] = room.nodes[m]
 
 
 @compiled
-def _pick_rule(forest: Forest, stream: Stream) -> tuple[int, int]:
-    """Covariate and cut of an inner node drawn from those of all trees; -1 if there is none."""
+def _list_inner(forest: Forest, inner: Integers) -> int:
+    """Write all inner nodes of all trees as tree x slots + node, in this order, and count them."""
     trees, slots = forest.nodes.shape[:2]
     count = 0
     for t in range(trees):
         for j in range(slots):
             if forest.nodes[t, j, VARIABLE] >= 0:
+                inner[count] = t * slots + j
                 count += 1
-    if count == 0:
-        return -1, -1
-    chosen = whole(stream, count)
-    for t in range(trees):
-        for j in range(slots):
-            if forest.nodes[t, j, VARIABLE] >= 0:
-                if chosen == 0:
-                    return forest.nodes[t, j, VARIABLE], forest.nodes[t, j, CUT]
-                chosen -= 1
-    return -1, -1
+    return count
 
 
 @compiled
-def _exchange(forest: Forest, v: int, cut: int, other: int, bench: Bench, rules: Rules) -> tuple[float, int]:
+def _exchange(
+    forest: Forest, inner: int, v: int, cut: int, other: int, bench: Bench, rules: Rules
+) -> tuple[float, int]:
     """Exchange the cuts, keep the trees as they were, and return the log ratio of their priors, and their number."""
     room = bench.together
+    slots = forest.nodes.shape[1]
     ratio = 0.0
     trees = 0
-    for t in range(len(forest.nodes)):
-        nodes = forest.nodes[t]
-        holds = False
-        for j in range(len(nodes)):
-            if nodes[j, VARIABLE] == v and (nodes[j, CUT] == cut or nodes[j, CUT] == other):
-                holds = True
-                break
-        if not holds:
+    for i in range(inner):
+        t, j = divmod(room.inner[i], slots)
+        here = forest.nodes[t, j, CUT]
+        if forest.nodes[t, j, VARIABLE] != v or (here != cut and here != other):
             continue
-        room.trees[trees] = t
-        room.nodes[trees] = nodes
-        trees += 1
-        ratio -= log_prior(nodes, rules, bench.new_ranges)
-        for j in range(len(nodes)):
-            if nodes[j, VARIABLE] == v and (nodes[j, CUT] == cut or nodes[j, CUT] == other):
-                nodes[j, CUT] = cut + other - nodes[j, CUT]
-        ratio += log_prior(nodes, rules, bench.new_ranges)
-        if ratio == -np.inf:
-            break
-    return ratio, trees
+        if trees == 0 or room.trees[trees - 1] != t:
+            if trees > 0:
+                ratio += log_prior(forest.nodes[room.trees[trees - 1]], rules, bench.new_ranges)
+                if ratio == -np.inf:
+                    return ratio, trees
+            room.trees[trees] = t
+            room.nodes[trees] = forest.nodes[t]
+            trees += 1
+            ratio -= log_prior(forest.nodes[t], rules, bench.new_ranges)
+        forest.nodes[t, j, CUT] = cut + other - here
+    return ratio + log_prior(forest.nodes[room.trees[trees - 1]], rules, bench.new_ranges), trees
 
 
 @compiled

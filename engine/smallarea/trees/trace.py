@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smallarea.cores import available_cores
 from smallarea.errors import OutputProblem
 from smallarea.trees.compiling import compiled
 from smallarea.trees.structure import CUT, LEFT, RIGHT, VARIABLE, Integers, Vector
 
 Short = NDArray[np.int16]
 Positions = NDArray[np.int64]
+
+# Values from which on several threads are worth their start.
+WORTH_THREADS = 20_000
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,20 @@ class ForestTrace:
         ndarray, shape (S, P)
         """
         out = np.zeros((len(draws), len(bins)))
-        if self.trees:
-            longest = int(np.diff(self.starts).max(initial=1))
+        if not self.trees:
+            return out
+        longest = int(np.diff(self.starts).max(initial=1))
+
+        def fill(part: slice) -> None:
             _evaluate(
-                self.variables, self.cuts, self.starts, self.values, self.trees, bins, draws, out,
+                self.variables, self.cuts, self.starts, self.values, self.trees, bins, draws[part], out[part],
                 np.zeros(longest, np.int64), np.zeros(longest, np.int64), np.zeros(longest, np.int64),
             )  # fmt: skip
+
+        cores = available_cores() if out.size >= WORTH_THREADS else 1
+        each = max(1, -(-len(draws) // cores))
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(fill, [slice(begin, begin + each) for begin in range(0, len(draws), each)]))
         return out
 
     def leaf_counts(self) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from smallarea.io.planar import as_crs
 from smallarea.io.raster_grid import Grid, Tile
 from smallarea.results.posterior import PosteriorDraws
 from smallarea.unit_level.cell_shares import CellShares, Split
-from smallarea.unit_level.poststrata import Poststrata, RowSums
+from smallarea.unit_level.poststrata import Poststrata, RowSums, StratumWeights
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -204,6 +204,8 @@ class AreaSums:
     ----------
     notes : tuple of str
         What :meth:`result` has to say of the strata.
+    weights : StratumWeights or None
+        What :meth:`result` found the strata to weigh; None without strata.
     """
 
     def __init__(
@@ -212,6 +214,7 @@ class AreaSums:
         self._levels = tuple(levels)
         self._strata = strata
         self.notes: tuple[str, ...] = ()
+        self.weights: StratumWeights | None = None
         self._pieces = [] if strata is None else [strata.pieces(level.shapes) for level in levels]
         shapes = [level.shapes for level in levels] if strata is None else [piece.shapes for piece in self._pieces]
         self._shares = [CellShares(grid, one, split) for one in shapes]
@@ -284,6 +287,7 @@ class AreaSums:
     def _stratified(self, strata: Poststrata) -> dict[str, AreaDraws]:
         rows = [RowSums(*parts) for parts in zip(self._sums, self._weight, self._predicted, self._cells, strict=True)]
         factors, self.notes = strata.factors(rows[0])
+        self.weights = strata.weights(rows[0], factors)
         out = {}
         for level, pieces, sums in zip(self._levels, self._pieces, rows, strict=True):
             found = strata.combine(pieces, len(level.ids), sums, factors)

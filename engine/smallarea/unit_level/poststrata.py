@@ -111,6 +111,26 @@ class Combined:
     cells: Vector
 
 
+@dataclass(frozen=True)
+class StratumWeights:
+    """What totals did to the weights of the control's areas, and what the strata hold.
+
+    Attributes
+    ----------
+    codes : ndarray, shape (H,)
+        The strata.
+    before, after : ndarray, shape (A, H)
+        Weights of cells with predictions, as the population raster has them and as they count.
+    draws : ndarray, shape (S, H)
+        Means of the strata over all areas of the control, NaN for one without a cell that counts.
+    """
+
+    codes: Vector
+    before: Vector
+    after: Vector
+    draws: Vector
+
+
 class Poststrata:
     """Strata of the cells, and the factors that make their weights meet totals.
 
@@ -214,6 +234,29 @@ class Poststrata:
         found = np.zeros((len(people) + 1, self.width))
         np.divide(people, some, out=found[:-1, :strata], where=some > 0.0)
         return found, self._notes(people, some, weight)
+
+    def weights(self, sums: RowSums, factors: Vector) -> StratumWeights:
+        """Say what the factors did.
+
+        Parameters
+        ----------
+        sums : RowSums
+            Of the control's areas.
+        factors : ndarray, shape (A + 1, H + 1)
+            By :meth:`factors`.
+
+        Returns
+        -------
+        StratumWeights
+        """
+        strata = self.width - 1
+        before = sums.predicted.reshape(-1, self.width)[:, :strata]
+        factor = factors[:-1, :strata]
+        after = before * factor
+        weighted = sums.draws.reshape(len(sums.draws), -1, self.width)[:, :, :strata] * factor
+        with np.errstate(invalid="ignore"):
+            draws = weighted.sum(axis=1) / after.sum(axis=0)
+        return StratumWeights(self._totals.codes, before, after, draws)
 
     def _notes(self, people: Vector, some: Vector, weight: Vector) -> tuple[str, ...]:
         notes = []

@@ -20,7 +20,7 @@ from smallarea.io.rasters import RasterStack
 from smallarea.io.surface_file import SurfaceFile, open_surface
 from smallarea.unit_level.aggregate import AreaDraws, AreaSums, Level
 from smallarea.unit_level.cell_shares import CellShares, Split
-from smallarea.unit_level.poststrata import Poststrata
+from smallarea.unit_level.poststrata import Poststrata, StratumWeights
 
 Vector = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -102,12 +102,18 @@ class SurfaceResult:
         Cells with predictions, and cells of the region that lack a covariate.
     notes : tuple of str
         What the reader should know.
+    strata : StratumWeights or None
+        What strata weigh and hold; None without strata.
+    without : tuple of int
+        Cells of the region that lack each covariate, in the order of the stack.
     """
 
     areas: dict[str, AreaDraws]
     predicted: int
     missing: int
     notes: tuple[str, ...] = field(default=())
+    strata: StratumWeights | None = None
+    without: tuple[int, ...] = ()
 
 
 def predict_surface(
@@ -190,7 +196,9 @@ def predict_surface(
             )
     areas = sums.result()
     notes = [note for level in areas.values() for note in level.notes]
-    return SurfaceResult(areas, pass_over.predicted, pass_over.missing, (*pass_over.notes(), *sums.notes, *notes))
+    said = (*pass_over.notes(), *sums.notes, *notes)
+    without = tuple(pass_over.without.tolist())
+    return SurfaceResult(areas, pass_over.predicted, pass_over.missing, said, sums.weights, without)
 
 
 def _one_tile(
@@ -264,6 +272,7 @@ class _Pass:
         self._chunk = _FIRST_CELLS
         self.predicted = 0
         self.missing = 0
+        self.without = np.zeros(1, dtype=np.int64)
         self._unpeopled = 0
 
     def tiles(self, progress: Progress | None) -> Iterator[Tile]:
@@ -281,7 +290,9 @@ class _Pass:
             if not wanted.any():
                 return np.full((tile.cells, len(self._covariates.bands)), np.nan), wanted
         values = self._covariates.read(tile)
-        usable = wanted & ~np.isnan(values).any(axis=1)
+        gaps = np.isnan(values)
+        usable = wanted & ~gaps.any(axis=1)
+        self.without = self.without + gaps[wanted].sum(axis=0)
         self.predicted += int(usable.sum())
         self.missing += int((wanted & ~usable).sum())
         return values, usable

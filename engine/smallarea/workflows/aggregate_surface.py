@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from smallarea.areas import Areas, read_areas
+from smallarea.areas import Areas
 from smallarea.errors import JobProblem, named
 from smallarea.io import AtomicOutputs, check_suffix
 from smallarea.unit_level.aggregate import AreaDraws, Level, level_of
-from smallarea.unit_level.poststrata import Poststrata
+from smallarea.unit_level.poststrata import Poststrata, StratumWeights
 from smallarea.unit_level.predict_surface import SurfaceResult
+from smallarea.workflows.levels_input import direct_columns, level_names, listed, read_levels
 from smallarea.workflows.record import silent, within
 from smallarea.workflows.stratum_totals import TotalKind, read_stratum_totals
 from smallarea.workflows.surface_input import one_band, people_on
@@ -39,6 +41,7 @@ _SUFFIXES = {
     "output": ((".gpkg",), "a GeoPackage"),
     "csv": ((".csv",), "CSV"),
     "area_draws": ((".nc",), "NetCDF"),
+    "report": ((".html", ".htm"), "a report"),
 }
 _OF_TOTALS = ("strata_band", "totals_layer", "totals_id_field")
 
@@ -51,9 +54,16 @@ class AggregateSurfaceResult:
     ----------
     outcome : str
         What was averaged.
+    quantity : str
+        What the numbers are: its expectation, or that of its share or rate.
     table : pandas.DataFrame
         One row an area of each level: ``layer`` (the level), then as in :class:`PredictSurfaceResult`. With strata,
-        ``weight`` are people as the totals have them.
+        ``weight`` are people as the totals have them; of the first level, ``direct`` and ``direct_se`` where their
+        fields are named.
+    strata : pandas.DataFrame
+        One row a stratum over all areas of the first level: ``stratum``, ``raster`` (people of the population raster in
+        cells with predictions), ``people`` (as they count), ``estimate``, ``se``, ``lower``, ``upper``. Empty without
+        strata.
     areas : dict of str to Areas
         Polygons of each level.
     draws : dict of str to AreaDraws
@@ -67,7 +77,9 @@ class AggregateSurfaceResult:
     """
 
     outcome: str
+    quantity: str
     table: pd.DataFrame
+    strata: pd.DataFrame
     areas: dict[str, Areas]
     draws: dict[str, AreaDraws]
     predicted: int
@@ -112,6 +124,8 @@ def aggregate_surface(
     stratum_field: str = "stratum",
     total_field: str = "total",
     total_kind: TotalKind = "people",
+    direct_field: str | None = None,
+    direct_se_field: str | None = None,
     cell: float | None = None,
     split: Literal["coverage", "centre"] = "coverage",
     draws: int = 500,
@@ -121,6 +135,7 @@ def aggregate_surface(
     output: PathLike | None = None,
     csv: PathLike | None = None,
     area_draws: PathLike | None = None,
+    report: PathLike | None = None,
     progress: Progress | None = None,
 ) -> AggregateSurfaceResult:
     """Average draws of a surface over areas of one or several levels, with people and strata as weights.
@@ -157,6 +172,8 @@ def aggregate_surface(
         Their fields with the stratum's code and the people.
     total_kind : {'people', 'shares'}
         Whether totals are numbers of people, or shares of the people of an area.
+    direct_field, direct_se_field : str, optional
+        Fields of the first layer with direct estimates and their standard errors, to be shown beside the others.
     cell : float, optional
         Side of the cells, for a model fitted without rasters.
     split : {'coverage', 'centre'}
@@ -169,7 +186,7 @@ def aggregate_surface(
         Coverage of the intervals.
     thresholds : sequence of float
         Values whose probability of being exceeded is given.
-    output, csv, area_draws : path, optional
+    output, csv, area_draws, report : path, optional
         What to write; all files appear together. With several levels, the draws of each go to a file of its own, with
         the level's name before the ending.
     progress : callable, optional
@@ -195,15 +212,16 @@ def aggregate_surface(
         If rasterio is not installed.
     """
     call = {name: value for name, value in locals().items() if name not in ("areas", "progress")}
-    call |= {name: _listed(call[name]) for name in ("more_areas", "more_layers", "more_id_fields", "names")}
+    call |= {name: listed(call[name]) for name in ("more_areas", "more_layers", "more_id_fields", "names")}
     sources = [areas, *call["more_areas"]]
-    called = _names(sources, call)
+    called = level_names(sources, call)
     _check(call)
     tell = progress or silent
     tell(0.0, "reading the posterior")
     run = open_run(posterior, rasters, cell)
     tell(3.0, "reading the areas")
-    polygons = _read_levels(sources, called, call)
+    polygons = read_levels(sources, called, call)
+    direct = direct_columns(polygons[called[0]], direct_field, direct_se_field)
     levels = [level_of(name, one.ids, one.frame, run.grid) for name, one in polygons.items()]
     with ExitStack() as stack:
         outputs = stack.enter_context(AtomicOutputs())
@@ -213,17 +231,15 @@ def aggregate_surface(
             levels, people if population is not None else None, draws=draws, seed=seed, tell=within(tell, 5.0, 90.0),
             split=split, strata=_strata(call, run, levels[0], stack),
         )  # fmt: skip
-        result = _result(found, run, polygons, call)
+        result = _result(found, run, polygons, call, direct)
         _write(result, outputs, call, tell)
     return result
 
 
-def _listed(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str | os.PathLike) or hasattr(value, "geometry") else list(value)
-
-
 def _check(call: Mapping[str, Any]) -> None:
     check_surface_call(call)
+    if call["direct_se_field"] is not None and call["direct_field"] is None:
+        raise JobProblem("'direct_se_field' belongs to 'direct_field', which is not given.")
     if (call["strata_raster"] is None) != (call["totals"] is None):
         raise JobProblem("'strata_raster' and 'totals' belong together: give both or none.")
     alone = [name for name in _OF_TOTALS if call[name] is not None and call["totals"] is None]
@@ -240,38 +256,6 @@ def _check(call: Mapping[str, Any]) -> None:
             check_suffix(call[name], suffixes, what)
 
 
-def _names(sources: Sequence[Any], call: Mapping[str, Any]) -> list[str]:
-    """Call the levels by the names that are given, their layers, their files, or their place."""
-    more = len(sources) - 1
-    for name in ("more_layers", "more_id_fields"):
-        if call[name] and len(call[name]) != more:
-            raise JobProblem(f"'{name}' has {len(call[name])} entries for {more} more layers (more_areas).")
-    if call["names"] and len(call["names"]) != len(sources):
-        raise JobProblem(f"'names' has {len(call['names'])} entries for {len(sources)} layers of areas.")
-    layers = [call["layer"], *(call["more_layers"] or [None] * more)]
-    found = call["names"] or [
-        layer or (Path(source).stem if isinstance(source, str | os.PathLike) else f"areas_{number}")
-        for number, (source, layer) in enumerate(zip(sources, layers, strict=True), start=1)
-    ]
-    twice = sorted({name for name in found if [one.casefold() for one in found].count(name.casefold()) > 1})
-    if twice:
-        raise JobProblem(f"Several layers are called {named(twice)}. Give each a name of its own (names).")
-    unfit = [name for name in found if not name.strip() or any(sign in name for sign in "/\\:")]
-    if unfit:
-        raise JobProblem(f"{named(unfit)} cannot be names of layers and files. Choose others (names).")
-    return found
-
-
-def _read_levels(sources: Sequence[Any], called: Sequence[str], call: Mapping[str, Any]) -> dict[str, Areas]:
-    more = len(sources) - 1
-    layers = [call["layer"], *(call["more_layers"] or [None] * more)]
-    fields = [call["id_field"], *(call["more_id_fields"] or [None] * more)]
-    return {
-        name: read_areas(source, layer=layer, id_field=id_field, crs=call["crs"], repair=call["repair"])
-        for name, source, layer, id_field in zip(called, sources, layers, fields, strict=True)
-    }
-
-
 def _strata(call: Mapping[str, Any], run: SurfaceRun, first: Level, stack: ExitStack) -> Poststrata | None:
     if call["totals"] is None:
         return None
@@ -286,28 +270,47 @@ def _strata(call: Mapping[str, Any], run: SurfaceRun, first: Level, stack: ExitS
 
 
 def _result(
-    found: SurfaceResult, run: SurfaceRun, polygons: dict[str, Areas], call: Mapping[str, Any]
+    found: SurfaceResult,
+    run: SurfaceRun,
+    polygons: dict[str, Areas],
+    call: Mapping[str, Any],
+    direct: Mapping[str, pd.Series],
 ) -> AggregateSurfaceResult:
-    tables = []
+    tables: list[pd.DataFrame] = []
     for name in polygons:
         table = area_table(found.areas[name], run.outcome, call["level"], call["thresholds"])
         table.insert(0, "layer", name)
-        tables.append(table)
+        tables.append(table.assign(**direct) if not tables else table)
     repaired = [note for one in polygons.values() for note in one.repairs]
     settings = {
         name: value for name, value in call.items() if isinstance(value, str | int | float | list | os.PathLike)
     }
     return AggregateSurfaceResult(
-        run.outcome, pd.concat(tables, ignore_index=True), polygons, found.areas, found.predicted, found.missing,
-        run.warnings(), (*repaired, *found.notes, *run.notes()), settings,
+        run.outcome, run.quantity, pd.concat(tables, ignore_index=True),
+        _strata_table(found.strata, call["level"]), polygons, found.areas, found.predicted,
+        found.missing, run.warnings(), (*repaired, *found.notes, *run.notes()), settings,
     )  # fmt: skip
+
+
+def _strata_table(weights: StratumWeights | None, level: float) -> pd.DataFrame:
+    """Say of each stratum how many people it has, before and after, and its mean."""
+    columns = ["stratum", "raster", "people", "estimate", "se", "lower", "upper"]
+    if weights is None:
+        return pd.DataFrame(columns=columns)
+    lower, upper = np.quantile(weights.draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+    values = [weights.codes, weights.before.sum(axis=0), weights.after.sum(axis=0), weights.draws.mean(axis=0)]
+    values += [weights.draws.std(axis=0, ddof=1), lower, upper]
+    return pd.DataFrame(dict(zip(columns, values, strict=True)))
 
 
 def _write(result: AggregateSurfaceResult, outputs: AtomicOutputs, call: Mapping[str, Any], tell: Progress) -> None:
     """Write a layer and a file of draws for each level, all files or none."""
     target = None if call["output"] is None else outputs.path(call["output"])
+    first = next(iter(result.areas))
     for name, areas in result.areas.items():
         own = result.table[result.table["layer"] == name].drop(columns="layer")
+        if name != first:
+            own = own.drop(columns=["direct", "direct_se"], errors="ignore")
         if target is not None:
             tell(92.0, f"writing the map of {name}")
             write_areas(own, areas, target, name, result.outcome)
@@ -318,4 +321,9 @@ def _write(result: AggregateSurfaceResult, outputs: AtomicOutputs, call: Mapping
             save_area_draws(result.draws[name], result.outcome, path, outputs)
     if call["csv"] is not None:
         result.table.to_csv(outputs.path(call["csv"]), index=False)
+    if call["report"] is not None:
+        from smallarea.report.levels_page import write_levels_report
+
+        tell(98.0, "writing the report")
+        write_levels_report(result, str(outputs.path(call["report"])))
     tell(100.0, "done")

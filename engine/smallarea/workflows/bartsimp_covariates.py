@@ -142,21 +142,39 @@ class CodedStack(RasterStack):
         super().__init__(grid, bands)
         self._coding, self._low, self._high = coding, low, high
         self._beyond = np.zeros(len(low), dtype=np.int64)
-        self._cells = 0
+        self._any = self._cells = 0
 
     def read(self, tile: Tile) -> Vector:
         """Return the model's columns of a tile, row by row, shape (cells, columns); NaN where one is missing."""
         return self._coding.columns_of(super().read(tile))
 
+    def on(self, grid: Grid) -> CodedStack:
+        """Return the same columns on another grid, closed."""
+        return CodedStack(grid, self.bands, self._coding, self._low, self._high)
+
+    def beyond(self, values: Vector) -> NDArray[np.bool_]:
+        """Say which values lie beyond the clusters', shape (m, columns)."""
+        return np.asarray((values < self._low) | (values > self._high))
+
     def count_beyond(self, values: Vector) -> None:
         """Count the cells of which a column lies beyond the clusters'."""
-        self._beyond += ((values < self._low) | (values > self._high)).sum(axis=0)
+        beyond = self.beyond(values)
+        self._beyond += beyond.sum(axis=0)
+        self._any += int(beyond.any(axis=1).sum())
         self._cells += len(values)
 
     def shares_beyond(self) -> dict[str, float]:
         """Share of the counted cells beyond what the clusters cover, by column."""
         shares = self._beyond / max(self._cells, 1)
         return dict(zip(self._coding.columns, shares.tolist(), strict=True))
+
+    def share_beyond_any(self) -> float:
+        """Share of the counted cells of which at least one column lies beyond what the clusters cover."""
+        return self._any / max(self._cells, 1)
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value at the clusters, by column."""
+        return dict(zip(self._coding.columns, zip(self._low.tolist(), self._high.tolist(), strict=True), strict=True))
 
 
 def choose_bands(rasters: Sequence[PathLike], wanted: Sequence[str], categorical: Sequence[str]) -> list[Band]:

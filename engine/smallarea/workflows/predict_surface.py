@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -12,10 +15,12 @@ import pandas as pd
 from smallarea.areas import Areas, read_areas
 from smallarea.errors import JobProblem, named
 from smallarea.io import AtomicOutputs, check_suffix
+from smallarea.io.raster_style import write_surface_style
 from smallarea.unit_level.aggregate import AreaDraws, level_of
 from smallarea.unit_level.predict_surface import SurfaceResult, SurfaceStatistics
 from smallarea.workflows.record import silent, within
 from smallarea.workflows.surface_input import people_on
+from smallarea.workflows.surface_overview import SurfaceOverview, overview_of
 from smallarea.workflows.surface_run import (
     SurfaceRun,
     area_table,
@@ -37,6 +42,7 @@ _SUFFIXES = {
     "output": ((".gpkg",), "a GeoPackage"),
     "csv": ((".csv",), "CSV"),
     "area_draws": ((".nc",), "NetCDF"),
+    "report": ((".html", ".htm"), "a report"),
 }
 
 
@@ -48,6 +54,8 @@ class PredictSurfaceResult:
     ----------
     outcome : str
         What was predicted.
+    quantity : str
+        What the numbers are: its expectation, or that of its share or rate.
     table : pandas.DataFrame
         One row an area: ``area``, ``response``, ``estimate`` (mean of the draws), ``se``, ``cv``, ``lower``, ``upper``,
         ``weight`` (population, or cells), ``predicted`` (share of the weight with predictions), ``cells``, and
@@ -67,6 +75,7 @@ class PredictSurfaceResult:
     """
 
     outcome: str
+    quantity: str
     table: pd.DataFrame
     areas: Areas | None
     draws: AreaDraws | None
@@ -111,6 +120,7 @@ def predict_surface(
     output: PathLike | None = None,
     csv: PathLike | None = None,
     area_draws: PathLike | None = None,
+    report: PathLike | None = None,
     progress: Progress | None = None,
 ) -> PredictSurfaceResult:
     """Predict a surface from a posterior of BARTSIMP, and average its draws over areas.
@@ -141,8 +151,9 @@ def predict_surface(
         Coverage of the intervals, and of the surface's quantiles.
     thresholds : sequence of float
         Values whose probability of being exceeded is mapped.
-    surface, output, csv, area_draws : path, optional
-        What to write; all files appear together.
+    surface, output, csv, area_draws, report : path, optional
+        What to write; all files appear together. Beside the surface goes a style for QGIS, unless there is one that
+        was not written here.
     progress : callable, optional
         ``progress(percent, text)``; what it raises stops the run.
 
@@ -171,14 +182,41 @@ def predict_surface(
     polygons = None if areas is None else read_areas(areas, layer=layer, id_field=id_field, crs=crs, repair=repair)
     levels = [] if polygons is None else [level_of(LAYER, polygons.ids, polygons.frame, run.grid)]
     statistics = SurfaceStatistics(((1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0), tuple(thresholds))
-    with AtomicOutputs() as outputs, run.stack, people_on(run.grid, population, population_band) as people:
+    with ExitStack() as stack:
+        # A report shows the surface, also one that nobody asked to keep.
+        raster = _passing(stack) if surface is None and report is not None else surface
+        outputs, people = stack.enter_context(AtomicOutputs()), people_on(run.grid, population, population_band)
+        stack.enter_context(run.stack)
+        stack.enter_context(people)
         found = run.predict(
-            levels, people if population is not None else None, draws=draws, seed=seed, tell=within(tell, 5.0, 90.0),
-            output=surface, outputs=outputs, statistics=statistics, split=split,
+            levels, people if population is not None else None, draws=draws, seed=seed, tell=within(tell, 5.0, 88.0),
+            output=raster, outputs=outputs, statistics=statistics, split=split,
         )  # fmt: skip
+        overview = None if raster is None else overview_of(outputs.written(raster), run, found, draws)
         result = _result(found, run, polygons, call, statistics)
+        if surface is not None and overview is not None:
+            result = _styled(result, overview, outputs, surface)
         _write(result, outputs, call, tell)
+        if report is not None and overview is not None:
+            from smallarea.report.surface_page import write_surface_report
+
+            tell(97.0, "writing the report")
+            write_surface_report(result, overview, str(outputs.path(report)))
+        tell(100.0, "done")
     return result
+
+
+def _passing(stack: ExitStack) -> Path:
+    """Return a path for a surface that goes when the run ends."""
+    return Path(stack.enter_context(TemporaryDirectory())) / "surface.tif"
+
+
+def _styled(
+    result: PredictSurfaceResult, overview: SurfaceOverview, outputs: AtomicOutputs, surface: PathLike
+) -> PredictSurfaceResult:
+    """Write the surface's style; a note says so where one of the user's own is in the way."""
+    note = write_surface_style(outputs, surface, overview.reduced)
+    return result if note is None else replace(result, notes=(*result.notes, note))
 
 
 def _check(call: Mapping[str, Any], has_areas: bool) -> None:
@@ -209,8 +247,9 @@ def _result(
         table = area_table(drawn, run.outcome, call["level"], call["thresholds"])
     settings = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in call.items() if v is not None}
     return PredictSurfaceResult(
-        run.outcome, table, polygons, drawn, found.predicted, found.missing, statistics.names, run.warnings(),
-        (*(polygons.repairs if polygons is not None else ()), *found.notes, *run.notes()), settings,
+        run.outcome, run.quantity, table, polygons, drawn, found.predicted, found.missing, statistics.names,
+        run.warnings(), (*(polygons.repairs if polygons is not None else ()), *found.notes, *run.notes()),
+        settings,
     )  # fmt: skip
 
 
@@ -224,4 +263,3 @@ def _write(result: PredictSurfaceResult, outputs: AtomicOutputs, call: Mapping[s
     if call["area_draws"] is not None and result.draws is not None:
         tell(96.0, "writing the draws of the areas")
         save_area_draws(result.draws, result.outcome, call["area_draws"], outputs)
-    tell(100.0, "done")

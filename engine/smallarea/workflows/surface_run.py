@@ -68,6 +68,14 @@ class SurfaceRun:
         """Name of the outcome."""
         return str(self.about["outcome"])
 
+    @property
+    def quantity(self) -> str:
+        """What the numbers are."""
+        likelihood = self.posterior.settings.likelihood
+        shares = self.about["transformation"] == "empirical_logit" or likelihood == "binomial"
+        kind = "share" if shares else "rate" if likelihood == "negative_binomial" else ""
+        return f"expected {kind} of {self.outcome}" if kind else f"expected {self.outcome}"
+
     def predict(
         self,
         levels: Sequence[Level],

@@ -199,7 +199,7 @@ def max_depth(tree):
 
 def test_leaves_are_drawn_jointly():
     bins, counts, residual, sizes, vectors, weights = random_problem(6)
-    prior = TreePrior(trees=1, min_leaf=1, moves=(1e-12, 1e-12, 0.0, 0.0, 1.0, 0.0), attempts=1)
+    prior = TreePrior(trees=1, min_leaf=1, moves=(1e-12, 1e-12, 0.0, 0.0, 1.0, 0.0), attempts=1, together=0)
     tree = (0, 0, None, (1, 1, None, None))
     spectrum = make_spectrum(vectors, weights, 0.3, sizes)
     precision = 0.3 * np.diag(sizes) + vectors @ np.diag(weights) @ vectors.T

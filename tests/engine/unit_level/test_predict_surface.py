@@ -98,6 +98,7 @@ def test_surface_and_areas_in_one_pass(files):
     ]
     np.testing.assert_allclose(surface, truth, rtol=2e-6, atol=2e-6)
     assert (found.predicted, found.missing) == (complete.sum(), (~complete).sum())
+    assert found.without == (20 * 30, 1)
     with rasterio.open(folder / "people.tif") as file:
         weight = np.maximum(file.read(1).astype(float), 0.0).ravel() * complete
     west = np.tile(np.arange(WIDTH) < 0.4 * WIDTH, HEIGHT)

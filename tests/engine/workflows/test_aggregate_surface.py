@@ -182,6 +182,44 @@ def test_a_cancelled_run_leaves_nothing(country, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_codes_of_the_table_are_looked_for_among_the_rasters(country, tmp_path, monkeypatch):
+    """Towns as the survey has them, then as a raster has them: from Python and from the command line alike."""
+    monkeypatch.chdir(country)
+    with rasterio.open("urban.tif") as source:
+        codes = source.read(1)
+    table = pd.read_csv("clusters.csv")
+    size = SIDE / CELLS
+    rows, columns = ((NORTH - table["north"]) // size).astype(int), ((table["east"] - WEST) // size).astype(int)
+    table["urban"] = codes[rows, columns]
+    table["y"] += 3.0 * (table["urban"] == 2.0)
+    table.to_csv("towns.csv", index=False)
+    quick = "--trees 5 --chains 2 --warmup 60 --draws 60 --seed 3 --model bart"
+    fit = (
+        "bartsimp fit --table towns.csv --longitude-field east --latitude-field north --point-crs EPSG:32736 "
+        f"--outcome-field y --raster covariates.tif --band green --covariates urban --categorical urban {quick} "
+        f"--posterior {tmp_path / 'c.npz'}"
+    )
+    area = (
+        f"bartsimp aggregate districts.gpkg --id-field code --posterior {tmp_path / 'c.npz'} --raster covariates.tif "
+        f"--raster urban.tif --strata-raster urban.tif --totals census.csv --draws 30 --csv {tmp_path / 'c.csv'}"
+    )
+    for words in (fit, area):
+        done = CliRunner().invoke(cli, words.split())
+        assert done.exit_code == 0, done.output
+    more = call(country, model="bart", categorical=["urban"])
+    smallarea.fit_bartsimp(table, **more, bands=["green"], covariates=["urban"], posterior=tmp_path / "p.npz")
+    strata = {"strata_raster": "urban.tif", "totals": "census.csv"}
+    chosen = {"id_field": "code", "rasters": ["covariates.tif", "urban.tif"], "draws": 30, **strata}
+    found = smallarea.aggregate_surface("districts.gpkg", posterior=tmp_path / "p.npz", **chosen)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "c.csv")["estimate"], found.table["estimate"])
+    low, high = found.strata["estimate"]
+    assert 2.0 < high - low < 4.0
+    with pytest.raises(RasterProblem, match="'urban'"):
+        smallarea.aggregate_surface(
+            "districts.gpkg", posterior=tmp_path / "p.npz", **{**chosen, "rasters": "covariates.tif"}
+        )
+
+
 def test_the_command_line(country, tmp_path, monkeypatch):
     monkeypatch.chdir(country)
     words = (
