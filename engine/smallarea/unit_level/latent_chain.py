@@ -1,19 +1,21 @@
 """One chain for outcomes that are counted: Pólya-Gamma variables turn each sweep into one of normal data.
 
-A sweep draws, in this order, each given what stands before it and with what stands after it integrated out,
+A sweep draws, each given what stands before it and with what stands after it integrated out,
 
-    r given eta (negative binomial only);  omega given eta and r;  trees;  sd's and range;  field;  normal variables
+    r given eta (negative binomial only);  omega given eta and r;  trees, and sd's and range;  field;  normal variables
 
-where all from the trees on see the pseudo-data ``z = (y - b / 2) / omega - offset`` with covariance ``sd^2 R(range) +
+where all from the trees on see the pseudo-data ``z = (k - b / 2) / omega - offset`` with covariance ``sd^2 R(range) +
 diag(1 / omega + sigma_e^2)``. So neither the field nor the variables of clusters are held fixed while trees and
 hyperparameters move; they are drawn before they are used again, which is what keeps the posterior (van Dyk and Park
-2008, Partially collapsed Gibbs samplers, JASA 103).
+2008, Partially collapsed Gibbs samplers, JASA 103). From omega on it is that of a likelihood for which omega says about
+as much as the counts do, and is then accepted or not: see :mod:`smallarea.unit_level.latent_calibration`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +36,11 @@ from smallarea.trees.sweep import sweep_trees
 from smallarea.trees.trace import encode
 from smallarea.unit_level.clusters import Clusters
 from smallarea.unit_level.hyper_kernel import ERROR, FIELD
+from smallarea.unit_level.latent_calibration import Calibration, augmented
 from smallarea.unit_level.latent_field import Factor, LatentField
 from smallarea.unit_level.latent_hyper import LatentHyper
 from smallarea.unit_level.latent_moves import Counted, move_field, move_own
 from smallarea.unit_level.likelihoods import counts_of, link
-from smallarea.unit_level.polya_gamma import draw_polya_gamma
 from smallarea.unit_level.settings import BartsimpSettings, Scales
 from smallarea.unit_level.sweep_kernel import Record
 from smallarea.unit_level.tuning import BLOCK
@@ -84,22 +86,20 @@ class LatentChain:
         n, rank = clusters.n, field.rank
         self._forest = make_forest(self._tree, np.zeros(n), rank)
         self._bench = make_bench(self._tree, cuts.bins(clusters.covariates), scales.leaf, np.ones(n), rank)
-        if field.has_complement:
-            # The kernel's sizes are precisions then: all that they say of a leaf is whether it is empty.
-            self._bench.min_leaf[0] = np.finfo(np.float64).tiny
         self._rules = make_rules(self._tree, cuts.counts)
         self._stream = make_stream(*tree_numbers(self._tree))
         self._hyper = LatentHyper(settings, scales.field_prior, field, self._random)
-        # Field where it is drawn, and the clusters' own variables.
-        self._latent = np.zeros(field.mesh.n if field.mesh is not None else n)
-        self._own, self._omega = np.zeros(n), np.zeros(n)
+        # Field where it is drawn with the coefficients of a linear part, and the clusters' own variables.
+        self._places = field.mesh.n if field.mesh is not None else n
+        self._latent = np.zeros(self._places + field.coefficients)
+        self._own, self._calibration = np.zeros(n), Calibration(n)
         room = BLOCK * self._tree.trees
         self._record = Record(
             np.zeros((BLOCK, 3)), np.zeros(room * self._tree.slots, np.int16),
             np.zeros(room * self._tree.slots, np.int16), np.zeros(room * self._tree.max_leaves),
             np.zeros((BLOCK, self._tree.trees), np.int64), np.zeros(2, np.int64),
         )  # fmt: skip
-        self._field_moves = np.zeros(2, np.int64)
+        self._field_moves, self._sweeps = np.zeros(2, np.int64), np.zeros(2, np.int64)
         self._hypers: list[Vector] = []
         self._traces: list[ForestTrace] = []
         self._fields: list[Vector] = []
@@ -114,8 +114,9 @@ class LatentChain:
         end = self.warmup if self.done < self.warmup else self.total
         count = min(BLOCK, end - self.done)
         if self.done <= self.warmup:
-            self._bench.counts[:] = 0
+            self._bench.counts[:], self._sweeps[:] = 0, 0
         self._hyper.begin()
+        self._calibration.begin()
         r = self._record
         r.ends[:] = 0
         fields = np.empty((count, len(self._latent)))
@@ -130,28 +131,64 @@ class LatentChain:
         self._hypers.append(r.hyper[:count].copy())
         if self.done < self.warmup:
             self._hyper.tune(self._hypers)
+            self._calibration.tune(len(self._hypers))
         else:
             self._fields.append(fields)
             self._traces.append(ForestTrace.of_block(r.variables, r.cuts, r.values, r.sizes[:count], r.ends))
         self.done += count
 
     def _sweep(self) -> None:
-        rng = self._random
+        rng, hyper = self._random, self._hyper
         trees = leaf_values(self._forest).sum(axis=0)
         if not self._is_binomial:
-            self._hyper.update_size(self._counts, self._sizes, self._eta(trees), rng)
+            hyper.update_size(self._counts, self._sizes, self._eta(trees), rng)
         self._move(trees)
-        z = self._pseudo_data(self._eta(trees)) - self._centre
-        variances = 1.0 / self._omega
+        before = self._eta(trees)
+        exact = augmented(Counted(self._counts, self._sizes, hyper.size))
+        star = self._calibration.star(exact)
+        omega, observed = star.draw(before, rng)
+        f = self._forest
+        changed: tuple[NDArray[Any], ...] = (f.nodes, f.values, f.place, hyper.logs, hyper.at)
+        kept, normal = [array.copy() for array in changed], (self._latent, self._own)
+        self._augmented_sweep(trees, observed - self._centre, omega)
+        after = self._eta(leaf_values(self._forest).sum(axis=0))
+        ratio = exact.log_likelihood(after) - star.log_likelihood(after)
+        ratio -= exact.log_likelihood(before) - star.log_likelihood(before)
+        is_accepted = bool(np.log(rng.random()) < ratio) if star is not exact else True
+        if not is_accepted:
+            for array, values in zip(changed, kept, strict=True):
+                array[:] = values
+            self._latent, self._own = normal
+        self._calibration.count(after if is_accepted else before, is_accepted)
+        self._sweeps += 1, is_accepted
+
+    def _augmented_sweep(self, trees: Vector, z: Vector, omega: Vector) -> None:
+        """Update all but omega given what is observed less the centre (n,).
+
+        Everything in one order or in the opposite one: the sweep is then reversible.
+        """
+        rng, variances = self._random, 1.0 / omega
+        back = bool(rng.random() < 0.5)
         factor = self._hyper.factor(variances)
-        spectrum = factor.spectrum()
-        self._forest.residual[:] = z - trees
-        place_all(self._forest, self._bench, spectrum)
-        fill_stream(self._stream, rng)
-        sweep_trees(self._forest, False, self._bench, self._rules, spectrum, self._stream)
+        if back:
+            factor = self._hyper.update(factor, z - trees, variances, rng, back=True)
+        if self._tree.trees:
+            self._sweep_trees(z - trees, factor.spectrum(), back)
         residual = z - leaf_values(self._forest).sum(axis=0)
-        factor = self._hyper.update(factor, residual, variances, rng)
-        self._latent, self._own, _ = self._drawn(factor, residual, self._omega)
+        if not back:
+            factor = self._hyper.update(factor, residual, variances, rng, back=False)
+        self._latent, self._own, _ = self._drawn(factor, residual, omega)
+
+    def _sweep_trees(self, residual: Vector, spectrum: Spectrum, back: bool) -> None:
+        """Update the trees given pseudo-data less trees (n,) and the precision."""
+        if self._field.has_complement:
+            # The kernel's sizes are precisions then: all that they say of a leaf is whether it is empty, up to
+            # rounding.
+            self._bench.min_leaf[0] = 0.5 * spectrum.sizes.min()
+        self._forest.residual[:] = residual
+        place_all(self._forest, self._bench, spectrum)
+        fill_stream(self._stream, self._random)
+        sweep_trees(self._forest, back, self._bench, self._rules, spectrum, self._stream)
 
     def _eta(self, trees: Vector) -> Vector:
         return self._centre + trees + self._field.at_clusters(self._latent) + self._own
@@ -178,34 +215,30 @@ class LatentChain:
                 self._latent, self._own = found
                 at = self._field.at_clusters(self._latent)
         if self._field.has_field:
-            factor = hyper.stretch(FIELD, data, base + self._own, at, rng)
-            self._latent, at = factor * self._latent, factor * at
+            of_field, linear = self._field.parts(self._latent)
+            factor = hyper.stretch(FIELD, data, base + linear + self._own, of_field, rng)
+            self._latent[: self._places] *= factor
+            at = factor * of_field + linear
         if self._is_binomial:
             self._own = hyper.stretch(ERROR, data, base + at, self._own, rng) * self._own
             self._own = move_own(data, base + at, self._own, hyper.sigma_e, rng)
 
-    def _pseudo_data(self, eta: Vector) -> Vector:
-        """Draw omega given the linear predictor (n,), and return what it makes of the counts."""
-        size = self._hyper.size
-        if size is None:
-            b, offset = self._sizes, np.zeros(len(eta))
-        else:
-            b, offset = self._counts + size, np.log(self._sizes) - np.log(size)
-        draw_polya_gamma(b, eta + offset, self._omega, self._random)
-        return (self._counts - 0.5 * b) / self._omega - offset
-
     def result(self) -> tuple[Vector, ForestTrace, NDArray[np.int64]]:
         """Kept hyperparameters (S, 3), forests, and proposals made and accepted since the warm-up (kinds + 1, 2).
 
-        The last kind is whole sweeps, none of which is a proposal here.
+        The last kind is whole sweeps.
         """
-        counts = np.vstack([self._bench.counts, np.zeros((1, 2), np.int64)])
+        counts = np.vstack([self._bench.counts, self._sweeps])
         return np.concatenate(self._hypers)[self.warmup :], ForestTrace.joined(self._traces), counts
 
     def fields(self) -> Vector:
         """Kept draws of the field at the clusters or nodes, shape (S, n), (S, m), or (S, 0) without a field."""
         found = np.concatenate(self._fields)
-        return found if self._field.has_field else found[:, :0]
+        return found[:, : self._places if self._field.has_field else 0]
+
+    def coefficients(self) -> Vector:
+        """Kept draws of the coefficients of a linear part, shape (S, q)."""
+        return np.concatenate(self._fields)[:, self._places :]
 
     def arrays(self) -> Arrays:
         """Everything that the chain needs to go on, and what it has kept."""
@@ -213,7 +246,8 @@ class LatentChain:
         out |= {"nodes": self._forest.nodes.copy(), "values": self._forest.values.copy()}
         out |= {"latent": self._latent.copy(), "own": self._own.copy()}
         out |= {"stretches": self._hyper.stretches.copy(), "field_moves": self._field_moves.copy()}
-        out |= {"counts": self._bench.counts.copy(), "done": np.array(self.done)}
+        out |= {"point": self._calibration.at.copy(), "least": self._calibration.least.copy()}
+        out |= {"counts": self._bench.counts.copy(), "sweeps": self._sweeps.copy(), "done": np.array(self.done)}
         out["random"] = np.array(json.dumps(self._random.bit_generator.state))
         out["hypers"] = np.concatenate(self._hypers) if self._hypers else np.zeros((0, 3))
         if self._traces:
@@ -228,7 +262,8 @@ class LatentChain:
         hyper.logs[:], hyper.at[:], hyper.steps[:] = arrays["logs"], arrays["at"], arrays["steps"]
         self._forest.nodes[:] = arrays["nodes"]
         self._forest.values[:] = arrays["values"]
-        self._bench.counts[:] = arrays["counts"]
+        self._bench.counts[:], self._sweeps[:] = arrays["counts"], arrays["sweeps"]
+        self._calibration.at[:], self._calibration.least[:] = arrays["point"], arrays["least"]
         hyper.stretches[:], self._field_moves[:] = arrays["stretches"], arrays["field_moves"]
         self._latent, self._own = np.asarray(arrays["latent"], float), np.asarray(arrays["own"], float)
         self.done = int(arrays["done"])

@@ -7,6 +7,9 @@ with V = L'^-1. On a mesh, with A the projector and Q the nodes' precision at st
     P = Q / sd^2 + A' diag(1/d) A = L L',     C^-1 = diag(1/d) - V V',   V = diag(1/d) A L'^-1
 
 (Woodbury), whose cost is linear in the clusters. Without a field C is diagonal.
+
+A linear part X beta with ``beta ~ N(0, b^2)`` is further normal variables beside the field: it adds ``b^2 X X'`` to C,
+and on a mesh X stands beside A and 1 / b^2 beside Q / sd^2.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class Factor(Protocol):
         """Return the precision C^-1 as the kernel of trees wants it."""
 
     def draw(self, residual: Vector, rng: np.random.Generator) -> Vector:
-        """Draw the field at clusters (n,) or nodes (m,) given the residuals."""
+        """Draw field at clusters (n,) or nodes (m,), then coefficients (q,), given the residuals."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,10 @@ class LatentField:
         Of the nodes at standard deviation 1; empty without a mesh.
     log_determinants : ndarray, shape (G,)
         Theirs; empty without a mesh.
+    design : ndarray, shape (n, q)
+        Columns of a linear part; q is 0 where there is none, and without a field.
+    coefficient_sd : float
+        Prior standard deviation b of its coefficients.
     """
 
     ranges: Vector
@@ -78,6 +85,8 @@ class LatentField:
     projector: sparse.csr_array | None = None
     precisions: tuple[sparse.csc_array, ...] = ()
     log_determinants: Vector = field(default_factory=lambda: np.empty(0))
+    design: Vector = field(default_factory=lambda: np.empty((0, 0)))
+    coefficient_sd: float = 1.0
 
     @property
     def has_field(self) -> bool:
@@ -92,7 +101,12 @@ class LatentField:
     @property
     def rank(self) -> int:
         """Columns of V."""
-        return self.mesh.n if self.mesh is not None else self.correlations.shape[1]
+        return self.mesh.n + self.coefficients if self.mesh is not None else self.correlations.shape[1]
+
+    @property
+    def coefficients(self) -> int:
+        """Columns of the linear part."""
+        return self.design.shape[1]
 
     def factor(self, g: int, sd: float, variances: Vector) -> Factor:
         """Factor at a range, a standard deviation and variances (n,).
@@ -105,12 +119,20 @@ class LatentField:
         if not self.has_field:
             return _Plain(variances)
         if self.projector is None:
-            return _Dense(self.correlations[g], sd, variances)
-        return _OnMesh(self.projector, self.precisions[g], float(self.log_determinants[g]), sd, variances)
+            return _Dense(self.correlations[g], sd, variances, self.design, self.coefficient_sd)
+        known = (self.projector, self.precisions[g], float(self.log_determinants[g]))
+        return _OnMesh(*known, sd, variances, self.design, self.coefficient_sd)
 
     def at_clusters(self, values: Vector) -> Vector:
-        """Return the field at the clusters, from what :meth:`Factor.draw` gives."""
-        return values if self.projector is None else np.asarray(self.projector @ values)
+        """Return field plus linear part at the clusters, from what :meth:`Factor.draw` gives."""
+        of_field, linear = self.parts(values)
+        return of_field + linear if self.coefficients else of_field
+
+    def parts(self, values: Vector) -> tuple[Vector, Vector]:
+        """Return the field (n,), and the linear part (n,; 0 where there is none), at the clusters."""
+        end = len(values) - self.coefficients
+        of_field = values[:end] if self.projector is None else np.asarray(self.projector @ values[:end])
+        return of_field, self.design @ values[end:] if self.coefficients else np.zeros(len(of_field))
 
 
 def make_latent_field(
@@ -224,10 +246,12 @@ class _Plain:
 class _Dense:
     """C of all clusters."""
 
-    def __init__(self, correlation: Vector, sd: float, variances: Vector) -> None:
-        self._r, self._sd, self._d = correlation, sd, variances
+    def __init__(self, correlation: Vector, sd: float, variances: Vector, design: Vector, spread: float) -> None:
+        self._r, self._sd, self._d, self._design, self._spread = correlation, sd, variances, design, spread
         matrix = sd * sd * correlation
         matrix[np.diag_indices_from(matrix)] += variances
+        if design.size:
+            matrix += spread**2 * (design @ design.T)
         self._root = cholesky(matrix)
 
     def log_density(self, residual: Vector) -> float:
@@ -246,8 +270,13 @@ class _Dense:
         n = len(residual)
         before = self._sd * (cholesky(self._r.copy()) @ rng.standard_normal(n))
         missing = residual - before - np.sqrt(self._d) * rng.standard_normal(n)
-        weights = _solve(self._root, _solve(self._root, missing), transposed=True)
-        return np.asarray(before + self._sd**2 * (self._r @ weights))
+        if not self._design.size:
+            weights = _solve(self._root, _solve(self._root, missing), transposed=True)
+            return np.asarray(before + self._sd**2 * (self._r @ weights))
+        beta = self._spread * rng.standard_normal(self._design.shape[1])
+        weights = _solve(self._root, _solve(self._root, missing - self._design @ beta), transposed=True)
+        found = before + self._sd**2 * (self._r @ weights)
+        return np.concatenate([found, beta + self._spread**2 * (self._design.T @ weights)])
 
 
 class _OnMesh:
@@ -255,15 +284,19 @@ class _OnMesh:
 
     def __init__(
         self, projector: sparse.csr_array, precision: sparse.csc_array, log_determinant: float, sd: float,
-        variances: Vector,
+        variances: Vector, design: Vector, spread: float,
     ) -> None:  # fmt: skip
-        self._a, self._weights = projector, 1.0 / variances
+        m, q = projector.shape[1], design.shape[1]
+        prior = precision / sd**2
+        if q:
+            projector = sparse.hstack([projector, sparse.csr_array(design)], format="csr")
+            prior = sparse.block_diag([prior, sparse.eye_array(q) / spread**2], format="csc")
+        self._weights = 1.0 / variances
         weighted = sparse.csr_array(projector.multiply(self._weights[:, None]))
         self._weighted = weighted
-        self._root = cholesky(np.asarray((precision / sd**2 + projector.T @ weighted).todense()))
-        m = len(self._root)
+        self._root = cholesky(np.asarray((prior + projector.T @ weighted).todense()))
         self._half_determinant = float(np.sum(np.log(np.diag(self._root)))) + 0.5 * (
-            2.0 * m * np.log(sd) - log_determinant + float(np.sum(np.log(variances)))
+            2.0 * (m * np.log(sd) + q * np.log(spread)) - log_determinant + float(np.sum(np.log(variances)))
         )
 
     def log_density(self, residual: Vector) -> float:

@@ -100,7 +100,9 @@ class LatentHyper:
             total += logs[FIELD] - self._prior.sd_rate * np.exp(logs[FIELD]) + self._field.log_weights[g]
         return float(total)
 
-    def update(self, factor: Factor, residual: Vector, variances: Vector, rng: np.random.Generator) -> Factor:
+    def update(
+        self, factor: Factor, residual: Vector, variances: Vector, rng: np.random.Generator, *, back: bool
+    ) -> Factor:
         """Propose standard deviations and ranges given the residuals (n,) of the trees.
 
         Parameters
@@ -111,6 +113,8 @@ class LatentHyper:
             Pseudo-data less trees, and 1 / omega.
         rng : numpy.random.Generator
             Source of randomness.
+        back : bool
+            In the opposite order.
 
         Returns
         -------
@@ -121,7 +125,8 @@ class LatentHyper:
         kinds = [ERROR] if self._is_binomial else []
         if self._field.has_field:
             kinds += [FIELD, 2]
-        for kind in kinds * self._turns:
+        kinds *= self._turns
+        for kind in reversed(kinds) if back else kinds:
             logs, g = self._proposal(kind, rng)
             level = np.log(rng.random())
             self.counts[kind, 0] += 1

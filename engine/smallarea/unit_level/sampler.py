@@ -100,6 +100,32 @@ def sample_bartsimp(
             progress(percent, text)
 
     problem = prepare(clusters, chosen, lambda percent, text: report(FACTOR_SHARE * percent / 100.0, text))
+    running, rest = run_chains(
+        problem, chains, warmup, draws, seed, workers=workers, progress=report, checkpoint=checkpoint
+    )
+    posterior = gather(problem, running, rest)
+    report(100.0, "sampled")
+    return posterior
+
+
+def run_chains(
+    problem: Problem, chains: int, warmup: int, draws: int, seed: int, *, workers: int, progress: Progress,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> tuple[list[AnyChain], np.random.SeedSequence]:  # fmt: skip
+    """Run all chains of a problem to their ends.
+
+    Parameters
+    ----------
+    problem : Problem
+        By :func:`prepare`.
+    chains, warmup, draws, seed, workers, progress, checkpoint
+        As of :func:`sample_bartsimp`.
+
+    Returns
+    -------
+    list of chains, SeedSequence
+        The chains, and a seed that none of them used.
+    """
     seeds = np.random.SeedSequence(seed).spawn(chains + 1)
     running = [_chain(problem, s, warmup, draws) for s in seeds[:chains]]
     store = None if checkpoint is None else Checkpoint(checkpoint, _fingerprint(problem, seed, chains, warmup, draws))
@@ -108,12 +134,10 @@ def sample_bartsimp(
         chain.restore(arrays)
 
     def told(percent: float) -> None:
-        report(FACTOR_SHARE + (99.0 - FACTOR_SHARE) * percent / 100.0, "sampling")
+        progress(FACTOR_SHARE + (99.0 - FACTOR_SHARE) * percent / 100.0, "sampling")
 
     _run(running, workers, told, store)
-    posterior = _gather(problem, running, seeds[chains])
-    report(100.0, "sampled")
-    return posterior
+    return running, seeds[chains]
 
 
 def prepare(clusters: Clusters, settings: BartsimpSettings, progress: Progress | None = None) -> Problem:
@@ -208,7 +232,8 @@ def _run(chains: Sequence[AnyChain], workers: int, told: Callable[[float], None]
                 store.save([chain.arrays() for chain in chains])
 
 
-def _gather(problem: Problem, chains: Sequence[AnyChain], seed: np.random.SeedSequence) -> BartsimpPosterior:
+def gather(problem: Problem, chains: Sequence[AnyChain], seed: np.random.SeedSequence) -> BartsimpPosterior:
+    """Put the draws of all chains together; the seed is for fields that are drawn afterwards."""
     results = [chain.result() for chain in chains]
     hyper = np.stack([result[0] for result in results])
     forest = type(results[0][1]).joined([result[1] for result in results])

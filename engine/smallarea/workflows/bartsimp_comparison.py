@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,9 @@ from smallarea.unit_level.folds import block_folds, cluster_folds
 from smallarea.unit_level.mesh_choice import sizes_for
 from smallarea.unit_level.pc_prior import default_prior
 from smallarea.unit_level.spde_collapsed import check_design
+from smallarea.unit_level.spde_counted import fit_counted_spde
 from smallarea.unit_level.spde_linear import SpdeSettings, fit_spde
+from smallarea.workflows.bartsimp_counts import MANY_CLUSTERS
 
 # Said where places of clusters are uncertain.
 DISPLACED_NOTE = (
@@ -27,10 +30,6 @@ DISPLACED_NOTE = (
 
 Progress = Callable[[float, str], None]
 Fitter = Callable[[Clusters, int], ClusterPosterior]
-
-LINEAR_IS_NORMAL = (
-    "Linear models with a field have a normal likelihood and were left out of the cross-validation of counted outcomes."
-)
 
 
 @dataclass(frozen=True)
@@ -102,9 +101,12 @@ def compare_with_baselines(
     models: dict[str, Fitter] = {} if settings.field == "none" else {"bartsimp": trees(settings)}
     models["bart"] = trees(replace(settings, field="none", field_prior=None))
     if settings.likelihood == "normal":
-        linear, notes = _linear(clusters, crs)
+        linear = _linear(clusters, crs)
     else:
-        linear, notes = {}, (LINEAR_IS_NORMAL,)
+        linear = _counted(clusters, settings, chains, warmup, draws)
+    notes = _left_out(clusters)
+    if notes:
+        del linear["spde"]
     if clusters.candidates is not None:
         notes += (DISPLACED_NOTE,)
     found = cross_validate(models | linear, clusters, parts, level=level, seed=seed, progress=progress)
@@ -116,8 +118,8 @@ def compare_with_baselines(
     return ModelComparison(found.table(), pd.concat(rows, ignore_index=True), tuple(verdicts), notes)
 
 
-def _linear(clusters: Clusters, crs: str) -> tuple[dict[str, Fitter], tuple[str, ...]]:
-    """Return linear baselines on a mesh of all clusters, without one that cannot be fitted, and why."""
+def _linear(clusters: Clusters, crs: str) -> dict[str, Fitter]:
+    """Return linear baselines of a normal outcome on a mesh of all clusters."""
     prior = default_prior(clusters.coordinates, clusters.spread)
     sizes = sizes_for(clusters.coordinates, prior)
     mesh = build_mesh(clusters.coordinates, sizes, crs=crs)
@@ -125,10 +127,31 @@ def _linear(clusters: Clusters, crs: str) -> tuple[dict[str, Fitter], tuple[str,
     def linear(chosen: SpdeSettings) -> Fitter:
         return lambda data, s: fit_spde(data, chosen, crs=crs, mesh=mesh, seed=s)
 
-    alone = {"spde0": linear(SpdeSettings(covariates=False))}
+    return {"spde": linear(SpdeSettings()), "spde0": linear(SpdeSettings(covariates=False))}
+
+
+def _counted(clusters: Clusters, settings: BartsimpSettings, chains: int, warmup: int, draws: int) -> dict[str, Fitter]:
+    """Return linear baselines of a counted outcome, with the field of the model or else that of all clusters."""
+    if settings.field == "none":
+        settings = replace(settings, field="exact" if clusters.n < MANY_CLUSTERS else "mesh")
+    x = clusters.covariates
+    scale = x.std(axis=0)
+    # Of all clusters: what all of a fold share would have no standard deviation.
+    standard = x.mean(axis=0), np.where(scale > 0.0, scale, 1.0)
+
+    fit = partial(fit_counted_spde, settings=settings, standard=standard, chains=chains, warmup=warmup, draws=draws)
+
+    def linear(covariates: bool) -> Fitter:
+        return lambda data, s: fit(data, covariates=covariates, seed=s)
+
+    return {"spde": linear(True), "spde0": linear(False)}
+
+
+def _left_out(clusters: Clusters) -> tuple[str, ...]:
+    """Say why a linear model with covariates cannot be fitted, if so."""
     x = clusters.covariates - clusters.covariates.mean(axis=0)
     try:
         check_design(np.column_stack([np.ones(clusters.n), x]), clusters.names)
     except ModelProblem as error:
-        return alone, (f"The {LABELS['spde']} was left out of the cross-validation: {error}",)
-    return {"spde": linear(SpdeSettings())} | alone, ()
+        return (f"The {LABELS['spde']} was left out of the cross-validation: {error}",)
+    return ()

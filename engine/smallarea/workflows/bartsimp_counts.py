@@ -19,7 +19,7 @@ Vector = NDArray[np.float64]
 # What belongs to normal outcomes, with its default.
 _OF_NORMAL = {"leaf_spread": "observations", "rank": None, "preset": "default"}
 # Clusters from which a mesh of the default size is the faster of the two.
-_MANY = 1000
+MANY_CLUSTERS = 1000
 _SCALES = {"binomial": "logit", "negative_binomial": "log"}
 
 
@@ -100,7 +100,7 @@ def counted_rows(survey: SurveyTable, call: Mapping[str, Any]) -> tuple[Vector, 
 def many_notes(posterior: BartsimpPosterior) -> tuple[str, ...]:
     """Say where a mesh would save much time: the exact field of a counted outcome is factored in every sweep."""
     settings, n = posterior.settings, posterior.clusters.n
-    if settings.likelihood == "normal" or settings.field != "exact" or n < _MANY:
+    if settings.likelihood == "normal" or settings.field != "exact" or n < MANY_CLUSTERS:
         return ()
     return (
         f"The covariance of {n} clusters was factored several times in each sweep, since the outcome is counted. A "

@@ -9,8 +9,10 @@ from smallarea.convergence import convergence
 from smallarea.gmrf.matern import distances, matern_correlation
 from smallarea.trees import TreePrior
 from smallarea.unit_level import BartsimpSettings, sample_bartsimp
+from smallarea.unit_level.latent_calibration import Calibration
 from smallarea.unit_level.likelihoods import count_clusters, counts_of, expected
 from smallarea.unit_level.pc_prior import PcPrior
+from smallarea.unit_level.spde_counted import fit_counted_spde
 
 PRIOR = PcPrior(0.5, 0.5, 1.0, 0.05)
 BOUNDS = (0.4, 2.0)
@@ -38,8 +40,11 @@ def lattice(dimension, count):
     return np.array(list(product(nodes, repeat=dimension)))[kept], np.log(weights[kept]).sum(axis=1)
 
 
-def brute_force(clusters, settings, leaf, density=log_likelihood):
-    """Posterior means by quadrature: of both sigmas, the second range, a split, and the linear predictor."""
+def brute_force(clusters, settings, leaf, density=log_likelihood, linear=None):
+    """Posterior means by quadrature: of both sigmas, the second range, a split, and the linear predictor.
+
+    With a ``linear`` part, its columns times their prior standard deviation (3, q), also of the coefficients over it.
+    """
     likelihood, share = settings.likelihood, clusters.mean
     centre = np.log(share / (1.0 - share)) if likelihood == "binomial" else np.log(share)
     rules = [lattice(k + 1, count) for k, count in enumerate(NODES)]
@@ -51,6 +56,8 @@ def brute_force(clusters, settings, leaf, density=log_likelihood):
     if has_trees:
         designs = [leaf**2 * np.ones((3, 3)), leaf**2 * (x[:, None] == x)]
         log_designs = [np.log1p(-settings.trees.base), np.log(settings.trees.base)]
+    if linear is not None:
+        designs = [linear @ linear.T]
     ranges = BOUNDS if has_field else (1.0,)
     found = []
     for g, spatial_range in enumerate(ranges):
@@ -76,7 +83,8 @@ def brute_force(clusters, settings, leaf, density=log_likelihood):
                     log_p = top + np.log(w.sum()) + prior + log_designs[t]
                     log_p += log_e - settings.own_rate * np.exp(log_e)
                     surface = (of_field + design) @ seen
-                    found.append([log_p, np.exp(log_e), np.exp(log_m), g, t, *surface])
+                    scores = [] if linear is None else linear.T @ seen
+                    found.append([log_p, np.exp(log_e), np.exp(log_m), g, t, *surface, *scores])
     found = np.array(found)
     p = np.exp(found[:, 0] - found[:, 0].max())
     return p @ found[:, 1:] / p.sum()
@@ -103,6 +111,7 @@ def agree(clusters, settings, draws, which, density=log_likelihood):
         values = stack[:, :, k]
         assert ess[k] > 200.0
         assert abs(values.mean() - wanted[k]) < 4.0 * values.std() / np.sqrt(ess[k]) + 2e-3, k
+    return posterior
 
 
 def settings_of(likelihood, **more):
@@ -141,6 +150,40 @@ def test_one_tree_and_a_field():
     clusters = three_clusters("binomial", [1, 7, 4], [8, 9, 7])
     settings = settings_of("binomial", trees=TreePrior(trees=1, min_leaf=1, base=0.6))
     agree(clusters, settings, 900, (0, 1, 2, 3, 4, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "counts", "sizes"),
+    [("binomial", [1, 5, 2], [6, 7, 2]), ("negative_binomial", [0, 3, 5], [1.5, 2.0, 1.2])],
+)
+def test_a_linear_model_with_a_field(likelihood, counts, sizes):
+    clusters, settings = three_clusters(likelihood, counts, sizes, (0.3, 1.1, 0.8)), settings_of(likelihood)
+    x = clusters.covariates[:, 0]
+    drawn = fit_counted_spde(
+        clusters, settings, coefficient_sd=1.5, standard=(np.zeros(1), np.ones(1)), chains=4, warmup=200, draws=900,
+        seed=7, workers=1,
+    )  # fmt: skip
+    design = np.column_stack([np.ones(3), x])
+    wanted = brute_force(clusters, settings, 0.0, linear=1.5 * design)
+    eta = drawn.predict(clusters.coordinates, clusters.covariates).linear - drawn.field.centre
+    beta = drawn.coefficients - [drawn.field.centre, 0.0]
+    columns = [drawn.sigma_e, drawn.field.sigma_m, drawn.field.range_at, *eta.T, *(beta / 1.5).T]
+    stack = np.stack([np.reshape(c, drawn.sigma_e.shape) for c in columns], axis=2)
+    _, ess = convergence(stack)
+    assert ess.min() > 200.0
+    error = stack.std(axis=(0, 1)) / np.sqrt(ess)
+    assert np.all(np.abs(stack.mean(axis=(0, 1)) - np.delete(wanted, 3)) < 4.0 * error + 2e-3)
+
+
+@pytest.mark.parametrize(("likelihood", "sizes"), [("binomial", [80, 9, 7]), ("negative_binomial", [10.0, 2.0, 1.5])])
+def test_a_bad_calibration_changes_speed_and_not_the_posterior(likelihood, sizes, monkeypatch):
+    def tune(self, blocks):
+        self.at[:], self.least[:] = [-3.0, 1.0, -0.5], 0.3
+
+    monkeypatch.setattr(Calibration, "tune", tune)
+    clusters = three_clusters(likelihood, [1, 7, 4], sizes)
+    settings = settings_of(likelihood, trees=TreePrior(trees=1, min_leaf=1, base=0.6))
+    assert 0.2 < agree(clusters, settings, 900, (0, 1, 2, 3, 4, 5, 6)).diagnostics.acceptance["sweep"] < 0.9
 
 
 def test_expected_shares_average_over_the_clusters_own_variable():

@@ -8,10 +8,13 @@ from scipy import special
 from smallarea.convergence import convergence
 from smallarea.errors import Cancelled, ModelProblem, PriorProblem, TableProblem
 from smallarea.trees import TreePrior
+from smallarea.trees.structure import list_leaves
 from smallarea.unit_level import BartsimpSettings, sample_bartsimp
+from smallarea.unit_level.latent_chain import LatentChain
 from smallarea.unit_level.likelihoods import count_clusters, counts_of, draw_observed
 from smallarea.unit_level.pc_prior import PcPrior
 from smallarea.unit_level.posterior_file import load_posterior, save_posterior
+from smallarea.unit_level.sampler import prepare
 from smallarea.unit_level.surface import SurfaceDraws
 
 PRIOR = PcPrior(0.2, 0.05, 1.0, 0.05)
@@ -114,6 +117,42 @@ def test_a_stopped_run_goes_on_to_the_same_draws(fitted, tmp_path, monkeypatch):
         np.testing.assert_array_equal(whole.forest.values, resumed.forest.values)
 
 
+def test_a_run_that_is_calibrated_goes_on_too(tmp_path):
+    clusters = count_clusters(*survey("negative_binomial", n=20))
+    long = {"warmup": 150, "draws": 40, "workers": 1}
+
+    def stop(percent, text):
+        if percent > 70.0:
+            raise Cancelled("enough")
+
+    whole = quick(clusters, COUNTS, **long)
+    with pytest.raises(Cancelled):
+        quick(clusters, COUNTS, checkpoint=tmp_path / "c.npz", progress=stop, **long)
+    resumed = quick(clusters, COUNTS, checkpoint=tmp_path / "c.npz", **long)
+    np.testing.assert_array_equal(whole.field, resumed.field)
+    assert whole.diagnostics.acceptance == resumed.diagnostics.acceptance
+    assert 0.0 < whole.diagnostics.acceptance["sweep"] < 1.0
+
+
+@pytest.mark.parametrize("likelihood", ["binomial", "negative_binomial"])
+def test_very_many_and_very_few_trials_stand_side_by_side(likelihood):
+    """The level of what says most is found, and nothing overflows where next to nothing is said."""
+    _, _, _, ids, place, x = survey(likelihood, n=16)
+    sizes = np.where(np.arange(16) < 8, 1.0, 1e6)
+    if likelihood == "negative_binomial":
+        sizes[:8] = 1e-6
+    counts = np.where(np.arange(16) < 8, 0.0, 200.0)
+    settings = BINOMIAL if likelihood == "binomial" else COUNTS
+    clusters = count_clusters(sizes, likelihood, counts, ids, place, x)
+    drawn = quick(clusters, settings, warmup=250, draws=100)
+    eta = drawn.trees_at(clusters.covariates) + drawn.field_at_clusters(np.arange(16)) + drawn.centre
+    assert np.all(np.isfinite(eta))
+    known = clusters.sizes > 1.0
+    # 200 cases tell the level to 0.07; the clusters' own variables may take some of it.
+    assert np.abs(eta[:, known].mean(axis=0) - np.log(2e-4)).max() < 0.3
+    assert drawn.diagnostics.acceptance["sweep"] > 0.25
+
+
 def test_a_saved_posterior_predicts_the_same(fitted, tmp_path):
     _, _, drawn = fitted
     save_posterior(drawn, tmp_path / "posterior.npz")
@@ -161,6 +200,26 @@ def test_without_a_field_and_with_one_on_a_mesh(fitted):
     for other in (plain, mesh):
         total = other.predict(clusters.coordinates, clusters.covariates).total
         assert np.corrcoef(total.mean(axis=0), clusters.means)[0, 1] > 0.6
+
+
+@pytest.mark.parametrize("field", ["none", "mesh"])
+def test_no_leaf_is_empty(field):
+    """Where the kernel knows leaves by sums of precisions, which change in every sweep."""
+    _, likelihood, counts, ids, place, x = survey("negative_binomial", n=14)
+    sizes = 10.0 ** np.random.default_rng(2).uniform(-4.0, 4.0, 14)
+    clusters = count_clusters(sizes, likelihood, np.rint(counts * np.maximum(sizes, 1.0)), ids, place, x.round(1))
+    prior = TreePrior(trees=10, min_leaf=1, base=0.99, power=0.5)
+    settings = replace(COUNTS, field=field, trees=prior, mesh_nodes=60)
+    problem = prepare(clusters, settings)
+    chain = LatentChain(
+        clusters, settings, problem.scales, problem.cuts, problem.latent, np.random.SeedSequence(1), 150, 100
+    )
+    while not chain.finished:
+        chain.advance()
+        for tree, place in zip(chain._forest.nodes, chain._forest.place, strict=True):
+            leaves, stack = np.zeros(99, np.int32), np.zeros(99, np.int32)
+            count = list_leaves(tree, 0, leaves, stack)
+            assert set(leaves[:count]) == set(place)
 
 
 def test_a_fine_mesh_gives_what_the_exact_field_gives():

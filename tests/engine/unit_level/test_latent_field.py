@@ -1,5 +1,7 @@
 """Fields with variances that change: against dense algebra."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -26,18 +28,22 @@ def clusters():
 
 def covariance(field, clusters, g, sd, variances):
     """C by its definition."""
+    linear = field.coefficient_sd**2 * field.design @ field.design.T if field.coefficients else 0.0
     if field.mesh is not None:
         a = field.projector.toarray()
         correlation = a @ np.linalg.inv(Spde(field.mesh).matrix(float(field.ranges[g]), 1.0).toarray()) @ a.T
     else:
         correlation = matern_correlation(distances(clusters.coordinates), field.ranges[g]) * field.has_field
-    return sd**2 * correlation + np.diag(variances)
+    return sd**2 * correlation + linear + np.diag(variances)
 
 
-@pytest.mark.parametrize("kind", ["exact", "mesh", "none"])
-def test_precision_density_and_draws_are_those_of_dense_algebra(clusters, kind):
+@pytest.mark.parametrize(("kind", "columns"), [("exact", 0), ("mesh", 0), ("none", 0), ("exact", 2), ("mesh", 2)])
+def test_precision_density_and_draws_are_those_of_dense_algebra(clusters, kind, columns):
     field = make_latent_field(clusters, PRIOR, kind, nodes=60, points=3)
     random = np.random.default_rng(2)
+    if columns:
+        design = np.column_stack([np.ones(clusters.n), random.standard_normal(clusters.n)])
+        field = replace(field, design=design, coefficient_sd=0.7)
     variances, residual = random.uniform(0.2, 3.0, clusters.n), random.standard_normal(clusters.n)
     g, sd = len(field.ranges) - 1, 1.3
     wanted = covariance(field, clusters, g, sd, variances)
@@ -49,13 +55,23 @@ def test_precision_density_and_draws_are_those_of_dense_algebra(clusters, kind):
     assert s.vectors.flags.c_contiguous
     exact = stats.multivariate_normal(np.zeros(clusters.n), wanted).logpdf(residual)
     assert factor.log_density(residual) == pytest.approx(exact + 0.5 * clusters.n * np.log(2.0 * np.pi), abs=1e-6)
-    drawn = np.array([field.at_clusters(factor.draw(residual, random)) for _ in range(4000)])
+    values = np.array([factor.draw(residual, random) for _ in range(4000)])
+    drawn = np.array([field.at_clusters(one) for one in values])
     of_field = wanted - np.diag(variances)
     mean = of_field @ np.linalg.solve(wanted, residual)
     spread = of_field - of_field @ np.linalg.solve(wanted, of_field)
     error = np.sqrt(np.maximum(np.diag(spread), 0.0) / len(drawn)) + 1e-4
     assert np.all(np.abs(drawn.mean(axis=0) - mean) < 4.5 * error)
     np.testing.assert_allclose(np.cov(drawn.T), spread, atol=0.12 * max(spread.max(), 1e-9))
+    if columns:
+        gain = 0.49 * np.linalg.solve(wanted, field.design).T
+        beta, left = values[:, -columns:], 0.49 * np.eye(columns) - gain @ field.design * 0.49
+        error = np.sqrt(np.diag(left) / len(beta))
+        assert np.all(np.abs(beta.mean(axis=0) - gain @ residual) < 4.5 * error)
+        np.testing.assert_allclose(np.cov(beta.T), left, atol=0.12 * left.max())
+        of_field, linear = field.parts(values[0])
+        np.testing.assert_allclose(linear, field.design @ beta[0])
+        np.testing.assert_allclose(of_field + linear, drawn[0])
 
 
 def test_too_many_clusters_are_sent_to_a_mesh(clusters, monkeypatch):

@@ -105,8 +105,8 @@ def test_one_trial_a_row_is_the_same_as_trials_of_the_cluster(country):
 def test_a_cross_validation_scores_shares(country):
     folder, rows = country
     result = smallarea.fit_bartsimp(rows, **call(folder, **BINOMIAL, folds=2, warmup=30, draws=30))
-    assert result.comparison.table["model"].tolist() == ["bartsimp", "bart"]
-    assert any("normal likelihood and were left out" in note for note in result.notes)
+    assert result.comparison.table["model"].tolist() == ["bartsimp", "bart", "spde", "spde0"]
+    assert any("bartsimp" in note and "than spde" in note for note in result.notes)
     points = result.comparison.clusters
     assert points["lower"].min() >= 0.0
     assert points["upper"].max() <= 1.0
@@ -155,7 +155,7 @@ def test_the_command_line_reaches_it(country, tmp_path):
 
 def test_many_clusters_are_sent_to_a_mesh(country, monkeypatch):
     folder, rows = country
-    monkeypatch.setattr(bartsimp_counts, "_MANY", 50)
+    monkeypatch.setattr(bartsimp_counts, "MANY_CLUSTERS", 50)
     quick = {**BINOMIAL, "warmup": 10, "draws": 10}
     assert any("mesh_nodes" in note for note in smallarea.fit_bartsimp(rows, **call(folder, **quick)).notes)
     for more in ({"mesh_nodes": 60}, {"model": "bart"}):
