@@ -1,7 +1,7 @@
 """The simulation of the paper that introduced BARTSIMP: a tree and a field, mixed in five shares.
 
 python benchmarks/bartsimp_simulation.py [--omegas 1 0.8 0.5 0.2 0] [--datasets 10] [--sweeps 2000] [--oracle]
-    [--others]
+    [--others] [--cuts 100]
 
 A surface f = (1 - omega) field + omega tree on 50 x 50 cells of the unit square, 250 clusters of 5 to 10 observations
 with noise of variance 1; both models are scored on f at all cells. "BART" is this program's, whose trees move more
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from smallarea.gmrf.matern import distances, matern_correlation
 from smallarea.trees.specification import MOVES
 from smallarea.unit_level import BartsimpSettings, Clusters, paper_settings, sample_bartsimp
+from smallarea.unit_level.settings import PAPER_CUTS
 
 Vector = NDArray[np.float64]
 SIDE, CLUSTERS = 50, 250
@@ -107,11 +108,10 @@ def score_draws(data: Simulated, draw: Callable[[], Vector]) -> Score:
     )
 
 
-def score_others(data: Simulated, sweeps: int, seed: int) -> dict[str, Score]:
+def score_others(data: Simulated, plain: BartsimpSettings, sweeps: int, seed: int) -> dict[str, Score]:
     """Plain BART in the usual manner: with few moves, and by another program, with the same prior and as it comes."""
     from other_bart import as_it_comes, same_prior
 
-    plain = paper_settings(field="none")
     births = tuple(float(move in {"grow", "prune"}) for move in MOVES)
     few = replace(plain.trees, moves=births, attempts=1, partners=0, together=0)
     rows, points = (data.outcome, data.of_rows), data.covariates
@@ -123,18 +123,20 @@ def score_others(data: Simulated, sweeps: int, seed: int) -> dict[str, Score]:
     }
 
 
-def study(omega: float, datasets: int, sweeps: int, first: int, oracle: bool, others: bool = False) -> bool:
+def study(
+    omega: float, datasets: int, sweeps: int, first: int, oracle: bool, others: bool = False, cuts: int = PAPER_CUTS
+) -> bool:
     """Run both models on several data sets of one share and say whether the bars are met."""
-    plain = paper_settings(field="none")
+    settings, plain = (replace(found, cuts=cuts) for found in (paper_settings(), paper_settings(field="none")))
     scores, barts, told = [], [], []
     other: dict[str, list[Score]] = {}
     for seed in range(first, first + datasets):
         data = simulate(omega, seed)
-        scores.append(score(data, paper_settings(), sweeps, seed))
+        scores.append(score(data, settings, sweeps, seed))
         barts.append(score(data, plain, sweeps, seed))
         if oracle:
             told.append(score(data, plain, sweeps, seed, told=True).rmse)
-        for name, found in score_others(data, sweeps, seed).items() if others else ():
+        for name, found in score_others(data, plain, sweeps, seed).items() if others else ():
             other.setdefault(name, []).append(found)
     (rmse, of_rmse), (coverage, _), (interval, of_interval) = (
         _mean([getattr(s, k) for s in scores]) for k in ("rmse", "coverage", "interval")
@@ -189,9 +191,10 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=2000, help="of warm-up, and of sampling")
     parser.add_argument("--first", type=int, default=0, help="seed of the first data set")
     parser.add_argument("--oracle", action="store_true", help="also fit trees to data from which the field is taken")
+    parser.add_argument("--cuts", type=int, default=PAPER_CUTS, help="most cuts of a covariate, of all models here")
     parser.add_argument("--others", action="store_true", help="also fit BART with the usual moves, and stochtree's")
     a = parser.parse_args()
-    met = [study(o, a.datasets, a.sweeps, a.first, a.oracle, a.others) for o in a.omegas]
+    met = [study(o, a.datasets, a.sweeps, a.first, a.oracle, a.others, a.cuts) for o in a.omegas]
     sys.exit(0 if all(met) else 1)
 
 

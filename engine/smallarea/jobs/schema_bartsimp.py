@@ -135,8 +135,9 @@ class FitBartsimp(ReadingTable):
     )
     preset: Literal["default", "paper"] = Field(
         "default",
-        description="Prior of the field: weakly informative, from the size of the region and the spread of the outcome "
-        "(default), or with medians from a first fit without covariates (paper).",
+        description="Prior of the field and cuts of covariates: weakly informative, from the size of the region and "
+        "the spread of the outcome, with up to 1,000 cuts (default), or with medians from a first fit without "
+        "covariates, and 100 cuts (paper).",
     )
     trees: int = Field(20, ge=1, le=500, description="Number of trees.")
     leaf_spread: Literal["observations", "clusters"] = Field(

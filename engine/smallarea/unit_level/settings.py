@@ -19,6 +19,7 @@ FieldRoute = Literal["exact", "reduced", "mesh", "none"]
 
 # Proposals of a range in a sweep: as many as cost about as much as the trees.
 MOST_RANGE_MOVES, DIRECTIONS_A_MOVE = 8, 2600
+PAPER_CUTS = 100
 # On the scale of logits and logs: the sum of trees lies within so much of the centre at leaf_k prior standard
 # deviations (odds, or rates, 20 times as large or small; Chipman's 3 for probits), and a field's standard deviation
 # exceeds so much with probability 0.05 (malaria in Tanzania has some 1.8).
@@ -49,7 +50,8 @@ class BartsimpSettings:
     range_bounds : tuple of float, optional
         Its ends, in the unit of the coordinates.
     cuts : int
-        Most cuts of a covariate.
+        Most cuts of a covariate. The paper's 100 even ones seldom have one where a large step of the surface is, and
+        clusters between the step and the nearest cut are then far off.
     cut_rule : {"even", "quantile"}
         Where they are.
     leaf_k : float
@@ -82,7 +84,7 @@ class BartsimpSettings:
     mesh_nodes: int = 1000
     range_points: int = 40
     range_bounds: tuple[float, float] | None = None
-    cuts: int = 100
+    cuts: int = 1000
     cut_rule: CutRule = "even"
     leaf_k: float = 2.0
     leaf_spread: Literal["observations", "clusters"] = "observations"
@@ -145,7 +147,7 @@ def paper_settings(
     """
     standard = paper_prior()
     prior = paper_prior(standard.range0 if range0 is None else range0, standard.sd0 if sd0 is None else sd0)
-    return BartsimpSettings(field=field, field_prior=prior)
+    return BartsimpSettings(field=field, field_prior=prior, cuts=PAPER_CUTS)
 
 
 @dataclass(frozen=True)

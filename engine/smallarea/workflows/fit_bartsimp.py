@@ -17,6 +17,7 @@ from smallarea.trees import TreePrior
 from smallarea.unit_level import BartsimpSettings, sample_bartsimp
 from smallarea.unit_level.likelihoods import Likelihood
 from smallarea.unit_level.posterior_file import save_posterior
+from smallarea.unit_level.settings import PAPER_CUTS
 from smallarea.unit_level.spde_linear import data_based_prior
 from smallarea.workflows.bartsimp_comparison import compare_with_baselines
 from smallarea.workflows.bartsimp_counts import check_likelihood
@@ -156,7 +157,7 @@ def fit_bartsimp(
     model : {'bartsimp', 'bart'}
         With or without the field.
     preset : {'default', 'paper'}
-        Prior of the field.
+        Prior of the field, and how finely covariates are cut.
     trees : int
         Number of trees.
     leaf_spread : {'observations', 'clusters'}
@@ -287,7 +288,7 @@ def _settings(data: ClusterData, call: Mapping[str, Any], tell: Progress) -> Bar
     if call["preset"] == "paper":
         # The paper takes the medians from a fit of intercept and field.
         prior = data_based_prior(data.clusters, crs=data.crs, seed=call["seed"], progress=tell)
-        chosen = replace(chosen, field_prior=prior)
+        chosen = replace(chosen, field_prior=prior, cuts=PAPER_CUTS)
     return chosen
 
 
