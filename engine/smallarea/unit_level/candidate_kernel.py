@@ -1,8 +1,9 @@
 """Draws of the candidate places of clusters, alone and together with cuts of the trees: compiled loops.
 
-Everything here is given the field at the clusters, the leaf values and the hyperparameters. With
+Everything here is given the leaf values and the hyperparameters; places one by one with the field integrated out,
+places and cuts together given the field at the clusters. With
 ``S_i = sum_k w_ik N(ybar_i | trees(x_ik) + field_i, error^2 / n_i)`` the likelihood of trees with the places summed out
-is the product of the S_i, but for the rule that leaves stay large enough.
+is then the product of the S_i, but for the rule that leaves stay large enough.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from smallarea.trees.compiling import compiled
 from smallarea.trees.leaves import Spectrum, add
 from smallarea.trees.moves import SHIFT, Stream, propose, uniform
 from smallarea.trees.structure import LEAF, VARIABLE, Rules, find_leaf, log_prior
-from smallarea.unit_level.hyper_kernel import ERROR, Hyper
+from smallarea.unit_level.far_kernel import project_far
+from smallarea.unit_level.hyper_kernel import ERROR, FIELD, FieldTable, Hyper
 
 Vector = NDArray[np.float64]
 
@@ -61,12 +63,12 @@ def evaluate_candidates(forest: Forest, places: Places) -> None:
 
 
 @compiled
-def _weigh(i: int, target: float, sums: Vector, hyper: Hyper, places: Places) -> float:
+def _weigh(i: int, target: float, precision: float, sums: Vector, places: Places) -> float:
     """Write log prior weight plus log likelihood of the candidates of cluster i, up to a constant; return the largest.
 
-    ``target`` is the cluster's mean less the field.
+    The likelihood of a sum of trees is normal, with mean ``target`` and this precision.
     """
-    half = 0.5 * hyper.sizes[i] * np.exp(-2.0 * hyper.logs[ERROR])
+    half = 0.5 * precision
     begin = places.starts[i]
     highest = -np.inf
     for m in range(begin, places.starts[i + 1]):
@@ -75,6 +77,12 @@ def _weigh(i: int, target: float, sums: Vector, hyper: Hyper, places: Places) ->
         places.logs[m - begin] = value
         highest = max(highest, value)
     return highest
+
+
+@compiled
+def _given_field(i: int, hyper: Hyper) -> float:
+    """Precision of the mean of cluster i given the field."""
+    return hyper.sizes[i] * np.exp(-2.0 * hyper.logs[ERROR])
 
 
 @compiled
@@ -92,12 +100,14 @@ def _draw(count: int, highest: float, places: Places, stream: Stream) -> int:
 
 
 @compiled
-def weigh_allowed(i: int, target: float, forest: Forest, bench: Bench, hyper: Hyper, places: Places) -> float:
+def weigh_allowed(
+    i: int, target: float, precision: float, forest: Forest, bench: Bench, hyper: Hyper, places: Places
+) -> float:
     """Weigh the candidates of cluster i as :func:`_weigh` does, with -inf for those that its leaves do not allow.
 
     A leaf that the cluster leaves must keep enough observations. The present candidate is always possible.
     """
-    _weigh(i, target, places.sums, hyper, places)
+    _weigh(i, target, precision, places.sums, places)
     begin = places.starts[i]
     highest = -np.inf
     for m in range(begin, places.starts[i + 1]):
@@ -111,19 +121,61 @@ def weigh_allowed(i: int, target: float, forest: Forest, bench: Bench, hyper: Hy
 
 
 @compiled
+def see_others(
+    i: int, forest: Forest, spectrum: Spectrum, table: FieldTable, g: int, places: Places
+) -> tuple[float, float]:
+    """Precision of the residual of cluster i given those of all others, and its mean, with the field integrated out.
+
+    Both come from a row of Lambda: -1/2 r' Lambda r as a function of r_i. Of an exact field with far directions that is
+    the Lambda of all directions; ``places.far`` and ``places.left`` hold their V'r and weights then.
+    """
+    row, far = spectrum.vectors[i], len(places.far)
+    # Among all directions there is no diagonal part; it stands for the far ones.
+    shared = spectrum.base[0] if far > 0 else 0.0
+    own = spectrum.base[0] - shared
+    precision = own * spectrum.sizes[i]
+    pull = precision * forest.residual[i]
+    for c in range(len(row)):
+        weighted = (spectrum.weights[c] + shared) * row[c]
+        precision += weighted * row[c]
+        pull += weighted * forest.q[c]
+    if far > 0:
+        distant = table.far_vectors[g, i]
+        for c in range(far):
+            weighted = places.left[c] * distant[c]
+            precision += weighted * distant[c]
+            pull += weighted * places.far[c]
+    return precision, forest.residual[i] - pull / precision
+
+
+@compiled
 def move_clusters(
-    means: Vector, forest: Forest, bench: Bench, spectrum: Spectrum, hyper: Hyper, places: Places, stream: Stream
-) -> None:
-    """Draw every cluster's candidate given trees, field and the other clusters, and bring the forest up to date."""
+    means: Vector, forest: Forest, bench: Bench, spectrum: Spectrum, table: FieldTable, hyper: Hyper, places: Places,
+    stream: Stream,
+) -> None:  # fmt: skip
+    """Draw every cluster's candidate given trees and the other clusters, and bring the forest up to date.
+
+    The field is integrated out: it could hold a cluster at a place that does not fit, since it makes up for that.
+    """
+    g, far = hyper.at[0], len(places.far)
+    if far > 0:
+        error, sd = np.exp(2.0 * hyper.logs[ERROR]), np.exp(2.0 * hyper.logs[FIELD])
+        project_far(forest.residual, table, g, places.far)
+        for c in range(far):
+            places.left[c] = 1.0 / (sd * table.far_values[g, c] + error)
     for i in range(len(means)):
         begin = places.starts[i]
         count = places.starts[i + 1] - begin
         if count == 1:
             continue
-        highest = weigh_allowed(i, means[i] - places.field[i], forest, bench, hyper, places)
+        precision, centre = see_others(i, forest, spectrum, table, g, places)
+        highest = weigh_allowed(i, means[i] - centre, precision, forest, bench, hyper, places)
         new = begin + _draw(count, highest, places, stream)
         if new != places.chosen[i]:
-            _settle(i, new, means[i] - places.sums[new], forest, bench, spectrum, places)
+            residual = means[i] - places.sums[new]
+            if far > 0:
+                add(places.far, table.far_vectors[g, i], residual - forest.residual[i])
+            _settle(i, new, residual, forest, bench, spectrum, places)
 
 
 @compiled
@@ -151,7 +203,7 @@ def _log_summed(means: Vector, sums: Vector, hyper: Hyper, places: Places) -> fl
     """Log likelihood of the sums of trees with the places summed out, up to a constant."""
     total = 0.0
     for i in range(len(means)):
-        highest = _weigh(i, means[i] - places.field[i], sums, hyper, places)
+        highest = _weigh(i, means[i] - places.field[i], _given_field(i, hyper), sums, places)
         own = 0.0
         for m in range(places.starts[i + 1] - places.starts[i]):
             own += np.exp(places.logs[m] - highest)
@@ -163,7 +215,7 @@ def _log_summed(means: Vector, sums: Vector, hyper: Hyper, places: Places) -> fl
 def _draw_all(means: Vector, sums: Vector, hyper: Hyper, places: Places, stream: Stream) -> None:
     """Draw all clusters' candidates independently, whatever that makes of the leaves, into ``proposed``."""
     for i in range(len(means)):
-        highest = _weigh(i, means[i] - places.field[i], sums, hyper, places)
+        highest = _weigh(i, means[i] - places.field[i], _given_field(i, hyper), sums, places)
         begin = places.starts[i]
         places.proposed[i] = begin + _draw(places.starts[i + 1] - begin, highest, places, stream)
 

@@ -81,6 +81,11 @@ class Candidates:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return Candidates(starts, self.coordinates[rows], self.covariates[rows], self.weights[rows])
 
+    def likeliest(self) -> Positions:
+        """Row of each cluster's candidate with the largest weight (the first of them), shape (n,)."""
+        ends = zip(self.starts[:-1], self.starts[1:], strict=True)
+        return np.array([begin + np.argmax(self.weights[begin:end]) for begin, end in ends], np.int64)
+
     def drawn(self, rng: np.random.Generator, draws: int) -> Positions:
         """Draw candidates by their prior weights.
 

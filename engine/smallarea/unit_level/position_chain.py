@@ -14,9 +14,16 @@ from smallarea.unit_level.candidate_kernel import Places
 from smallarea.unit_level.chain import BLOCK, Arrays, Chain, Problem
 from smallarea.unit_level.position_kernel import run_displaced_sweeps
 
+# Blocks of the warm-up, at most and as a share of it, in which clusters stay where they start.
+STILL, STILL_SHARE = 8, 4
+
 
 class PositionChain(Chain):
     """A chain as :class:`Chain`, with a candidate of each cluster as a further parameter.
+
+    Places and effects adapt to each other, so that an effect of the wrong sign with all clusters at places that suit it
+    is a state that a chain does not leave. At the likeliest places effects are too small but have the right sign, and
+    clusters stay there until the trees have found it.
 
     Parameters
     ----------
@@ -44,7 +51,7 @@ class PositionChain(Chain):
         far = self._table.far_values.shape[1]
         self._places = Places(
             found.starts, np.ascontiguousarray(problem.cuts.bins(found.covariates)), np.log(found.weights),
-            found.drawn(self._own_random, 1)[0], np.zeros((BLOCK, n), np.int16), np.zeros(n),
+            found.likeliest(), np.zeros((BLOCK, n), np.int16), np.zeros(n),
             np.zeros((trees, m), np.int32), np.zeros(m), np.zeros(rank), np.zeros(far), np.zeros(n), np.zeros(most),
             np.zeros(n, np.int64), np.zeros(m, np.int32), np.zeros(m),
         )  # fmt: skip
@@ -52,8 +59,12 @@ class PositionChain(Chain):
         shifts = trees * (UNIFORMS_OF_PROPOSAL + n)
         self._own_stream = make_stream(BLOCK * (n + shifts), BLOCK * (n + rank))
         self._kept: list[NDArray[np.int16]] = []
+        self._still = BLOCK * min(STILL, warmup // (STILL_SHARE * BLOCK))
 
     def _sweep(self, count: int) -> None:
+        if self.done < self._still:
+            super()._sweep(count)
+            return
         fill_stream(self._own_stream, self._own_random)
         settings = self._settings
         run_displaced_sweeps(

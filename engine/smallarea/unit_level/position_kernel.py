@@ -96,7 +96,7 @@ def run_displaced_sweeps(
             draw_field(forest, spectrum, table, hyper, places, own_stream)
             evaluate_candidates(forest, places)
             shift_cuts(means, forest, bench, rules, spectrum, hyper, places, own_stream)
-            move_clusters(means, forest, bench, spectrum, hyper, places, own_stream)
+            move_clusters(means, forest, bench, spectrum, table, hyper, places, own_stream)
             if leaves_out:
                 correction = log_correction(forest.residual, table, hyper, before.q)
         keep_state(s, forest, bench, hyper, record)

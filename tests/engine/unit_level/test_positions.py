@@ -12,9 +12,10 @@ from smallarea.errors import Cancelled
 from smallarea.gmrf.matern import distances, matern_correlation
 from smallarea.trees import TreePrior
 from smallarea.unit_level import Clusters, paper_settings, sample_bartsimp, sampler
-from smallarea.unit_level.candidate_kernel import evaluate_candidates, weigh_allowed
+from smallarea.unit_level.candidate_kernel import evaluate_candidates, see_others, weigh_allowed
 from smallarea.unit_level.candidates import Candidates
 from smallarea.unit_level.cross_validation import cross_validate
+from smallarea.unit_level.far_kernel import project_far
 from smallarea.unit_level.hyper_kernel import bring, make_spectrum
 from smallarea.unit_level.position_chain import PositionChain
 from smallarea.unit_level.position_kernel import draw_field
@@ -200,14 +201,16 @@ def test_probabilities_of_candidates_by_brute_force():
     refused = 0
     evaluate_candidates(forest, places)
     for i in range(12):
-        weigh_allowed(i, chain._means[i] - places.field[i], forest, chain._bench, chain._hyper, places)
+        precision = chain._hyper.sizes[i] / error**2
+        target = chain._means[i] - places.field[i]
+        weigh_allowed(i, target, precision, forest, chain._bench, chain._hyper, places)
         mine = np.exp(places.logs[:4] - places.logs[:4].max())
         log = np.full(4, -np.inf)
         for k in range(4):
             bins = chain._bench.bins.copy()
             bins[i] = places.bins[4 * i + k]
             leaf = np.array([[_leaf(nodes, row) for row in bins] for nodes in forest.nodes])
-            held = [np.bincount(of, chain._hyper.sizes) for of in leaf]
+            held = [np.bincount(of, chain._hyper.sizes, forest.nodes.shape[1]) for of in leaf]
             if any(count[np.unique(place)].min() < 5.0 for count, place in zip(held, forest.place, strict=True)):
                 refused += 1
                 continue
@@ -217,6 +220,42 @@ def test_probabilities_of_candidates_by_brute_force():
             )
         np.testing.assert_allclose(mine / mine.sum(), np.exp(log - np.logaddexp.reduce(log)), atol=1e-10)
     assert refused > 0
+
+
+def field_covariance(chain, spectrum, field):
+    """Covariance of the field at the clusters, by dense algebra."""
+    hyper, table, g = chain._hyper, chain._table, chain._hyper.at[0]
+    n = len(hyper.sizes)
+    half = spectrum.vectors / np.sqrt(hyper.sizes)[:, None]
+    prior = half @ np.diag(table.values[g]) @ half.T
+    if field == "reduced":
+        prior += table.rest[g] * (np.eye(n) - half @ half.T)
+    if field == "far":
+        assert half.shape == (n, n // 3)
+        far = table.far_vectors[g] / np.sqrt(hyper.sizes)[:, None]
+        prior += far @ np.diag(table.far_values[g]) @ far.T
+        correlation = matern_correlation(distances(uncertain()[0].coordinates), np.exp(table.log_ranges[g]))
+        np.testing.assert_allclose(prior, correlation * np.sqrt(np.outer(hyper.sizes, hyper.sizes)), atol=1e-5)
+    return np.exp(2.0 * hyper.logs[1]) * prior / np.sqrt(np.outer(hyper.sizes, hyper.sizes))
+
+
+@pytest.mark.parametrize("field", ["exact", "reduced", "mesh", "far"])
+def test_a_cluster_given_the_others_as_dense_algebra_says(few_near, field):
+    chain, spectrum, _ = ready(replace(QUICK, field=few_near, rank=15, mesh_nodes=100))
+    hyper, table, places, n = chain._hyper, chain._table, chain._places, 40
+    g, (error, sd) = hyper.at[0], np.exp(2.0 * hyper.logs)
+    residual = np.array(chain._forest.residual)
+    covariance = field_covariance(chain, spectrum, field) + error * np.diag(1.0 / hyper.sizes)
+    if len(places.far):
+        project_far(chain._forest.residual, table, g, places.far)
+        places.left[: len(places.far)] = 1.0 / (sd * table.far_values[g] + error)
+    for i in range(n):
+        precision, centre = see_others(i, chain._forest, spectrum, table, g, places)
+        others = np.delete(np.arange(n), i)
+        gain = np.linalg.solve(covariance[np.ix_(others, others)], covariance[others, i])
+        tolerance = 1e-5 if field == "far" else 1e-8
+        assert centre == pytest.approx(gain @ residual[others], abs=tolerance)
+        assert 1.0 / precision == pytest.approx(covariance[i, i] - gain @ covariance[others, i], rel=tolerance)
 
 
 def _leaf(nodes, bins):
@@ -230,18 +269,8 @@ def _leaf(nodes, bins):
 def test_the_field_is_drawn_as_dense_algebra_says(few_near, field):
     chain, spectrum, _ = ready(replace(QUICK, field=few_near, rank=15, mesh_nodes=100))
     hyper, table, places, n = chain._hyper, chain._table, chain._places, 40
-    g, (error, sd) = hyper.at[0], np.exp(2.0 * hyper.logs)
-    v, half = spectrum.vectors, spectrum.vectors / np.sqrt(hyper.sizes)[:, None]
-    prior = half @ np.diag(table.values[g]) @ half.T
-    if field == "reduced":
-        prior += table.rest[g] * (np.eye(n) - half @ half.T)
-    if field == "far":
-        assert v.shape == (n, n // 3)
-        far = table.far_vectors[g] / np.sqrt(hyper.sizes)[:, None]
-        prior += far @ np.diag(table.far_values[g]) @ far.T
-        correlation = matern_correlation(distances(uncertain()[0].coordinates), np.exp(table.log_ranges[g]))
-        np.testing.assert_allclose(prior, correlation * np.sqrt(np.outer(hyper.sizes, hyper.sizes)), atol=1e-5)
-    prior = sd * prior / np.sqrt(np.outer(hyper.sizes, hyper.sizes))
+    error, v = np.exp(2.0 * hyper.logs[0]), spectrum.vectors
+    prior = field_covariance(chain, spectrum, field)
     noise = error * np.diag(1.0 / hyper.sizes)
     gain = prior @ np.linalg.inv(prior + noise)
     stream = chain._own_stream
